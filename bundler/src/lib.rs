@@ -1,0 +1,1 @@
+//! CLAP and VST3 bundles and where DAWs look for them

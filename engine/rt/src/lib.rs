@@ -1,0 +1,1 @@
+//! The border between the audio callback and everything else

@@ -1,0 +1,1 @@
+//! What runs in, or for, the audio callback

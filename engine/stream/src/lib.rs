@@ -1,0 +1,1 @@
+//! Audio set against time: the sender's tap and the receiver's playout

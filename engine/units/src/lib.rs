@@ -1,0 +1,1 @@
+//! Typed time: frames, rates, and the clocks that time stamps belong to

@@ -1,0 +1,1 @@
+//! The only sockets: QUIC mesh, identity, discovery, pumps

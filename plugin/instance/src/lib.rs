@@ -1,0 +1,1 @@
+//! What all audiocloud plug-ins share

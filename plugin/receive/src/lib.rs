@@ -1,0 +1,1 @@
+//! audiocloud Receive

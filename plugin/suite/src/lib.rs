@@ -1,0 +1,1 @@
+//! The one library that exports every audiocloud plug-in

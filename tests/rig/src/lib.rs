@@ -1,0 +1,1 @@
+//! A headless, paced CLAP host that measures
