@@ -1,1 +1,6 @@
-//! What all audiocloud plug-ins share
+//! What all audiocloud plug-ins share.
+
+pub mod editor;
+pub mod params;
+pub mod state;
+pub mod status;

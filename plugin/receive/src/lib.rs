@@ -1,1 +1,4 @@
 //! audiocloud Receive
+
+pub mod model;
+pub mod params;

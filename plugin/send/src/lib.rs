@@ -1,1 +1,4 @@
 //! audiocloud Send
+
+pub mod model;
+pub mod params;

@@ -1,0 +1,58 @@
+//! What the window says: one sentence with its cause, and a second with the remedy.
+
+use std::borrow::Cow;
+
+/// How much the user should care; decides the colour and the word before the sentence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is asked for, nothing is wrong.
+    #[default]
+    Idle,
+    /// It does what it was asked to do.
+    Good,
+    /// It works, but not as the user may expect; or it is about to.
+    Warning,
+    /// It does not work.
+    Fault,
+}
+
+impl Severity {
+    /// The word for machine-readable reports and for screen readers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Good => "good",
+            Self::Warning => "warning",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// One state of a plug-in in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub severity: Severity,
+    /// What is the case and why; a whole sentence.
+    pub cause: Cow<'static, str>,
+    /// What the user can do about it; empty where there is nothing to do.
+    pub remedy: Cow<'static, str>,
+}
+
+impl Status {
+    pub fn new(
+        severity: Severity,
+        cause: impl Into<Cow<'static, str>>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { severity, cause: cause.into(), remedy: remedy.into() }
+    }
+
+    /// Cause and remedy as one line.
+    pub fn sentence(&self) -> String {
+        if self.remedy.is_empty() {
+            self.cause.to_string()
+        } else {
+            format!("{} {}", self.cause, self.remedy)
+        }
+    }
+}
