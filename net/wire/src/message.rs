@@ -1,0 +1,354 @@
+//! Messages on control streams: CBOR maps with text keys, in frames with their length in front.
+//!
+//! A frame is a 32-bit big-endian length from 1 to [`FRAME_BYTES_MAX`], and that many bytes of one CBOR map
+//! (RFC 8949) in the profile of [`mod@profile`]. Its `"kind"` says which message it is. Fields that a reader does not
+//! know are skipped, and so are messages: they come out as [`Message::Unknown`]. The schema is `spec/messages.cddl`.
+
+use serde::{Deserialize, Serialize};
+
+pub use directory::{Directory, StreamAnnouncement};
+pub use hello::{Hello, HelloRefused, NoCommonVersion, RefusalReason, VERSIONS, VersionRange};
+pub use hello::{certificate_message, negotiate};
+pub use text::{TEXT_BYTES_MAX, Text, TextError};
+
+use crate::id::StreamId;
+
+mod directory;
+mod hello;
+pub mod profile;
+mod text;
+
+/// The longest body of a frame, in bytes.
+pub const FRAME_BYTES_MAX: usize = 65_536;
+
+/// Bytes of the length in front of a body.
+pub const LENGTH_BYTES: usize = 4;
+
+/// The most streams of one directory.
+pub const DIRECTORY_STREAMS_MAX: usize = 1024;
+
+/// What peers tell each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Message {
+    /// Who is there. The first message in each direction.
+    Hello(Box<Hello>),
+    /// Why the peer is not wanted; the connection closes after it.
+    HelloRefused(HelloRefused),
+    /// All streams that the peer publishes.
+    Directory(Directory),
+    /// Asks for the packets of a stream.
+    Subscribe(Subscribe),
+    /// Ends that.
+    Unsubscribe(Unsubscribe),
+    /// A subscription that was not accepted, or is no longer.
+    SubscribeRefused(SubscribeRefused),
+    /// Asks for a [`Pong`].
+    Ping(Ping),
+    /// Answers a [`Ping`].
+    Pong(Pong),
+    /// The connection is about to be closed on purpose.
+    Goodbye(Goodbye),
+    /// A message of a kind that this version does not know: skip it.
+    Unknown(Unknown),
+}
+
+/// Asks for the packets of one of the peer's streams, from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// Which.
+    pub stream: StreamId,
+}
+
+/// No more packets of this stream, please. A stream that was not asked for is no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsubscribe {
+    /// Which.
+    pub stream: StreamId,
+}
+
+/// A subscription that was not accepted, or is no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscribeRefused {
+    /// Which.
+    pub stream: StreamId,
+    /// Why, for programs.
+    pub reason: SubscribeRefusal,
+    /// Why, for people.
+    pub text: Text,
+}
+
+/// Asks for a [`Pong`] with the same token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    /// Whatever the asking side likes.
+    pub token: u64,
+}
+
+/// Answers a [`Ping`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The token of the ping.
+    pub token: u64,
+}
+
+/// The connection is about to be closed on purpose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Goodbye {
+    /// Why, for programs.
+    pub reason: GoodbyeReason,
+    /// Why, for people.
+    pub text: Text,
+}
+
+/// A message of a kind that this version does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its kind.
+    pub kind: Text,
+}
+
+impl Serialize for Unknown {
+    /// Only the kind, which the enum around it writes: what else there was is not kept.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        serializer.serialize_struct("Unknown", 0)?.end()
+    }
+}
+
+/// An enum of codes that are text on the wire, where a code of the future is `Unknown`.
+macro_rules! codes {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+            /// A code that this version does not know.
+            Unknown,
+        }
+
+        impl $name {
+            /// The code as it goes over the wire.
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $code,)+
+                    Self::Unknown => "unknown",
+                }
+            }
+
+            /// The meaning of a code.
+            pub fn from_code(code: &str) -> Self {
+                match code {
+                    $($code => Self::$variant,)+
+                    _ => Self::Unknown,
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.code())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.code())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::message::Text::deserialize(deserializer).map(|code| Self::from_code(&code))
+            }
+        }
+    };
+}
+pub(crate) use codes;
+
+codes! {
+    /// Why a stream is not sent to who asked for it.
+    SubscribeRefusal {
+        /// No stream with this id is published here, or no longer.
+        NotPublished = "not-published",
+        /// The peer may not have it.
+        NotAllowed = "not-allowed",
+        /// As many subscriptions as the publisher serves.
+        TooMany = "too-many",
+    }
+}
+
+codes! {
+    /// Why a connection is closed.
+    GoodbyeReason {
+        /// The process ends, or its last plug-in was removed.
+        Shutdown = "shutdown",
+        /// Another connection to the same peer is kept.
+        Duplicate = "duplicate",
+        /// The peer broke the protocol.
+        ProtocolError = "protocol-error",
+    }
+}
+
+/// Why a frame or its message could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// A frame's length is zero or more than [`FRAME_BYTES_MAX`].
+    #[error("a frame of {0} bytes; from 1 to {FRAME_BYTES_MAX} are allowed")]
+    FrameLength(u32),
+    /// Not CBOR, or CBOR outside of the profile.
+    #[error(transparent)]
+    Profile(#[from] profile::ProfileError),
+    /// The map has no `"kind"` that is a text of at most 256 bytes.
+    #[error("the message has no kind")]
+    NoKind,
+    /// A field is missing, of another type, or out of its range.
+    #[error("a {kind} message: {detail}")]
+    Field {
+        /// The kind of the message.
+        kind: Text,
+        /// What is wrong, for people.
+        detail: String,
+    },
+}
+
+impl DecodeError {
+    /// The name that the error has in the specification and the vectors.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::FrameLength(_) => "frame-length",
+            Self::Profile(error) => error.code(),
+            Self::NoKind => "no-kind",
+            Self::Field { .. } => "field",
+        }
+    }
+}
+
+/// Why a message could not be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// Longer than [`FRAME_BYTES_MAX`].
+    #[error("the message takes {0} bytes, {FRAME_BYTES_MAX} are allowed")]
+    TooLong(usize),
+    /// A field that no reader would accept.
+    #[error("the message cannot be sent: {0}")]
+    Field(&'static str),
+}
+
+impl Message {
+    /// The `"kind"` of the message.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::HelloRefused(_) => "hello-refused",
+            Self::Directory(_) => "directory",
+            Self::Subscribe(_) => "subscribe",
+            Self::Unsubscribe(_) => "unsubscribe",
+            Self::SubscribeRefused(_) => "subscribe-refused",
+            Self::Ping(_) => "ping",
+            Self::Pong(_) => "pong",
+            Self::Goodbye(_) => "goodbye",
+            Self::Unknown(Unknown { kind }) => kind,
+        }
+    }
+
+    /// Appends the message to `out`, as a whole frame.
+    ///
+    /// # Errors
+    ///
+    /// What no reader would accept; `out` is then as before.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        if let Self::Directory(directory) = self {
+            directory.check().map_err(EncodeError::Field)?;
+        }
+        let start = out.len();
+        out.extend_from_slice(&[0; LENGTH_BYTES]);
+        // Writing into a vector does not fail, and nothing in a message refuses to be serialised.
+        if ciborium::into_writer(self, &mut *out).is_err() {
+            out.truncate(start);
+            return Err(EncodeError::Field("a field has no CBOR form"));
+        }
+        let length = out.len() - start - LENGTH_BYTES;
+        match u32::try_from(length) {
+            Ok(prefix) if length <= FRAME_BYTES_MAX => {
+                out[start..start + LENGTH_BYTES].copy_from_slice(&prefix.to_be_bytes());
+                Ok(())
+            }
+            _ => {
+                out.truncate(start);
+                Err(EncodeError::TooLong(length))
+            }
+        }
+    }
+
+    /// The message as a whole frame of its own: see [`Message::encode`].
+    ///
+    /// # Errors
+    ///
+    /// What no reader would accept.
+    pub fn to_frame(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut frame = Vec::new();
+        self.encode(&mut frame)?;
+        Ok(frame)
+    }
+
+    /// Reads the body of a frame, without the length in front of it.
+    ///
+    /// What this allocates is bounded by the length of `body`, which the caller bounds by [`frame_length`].
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        let kind = profile::check(body)?.ok_or(DecodeError::NoKind)?;
+        let kind = Text::try_from(kind).map_err(|_| DecodeError::NoKind)?;
+        match &*kind {
+            "hello" => read(kind, body).map(|hello| Self::Hello(Box::new(hello))),
+            "hello-refused" => read(kind, body).map(Self::HelloRefused),
+            "directory" => read(kind, body).map(Self::Directory),
+            "subscribe" => read(kind, body).map(Self::Subscribe),
+            "unsubscribe" => read(kind, body).map(Self::Unsubscribe),
+            "subscribe-refused" => read(kind, body).map(Self::SubscribeRefused),
+            "ping" => read(kind, body).map(Self::Ping),
+            "pong" => read(kind, body).map(Self::Pong),
+            "goodbye" => read(kind, body).map(Self::Goodbye),
+            _ => Ok(Self::Unknown(Unknown { kind })),
+        }
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(kind: Text, body: &[u8]) -> Result<T, DecodeError> {
+    ciborium::from_reader(body).map_err(|error| {
+        let detail = match error {
+            ciborium::de::Error::Semantic(_, detail) => detail,
+            other => other.to_string(),
+        };
+        DecodeError::Field { kind, detail }
+    })
+}
+
+/// The length of a frame's body, from the four bytes in front of it: how much to read next.
+///
+/// # Errors
+///
+/// [`DecodeError::FrameLength`]: nothing after it can be trusted, so close the connection.
+pub fn frame_length(prefix: [u8; LENGTH_BYTES]) -> Result<usize, DecodeError> {
+    let length = u32::from_be_bytes(prefix);
+    match usize::try_from(length) {
+        Ok(bytes @ 1..=FRAME_BYTES_MAX) => Ok(bytes),
+        _ => Err(DecodeError::FrameLength(length)),
+    }
+}
+
+/// The body of a frame, and the bytes after the frame.
+pub type BodyAndRest<'a> = (&'a [u8], &'a [u8]);
+
+/// The first frame's body in `bytes` and what follows it, or none while the frame is incomplete.
+///
+/// # Errors
+///
+/// [`DecodeError::FrameLength`]: nothing after it can be trusted, so close the connection.
+pub fn split_frame(bytes: &[u8]) -> Result<Option<BodyAndRest<'_>>, DecodeError> {
+    let Some((prefix, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+    Ok(rest.split_at_checked(frame_length(*prefix)?))
+}

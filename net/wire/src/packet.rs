@@ -1,0 +1,229 @@
+//! Datagrams: what they have in common.
+//!
+//! A packet is one datagram. Its first byte is the version of the format in the high nibble and the kind of packet in
+//! the low one; everything after that is the kind's own layout, big-endian throughout. Nothing here allocates, and
+//! decoding borrows from the datagram.
+//!
+//! Realtime-safe: yes, all of it, though the callback has no business with packets.
+
+use crate::packet::audio::AudioPacket;
+use crate::packet::event::EventPacket;
+
+pub mod audio;
+mod cursor;
+pub mod event;
+pub mod extension;
+pub mod packetizer;
+
+/// The version of the packets that this crate writes.
+pub const VERSION: u8 = 1;
+
+/// The longest packet, in bytes: what a QUIC datagram holds while the path's MTU is unknown.
+pub const PACKET_BYTES_MAX: usize = 1162;
+
+/// The most channels of one stream.
+pub const CHANNELS_MAX: u8 = 64;
+
+/// The last frame index of an epoch: indices stay below 2⁶³, so that the difference of any two fits a signed 64-bit
+/// integer. At 192 kHz that is a million and a half years.
+pub const FRAME_INDEX_MAX: u64 = u64::MAX >> 1;
+
+/// What a packet is about: the low nibble of its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// Samples of a stream: [`audio`].
+    Audio = 0,
+    /// Notes and MIDI of a stream: [`event`].
+    Event = 1,
+    /// Reserved for forward error correction.
+    Repair = 2,
+    /// Reserved for reports of a sender on its clock and its progress.
+    SenderReport = 3,
+    /// Reserved for clock exchange.
+    Clock = 4,
+}
+
+impl Kind {
+    /// The first byte of a packet of this kind.
+    pub const fn first_byte(self) -> u8 {
+        let nibble = match self {
+            Self::Audio => 0,
+            Self::Event => 1,
+            Self::Repair => 2,
+            Self::SenderReport => 3,
+            Self::Clock => 4,
+        };
+        VERSION << 4 | nibble
+    }
+
+    /// The kind that a packet claims to be, from its first byte.
+    pub fn of(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let first = *bytes.first().ok_or(DecodeError::Truncated)?;
+        if first >> 4 != VERSION {
+            return Err(DecodeError::UnknownVersion(first >> 4));
+        }
+        match first & 0x0f {
+            0 => Ok(Self::Audio),
+            1 => Ok(Self::Event),
+            2 => Ok(Self::Repair),
+            3 => Ok(Self::SenderReport),
+            4 => Ok(Self::Clock),
+            kind => Err(DecodeError::UnknownKind(kind)),
+        }
+    }
+}
+
+/// Any packet this version can read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Packet<'a> {
+    /// Samples.
+    Audio(AudioPacket<'a>),
+    /// Notes and MIDI.
+    Event(EventPacket<'a>),
+}
+
+impl<'a> Packet<'a> {
+    /// Reads one datagram. Kinds that are reserved are refused as [`DecodeError::ReservedKind`]: count and drop them.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        match Kind::of(bytes)? {
+            Kind::Audio => AudioPacket::decode(bytes).map(Self::Audio),
+            Kind::Event => EventPacket::decode(bytes).map(Self::Event),
+            kind => Err(DecodeError::ReservedKind(kind)),
+        }
+    }
+}
+
+/// What is wrong with a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// It ends before its fields do.
+    #[error("the packet ends before its fields do")]
+    Truncated,
+    /// It is longer than [`PACKET_BYTES_MAX`].
+    #[error("the packet is longer than {PACKET_BYTES_MAX} bytes")]
+    TooLong,
+    /// It is of a version that this crate does not read.
+    #[error("the packet is of version {0}")]
+    UnknownVersion(u8),
+    /// Its kind is unassigned in this version.
+    #[error("the packet is of unassigned kind {0}")]
+    UnknownKind(u8),
+    /// Its kind has a name but no layout yet.
+    #[error("the packet is of kind {0:?}, which has no layout yet")]
+    ReservedKind(Kind),
+    /// Another kind of packet was asked for.
+    #[error("the packet is of kind {0:?}, another was expected")]
+    OtherKind(Kind),
+    /// No channels, or channels past the 64th.
+    #[error("channels {first}+{count} are outside of 0..{CHANNELS_MAX}")]
+    Channels {
+        /// First channel, from 0.
+        first: u8,
+        /// How many.
+        count: u8,
+    },
+    /// An audio packet without frames.
+    #[error("the packet spans no frames")]
+    NoFrames,
+    /// A frame index beyond [`FRAME_INDEX_MAX`].
+    #[error("a frame index of the packet is beyond 2^63 - 1")]
+    FrameIndex,
+    /// The extensions do not tile the length given for them.
+    #[error("the extensions do not fill the length given for them")]
+    Extensions,
+    /// The samples are not frames × channels × bytes per sample.
+    #[error("the payload is {found} bytes long, {expected} expected")]
+    PayloadLength {
+        /// What the header and the codec ask for.
+        expected: usize,
+        /// What is there.
+        found: usize,
+    },
+    /// The body of an event of a known type has another length than that type's.
+    #[error("the body of an event of type {0} has the wrong length")]
+    EventLength(u8),
+    /// A velocity or expression that is infinite or not a number.
+    #[error("a value of an event is not finite")]
+    NotFinite,
+    /// Bytes after the last event.
+    #[error("bytes follow the last event")]
+    TrailingBytes,
+}
+
+impl DecodeError {
+    /// The name that the error has in the specification and the vectors.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::TooLong => "too-long",
+            Self::UnknownVersion(_) => "unknown-version",
+            Self::UnknownKind(_) => "unknown-kind",
+            Self::ReservedKind(_) => "reserved-kind",
+            Self::OtherKind(_) => "other-kind",
+            Self::Channels { .. } => "channels",
+            Self::NoFrames => "no-frames",
+            Self::FrameIndex => "frame-index",
+            Self::Extensions => "extensions",
+            Self::PayloadLength { .. } => "payload-length",
+            Self::EventLength(_) => "event-length",
+            Self::NotFinite => "not-finite",
+            Self::TrailingBytes => "trailing-bytes",
+        }
+    }
+}
+
+/// Why a packet could not be written. All but [`EncodeError::NoRoom`] are values that no peer would accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The slice, or the packet, ends first.
+    #[error("no room left in the packet")]
+    NoRoom,
+    /// No channels, or channels past the 64th.
+    #[error("channels are outside of 0..{CHANNELS_MAX}")]
+    Channels,
+    /// An audio packet without frames.
+    #[error("a packet must span at least one frame")]
+    NoFrames,
+    /// A frame index beyond [`FRAME_INDEX_MAX`].
+    #[error("a frame index is beyond 2^63 - 1")]
+    FrameIndex,
+    /// An event before the packet's base index, or 2³² frames or more after it.
+    #[error("the event is out of the reach of the packet's base index")]
+    OutOfReach,
+    /// A velocity or expression that is infinite or not a number.
+    #[error("a value of an event is not finite")]
+    NotFinite,
+    /// The value of an extension, or the body of an event, is longer than 255 bytes.
+    #[error("a value is longer than 255 bytes")]
+    ValueLength,
+    /// A payload in a packet of silence, or none in another.
+    #[error("a packet of silence has no payload, every other one has")]
+    Payload,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_byte_says_version_and_kind() {
+        for kind in [Kind::Audio, Kind::Event, Kind::Repair, Kind::SenderReport, Kind::Clock] {
+            assert_eq!(Kind::of(&[kind.first_byte()]), Ok(kind));
+        }
+        assert_eq!(Kind::of(&[]), Err(DecodeError::Truncated));
+        assert_eq!(Kind::of(&[0x00]), Err(DecodeError::UnknownVersion(0)));
+        assert_eq!(Kind::of(&[0x20]), Err(DecodeError::UnknownVersion(2)));
+        assert_eq!(Kind::of(&[0x15]), Err(DecodeError::UnknownKind(5)));
+    }
+
+    #[test]
+    fn reserved_kinds_are_named_and_refused() {
+        for kind in [Kind::Repair, Kind::SenderReport, Kind::Clock] {
+            let bytes = [kind.first_byte(); 64];
+            assert_eq!(Packet::decode(&bytes), Err(DecodeError::ReservedKind(kind)));
+        }
+    }
+}

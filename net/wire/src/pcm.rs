@@ -1,0 +1,174 @@
+//! Samples to bytes and back: from channels of `f32` to the interleaved payload of a packet, and the other way.
+//!
+//! Nothing here allocates. Channels are copied one after the other, each by a loop without branches, so that a pump can
+//! go from ring to packet and from packet to ring without a buffer between.
+
+use crate::codec::Codec;
+
+/// Full scale of 24 bit: 2²³.
+const FULL_SCALE: f64 = 8_388_608.0;
+
+/// 3 × 2⁵¹. A double near it has its last bit worth one, so adding it rounds to a whole number, ties to even, and
+/// leaves that number, in two's complement, in the low bits.
+const ROUND: f64 = 6_755_399_441_055_744.0;
+
+/// A sample as signed 24 bit: scaled by 2²³, rounded to the nearest (ties to even), clamped; not a number becomes 0.
+#[inline]
+pub fn f32_to_s24(sample: f32) -> [u8; 3] {
+    let scaled = if sample.is_nan() { 0.0 } else { f64::from(sample) * FULL_SCALE };
+    let clamped = scaled.clamp(-FULL_SCALE, FULL_SCALE - 1.0);
+    let [_, _, _, _, _, high, middle, low] = (clamped + ROUND).to_be_bytes();
+    [high, middle, low]
+}
+
+/// A signed 24-bit sample as `f32`: exact, and [`f32_to_s24`] gives the same bytes again.
+#[inline]
+#[allow(clippy::cast_precision_loss, reason = "24 bits fit the 24 of an f32's mantissa exactly")]
+pub fn s24_to_f32([high, middle, low]: [u8; 3]) -> f32 {
+    let value = i32::from_be_bytes([high, middle, low, 0]) >> 8;
+    value as f32 * (1.0 / 8_388_608.0)
+}
+
+/// The samples of a packet, to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interleaved<'a> {
+    codec: Codec,
+    channels: usize,
+    frames: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> Interleaved<'a> {
+    /// `frames` frames of `channels` channels in `bytes`. What lies past the end of `bytes` reads as zero: all of it, in
+    /// a packet of silence.
+    pub const fn new(codec: Codec, channels: usize, frames: usize, bytes: &'a [u8]) -> Self {
+        Self { codec, channels, frames, bytes }
+    }
+
+    /// How many frames.
+    pub const fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// How many channels.
+    pub const fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Copies channel `channel` (from 0, within this packet), from frame `first_frame` on, to all of `out`. What lies
+    /// outside of the packet is written as zero, so that every element of `out` is written.
+    #[inline]
+    pub fn read(&self, channel: usize, first_frame: usize, out: &mut [f32]) {
+        match self.codec {
+            Codec::PcmF32 => self.read_as(channel, first_frame, out, f32::from_be_bytes),
+            Codec::Pcm24 => self.read_as(channel, first_frame, out, s24_to_f32),
+        }
+    }
+
+    #[inline]
+    fn read_as<const N: usize>(
+        &self,
+        channel: usize,
+        first_frame: usize,
+        out: &mut [f32],
+        sample: impl Fn([u8; N]) -> f32,
+    ) {
+        let start = position::<N>(self.channels, self.frames, channel, first_frame);
+        let bytes = start.and_then(|start| self.bytes.get(start..)).unwrap_or_default();
+        let frames = out.len().min(self.frames.saturating_sub(first_frame));
+        let mut written = 0;
+        // `position` refuses zero channels, so the stride is not zero where there are bytes.
+        for (out, frame) in out[..frames].iter_mut().zip(bytes.chunks(N * self.channels.max(1))) {
+            let Some(bytes) = frame.first_chunk() else { break };
+            *out = sample(*bytes);
+            written += 1;
+        }
+        out[written..].fill(0.0);
+    }
+
+    /// One sample; zero outside of the packet.
+    pub fn get(&self, channel: usize, frame: usize) -> f32 {
+        let mut sample = [0.0];
+        self.read(channel, frame, &mut sample);
+        sample[0]
+    }
+}
+
+/// The samples of a packet, to be written.
+#[derive(Debug)]
+pub struct InterleavedMut<'a> {
+    codec: Codec,
+    channels: usize,
+    frames: usize,
+    bytes: &'a mut [u8],
+}
+
+impl<'a> InterleavedMut<'a> {
+    /// Room for `frames` frames of `channels` channels at the front of `bytes`; none when `bytes` is too short.
+    pub fn new(codec: Codec, channels: usize, frames: usize, bytes: &'a mut [u8]) -> Option<Self> {
+        let length = frames.checked_mul(channels)?.checked_mul(codec.bytes_per_sample())?;
+        Some(Self { codec, channels, frames, bytes: bytes.get_mut(..length)? })
+    }
+
+    /// How many bytes the samples take.
+    pub fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Copies `samples` to channel `channel` (from 0, within this packet), from frame `first_frame` on. Returns how many
+    /// there was room for.
+    #[inline]
+    pub fn write(&mut self, channel: usize, first_frame: usize, samples: &[f32]) -> usize {
+        match self.codec {
+            Codec::PcmF32 => self.write_as(channel, first_frame, samples, f32::to_be_bytes),
+            Codec::Pcm24 => self.write_as(channel, first_frame, samples, f32_to_s24),
+        }
+    }
+
+    /// Copies to channel `channel`, from its first frame on, what a ring holds in two slices, one after the other,
+    /// without the first `skip` samples: those went into earlier packets. Returns how many samples were written.
+    #[inline]
+    pub fn write_pair(&mut self, channel: usize, (first, second): (&[f32], &[f32]), skip: usize) -> usize {
+        let rest = skip.saturating_sub(first.len());
+        let first = first.get(skip..).unwrap_or_default();
+        let written = self.write(channel, 0, first);
+        written + self.write(channel, written, second.get(rest..).unwrap_or_default())
+    }
+
+    /// Writes every sample, as `sample(channel, frame)` gives it.
+    pub fn write_with(&mut self, mut sample: impl FnMut(usize, usize) -> f32) {
+        for channel in 0..self.channels {
+            for frame in 0..self.frames {
+                self.write(channel, frame, &[sample(channel, frame)]);
+            }
+        }
+    }
+
+    #[inline]
+    fn write_as<const N: usize>(
+        &mut self,
+        channel: usize,
+        first_frame: usize,
+        samples: &[f32],
+        bytes: impl Fn(f32) -> [u8; N],
+    ) -> usize {
+        let Some(start) = position::<N>(self.channels, self.frames, channel, first_frame) else { return 0 };
+        let room = self.bytes.get_mut(start..).unwrap_or_default();
+        let mut written = 0;
+        for (frame, sample) in room.chunks_mut(N * self.channels).zip(samples) {
+            let Some(place) = frame.first_chunk_mut() else { break };
+            *place = bytes(*sample);
+            written += 1;
+        }
+        written
+    }
+}
+
+/// Where a sample of `N` bytes begins; none when there is no such sample.
+#[inline]
+fn position<const N: usize>(channels: usize, frames: usize, channel: usize, frame: usize) -> Option<usize> {
+    if channel >= channels || frame >= frames {
+        return None;
+    }
+    frame.checked_mul(channels)?.checked_add(channel)?.checked_mul(N)
+}
