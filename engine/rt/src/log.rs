@@ -1,0 +1,107 @@
+//! What the callback has to tell, in fixed-size entries; words are made of them off the audio thread.
+
+use audiocloud_units::HostTime;
+
+/// What happened. `a` and `b` of the [`Entry`] carry what each one names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+#[non_exhaustive]
+pub enum What {
+    /// A block did not fit into the ring. `a`: frames, `b`: dropped blocks so far.
+    RingFull,
+    /// A new epoch began. `a`: its number, `b`: the one before.
+    EpochChanged,
+    /// Playing began. `a`: the first frame's media time, `b`: its epoch.
+    Playing,
+    /// Frames were missing and playing fell silent. `a`: media time of the first one.
+    Starved,
+    /// The read position was anchored anew. `a`: the new position, `b`: the old one.
+    Resynced,
+    /// The clocks drifted apart. `a`: the new position, `b`: the old one.
+    Slipped,
+    /// The user's playout delay took effect. `a`: new, `b`: old, in frames.
+    DelayChanged,
+    /// The stream has another rate than the device. `a`: theirs, `b`: ours, in Hz.
+    RateMismatch,
+    /// Notes that were left sounding were let go. `a`: how many.
+    NotesReleased,
+    /// A panic was caught at the border of the callback.
+    Panicked,
+}
+
+/// One thing that happened in the callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When the callback began in which it happened.
+    pub at: HostTime,
+    /// What happened.
+    pub what: What,
+    /// See [`What`].
+    pub a: u64,
+    /// See [`What`].
+    pub b: u64,
+}
+
+/// The callback's end.
+#[derive(Debug)]
+pub struct Producer {
+    ring: rtrb::Producer<Entry>,
+    dropped: u64,
+}
+
+/// The end that is read off the audio thread.
+#[derive(Debug)]
+pub struct Consumer {
+    ring: rtrb::Consumer<Entry>,
+}
+
+/// A log that holds `capacity` entries until they are read. *Realtime-safe: no* (allocates).
+#[must_use]
+pub fn log_ring(capacity: usize) -> (Producer, Consumer) {
+    let (producer, consumer) = rtrb::RingBuffer::new(capacity);
+    (Producer { ring: producer, dropped: 0 }, Consumer { ring: consumer })
+}
+
+impl Producer {
+    /// Notes an entry; a full log is counted.
+    ///
+    /// *Realtime-safe: yes*, audio thread.
+    pub fn push(&mut self, entry: Entry) {
+        if self.ring.push(entry).is_err() {
+            self.dropped += 1;
+        }
+    }
+
+    /// Entries that found the log full.
+    ///
+    /// *Realtime-safe: yes*, audio thread.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+impl Consumer {
+    /// The oldest entry not yet read.
+    ///
+    /// *Realtime-safe: yes*, one thread.
+    pub fn pop(&mut self) -> Option<Entry> {
+        self.ring.pop().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_log_is_counted() {
+        let (mut producer, mut consumer) = log_ring(2);
+        let entry = |a| Entry { at: HostTime::new(7), what: What::Starved, a, b: 0 };
+        for a in 0..5 {
+            producer.push(entry(a));
+        }
+        assert_eq!(producer.dropped(), 3);
+        assert_eq!([consumer.pop(), consumer.pop(), consumer.pop()], [Some(entry(0)), Some(entry(1)), None]);
+    }
+}
