@@ -1,6 +1,17 @@
-//! What all audiocloud plug-ins share.
+//! What all audiocloud plug-ins share: guard, state, status, parameters, and the way between host and engine.
+//!
+//! The sentence of this crate: *everything that two plug-ins would do alike is done here, once.* It never opens a
+//! socket or writes a file by itself, and never before the host activates a plug-in.
 
-pub mod editor;
+// pub mod editor;
+pub mod events;
+pub mod guard;
+pub mod guarded;
+pub mod hand_off;
+pub mod layouts;
+pub mod log;
 pub mod params;
+pub mod ramp;
 pub mod state;
 pub mod status;
+pub mod time;

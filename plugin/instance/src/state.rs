@@ -1,4 +1,19 @@
-//! What a project keeps.
+//! What a project keeps beside the parameters: a small JSON document with its own schema number.
+//!
+//! Fields that this version does not know survive being loaded and saved. A document of a later schema is kept
+//! untouched and not read, and the plug-in says so.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use nice_plug::params::persist::PersistentField;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The schema that this version writes, of every document.
+pub const SCHEMA: u64 = 1;
 
 /// A stream by its publisher's device and its own id, as a project stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -6,4 +21,270 @@ pub struct StreamRef {
     /// Ed25519 public key of the publishing device.
     pub publisher: [u8; 32],
     pub stream: u64,
+}
+
+/// A document as stored: whatever was in it, whether we know it or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Document(Value);
+
+impl Default for Document {
+    fn default() -> Self {
+        let mut fields = Map::new();
+        fields.insert("schema".to_owned(), SCHEMA.into());
+        Self(Value::Object(fields))
+    }
+}
+
+impl Document {
+    /// Its schema; 0 when it has none that can be read.
+    fn schema(&self) -> u64 {
+        self.0.get("schema").and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// Whether this version can read it: anything else is kept as it is.
+    fn is_readable(&self) -> bool {
+        self.0.is_object() && (1..=SCHEMA).contains(&self.schema())
+    }
+
+    fn text(&self, field: &str) -> Option<&str> {
+        if self.is_readable() { self.0.get(field)?.as_str() } else { None }
+    }
+
+    fn set(&mut self, field: &str, value: Option<String>) {
+        if let Some(fields) = self.0.as_object_mut() {
+            match value {
+                Some(value) => fields.insert(field.to_owned(), Value::String(value)),
+                None => fields.remove(field),
+            };
+        }
+    }
+}
+
+/// The stored document of one instance, as nice-plug loads and saves it.
+pub struct Stored {
+    document: Mutex<Document>,
+    revision: AtomicU64,
+    on_load: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Stored").field("document", &*self.lock()).finish_non_exhaustive()
+    }
+}
+
+impl Default for Stored {
+    fn default() -> Self {
+        Self { document: Mutex::default(), revision: AtomicU64::new(0), on_load: OnceLock::new() }
+    }
+}
+
+impl Stored {
+    fn lock(&self) -> MutexGuard<'_, Document> {
+        self.document.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `hook` called whenever the host loaded a document; once.
+    pub fn on_load(&self, hook: impl Fn() + Send + Sync + 'static) {
+        let set = self.on_load.set(Box::new(hook));
+        debug_assert!(set.is_ok(), "one hook");
+    }
+
+    /// The schema of a document that only a later version can read.
+    pub fn unreadable(&self) -> Option<u64> {
+        let document = self.lock();
+        (!document.is_readable()).then(|| document.schema())
+    }
+
+    /// How often a plug-in itself changed the document: each time the host should mark its project as changed.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Relaxed)
+    }
+
+    /// The name in it; empty when there is none.
+    pub fn name(&self) -> String {
+        self.lock().text("name").unwrap_or_default().to_owned()
+    }
+
+    /// The stream's own id in it.
+    pub fn stream(&self) -> Option<u64> {
+        self.lock().text("stream").and_then(parse_stream)
+    }
+
+    /// The stream that it names, with its publisher.
+    pub fn stream_ref(&self) -> Option<StreamRef> {
+        let document = self.lock();
+        let stream = document.text("stream").and_then(parse_stream)?;
+        Some(StreamRef { publisher: parse_key(document.text("publisher")?)?, stream })
+    }
+
+    /// Sets the name. False when the document is a later version's, and was left alone.
+    pub fn set_name(&self, name: &str) -> bool {
+        self.change(|document| document.set("name", Some(name.to_owned())))
+    }
+
+    /// Sets the stream's own id. False as in [`Stored::set_name`].
+    pub fn set_stream(&self, stream: u64) -> bool {
+        self.change(|document| document.set("stream", Some(format!("{stream:016x}"))))
+    }
+
+    /// Sets publisher, id and name of a stream, or removes them. False as in [`Stored::set_name`].
+    pub fn set_binding(&self, binding: Option<(StreamRef, &str)>) -> bool {
+        self.change(|document| {
+            document.set("publisher", binding.map(|(stream, _)| hex(&stream.publisher)));
+            document.set("stream", binding.map(|(stream, _)| format!("{:016x}", stream.stream)));
+            document.set("name", binding.map(|(_, name)| name.to_owned()));
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Document)) -> bool {
+        let mut document = self.lock();
+        if !document.is_readable() {
+            return false;
+        }
+        let before = document.clone();
+        change(&mut document);
+        if *document != before {
+            self.revision.fetch_add(1, Ordering::Relaxed);
+        }
+        true
+    }
+}
+
+// For the `Arc` that parameters and plug-in share: nice-plug implements this for an `Arc` of its own types only.
+impl PersistentField<'_, Document> for Arc<Stored> {
+    fn set(&self, document: Document) {
+        PersistentField::set(self.as_ref(), document);
+    }
+
+    fn map<F, R>(&self, read: F) -> R
+    where
+        F: Fn(&Document) -> R,
+    {
+        self.as_ref().map(read)
+    }
+}
+
+impl PersistentField<'_, Document> for Stored {
+    fn set(&self, document: Document) {
+        *self.lock() = document;
+        if let Some(hook) = self.on_load.get() {
+            hook();
+        }
+    }
+
+    fn map<F, R>(&self, read: F) -> R
+    where
+        F: Fn(&Document) -> R,
+    {
+        read(&self.lock())
+    }
+}
+
+fn parse_stream(text: &str) -> Option<u64> {
+    if text.len() == 16 && text.is_ascii() { u64::from_str_radix(text, 16).ok() } else { None }
+}
+
+fn parse_key(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut key = [0; 32];
+    for (index, byte) in key.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(key)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl FromStr for StreamRef {
+    type Err = ();
+
+    /// As [`StreamRef`] is displayed: publisher and id in hexadecimal with a slash between.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (publisher, stream) = text.split_once('/').ok_or(())?;
+        Ok(Self { publisher: parse_key(publisher).ok_or(())?, stream: parse_stream(stream).ok_or(())? })
+    }
+}
+
+impl fmt::Display for StreamRef {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{:016x}", hex(&self.publisher), self.stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(json: &str) -> Stored {
+        let stored = Stored::default();
+        stored.set(serde_json::from_str(json).unwrap());
+        stored
+    }
+
+    fn save(stored: &Stored) -> Value {
+        stored.map(|document| serde_json::to_value(document).unwrap())
+    }
+
+    #[test]
+    fn unknown_fields_survive() {
+        let stored = load(r#"{"schema":1,"name":"Bass","stream":"00000000000000ff","colour":{"hue":[1,2]}}"#);
+        assert_eq!((stored.name(), stored.stream()), ("Bass".to_owned(), Some(255)));
+        assert!(stored.set_name("Lead") && stored.set_stream(1));
+        let expected = r#"{"schema":1,"name":"Lead","stream":"0000000000000001","colour":{"hue":[1,2]}}"#;
+        assert_eq!(save(&stored), serde_json::from_str::<Value>(expected).unwrap());
+        assert_eq!(stored.revision(), 2);
+        assert!(stored.set_name("Lead"));
+        assert_eq!(stored.revision(), 2, "nothing changed");
+    }
+
+    #[test]
+    fn a_later_schema_is_kept_and_not_read() {
+        for json in [r#"{"schema":2,"name":"Bass","stream":{"group":7}}"#, r#"{"name":"no schema"}"#, "[1,2]"] {
+            let stored = load(json);
+            assert!(stored.unreadable().is_some());
+            assert_eq!((stored.name(), stored.stream(), stored.stream_ref()), (String::new(), None, None));
+            assert!(!stored.set_name("Lead") && !stored.set_stream(1) && !stored.set_binding(None));
+            assert_eq!(save(&stored), serde_json::from_str::<Value>(json).unwrap());
+        }
+        assert_eq!(Stored::default().unreadable(), None);
+    }
+
+    #[test]
+    fn a_binding_comes_back() {
+        let stored = Stored::default();
+        let stream = StreamRef { publisher: std::array::from_fn(|i| 0xF0 + (i % 16) as u8), stream: 42 };
+        assert!(stored.set_binding(Some((stream, "Drums"))));
+        let again = load(&save(&stored).to_string());
+        assert_eq!((again.stream_ref(), again.name()), (Some(stream), "Drums".to_owned()));
+        assert_eq!(stream.to_string().parse(), Ok(stream));
+        assert!(again.set_binding(None));
+        assert_eq!((again.stream_ref(), again.name()), (None, String::new()));
+    }
+
+    #[test]
+    fn damaged_ids_are_no_ids() {
+        for stream in ["", "ff", "zzzzzzzzzzzzzzzz", "00000000000000ff0", "é0000000000000f"] {
+            assert_eq!(load(&format!(r#"{{"schema":1,"stream":"{stream}"}}"#)).stream(), None, "{stream}");
+        }
+    }
+
+    #[test]
+    fn loading_calls_the_hook() {
+        let stored = Arc::new(Stored::default());
+        let seen = Arc::new(AtomicU64::new(0));
+        let (weak, count) = (Arc::downgrade(&stored), seen.clone());
+        stored.on_load(move || {
+            // The document is not locked while the hook runs.
+            let loaded = weak.upgrade().and_then(|stored| stored.stream()).unwrap_or(0);
+            count.fetch_add(loaded, Ordering::Relaxed);
+        });
+        stored.set(serde_json::from_str(r#"{"schema":1,"stream":"0000000000000007"}"#).unwrap());
+        assert_eq!(seen.load(Ordering::Relaxed), 7);
+    }
 }

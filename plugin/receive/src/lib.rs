@@ -1,4 +1,12 @@
-//! audiocloud Receive
+//! audiocloud Receive: plays a stream beside the track's own input, or in its place.
+//!
+//! The sentence of this crate: *it plays the stream that the project names, and no other, or silence, and says why.*
 
-pub mod model;
+// pub mod model;
 pub mod params;
+mod part;
+
+pub use part::ReceivePart;
+
+/// The plug-in.
+pub type Receive = audiocloud_instance::guarded::Guarded<ReceivePart>;

@@ -1,6 +1,9 @@
 //! Receive's parameters. The ids are in every saved project: they never change.
 
+use std::sync::Arc;
+
 use audiocloud_instance::params;
+use audiocloud_instance::state::Stored;
 use nice_plug::prelude::*;
 
 /// What becomes of the track's own input.
@@ -27,6 +30,9 @@ pub struct ReceiveParams {
     /// Marks the host's project as changed when only the stored state changed; its value means nothing.
     #[id = "revision"]
     pub revision: IntParam,
+    /// Publisher, id and name of the stream.
+    #[persist = "stream"]
+    pub stored: Arc<Stored>,
 }
 
 impl Default for ReceiveParams {
@@ -36,6 +42,7 @@ impl Default for ReceiveParams {
             mode: EnumParam::new("Mode", Mode::Mix),
             delay: params::playout_delay("Playout delay"),
             revision: params::revision(),
+            stored: Arc::default(),
         }
     }
 }
