@@ -1,1 +1,37 @@
-fn main() {}
+//! The project's own commands, run as `cargo xtask <command>`.
+//!
+//! **Thin: each command is a file, and what it does is done by the crate that it calls.** Nothing here is shipped.
+
+mod bundle;
+mod cargo;
+mod machine;
+mod steps;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds the plug-ins and lays them out as CLAP and VST3
+    Bundle(bundle::Args),
+    /// Runs everything that continuous integration runs
+    Test(test::Args),
+    /// Checks what no compiler checks: floors, licences, file lengths, words
+    Tidy,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Bundle(args) => bundle::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Tidy => tidy::run(),
+    }
+}

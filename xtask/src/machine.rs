@@ -1,0 +1,112 @@
+//! What a bare machine lacks: installed where that is possible, else named in one line.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cargo;
+
+/// Whether a command can be run and succeeds.
+pub(crate) fn answers(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Makes sure that a part of the Rust toolchain is there.
+pub(crate) fn ensure_component(subcommand: &str, component: &str) -> Result<()> {
+    let present = || {
+        cargo::command()
+            .args([subcommand, "--version"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if present() {
+        return Ok(());
+    }
+    println!("installing {component}");
+    let installed = answers("rustup", &["component", "add", component]) && present();
+    ensure!(installed, "missing: {component} (remedy: rustup component add {component})");
+    Ok(())
+}
+
+/// Installs Debian packages where that is possible.
+fn install(packages: &[&str]) -> Result<()> {
+    let names = packages.join(" ");
+    let missing = format!("missing: {names} (remedy: apt-get install {names}, or your system's like)");
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    ensure!(root && answers("apt-get", &["--version"]), missing);
+    println!("installing {names}");
+    let apt = |arguments: &[&str]| -> Result<bool> {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq").args(arguments).stdout(Stdio::null());
+        Ok(command.status().context("apt-get cannot be run")?.success())
+    };
+    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+    arguments.extend(packages);
+    // The lists of a fresh machine may be empty or old.
+    let installed = apt(&arguments)? || (apt(&["update"])? && apt(&arguments)?);
+    ensure!(installed, missing);
+    Ok(())
+}
+
+/// A Python environment of our own with exactly the packages of `requirements`, in `folder`. It is made once; a
+/// change of the requirements makes it again.
+pub(crate) fn python_environment(folder: &Path, requirements: &Path) -> Result<PathBuf> {
+    let wanted = std::fs::read_to_string(requirements)
+        .with_context(|| format!("{} cannot be read", requirements.display()))?;
+    let python = folder.join("bin/python");
+    let stamp = folder.join("requirements.installed");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted)
+        && answers(&python, &["--version"])
+    {
+        return Ok(python);
+    }
+    let can_make = || answers("python3", &["-c", "import venv, ensurepip"]);
+    if !can_make() {
+        install(&["python3", "python3-venv"])?;
+        ensure!(
+            can_make(),
+            "python3 is there but makes no virtual environment (remedy: install python3-venv)"
+        );
+    }
+    println!("making a Python environment in {}", folder.display());
+    ensure!(
+        Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder).status()?.success(),
+        "python3 -m venv failed"
+    );
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+        .arg(requirements);
+    if !pip.status()?.success() {
+        let version = Command::new(&python).arg("--version").output()?.stdout;
+        bail!(
+            "pip cannot install {} for {} (remedy: a connection to pypi.org, and Python 3.11 to 3.13)",
+            requirements.display(),
+            String::from_utf8_lossy(&version).trim()
+        );
+    }
+    std::fs::write(&stamp, wanted).with_context(|| format!("{} cannot be written", stamp.display()))?;
+    Ok(python)
+}
+
+/// Where Debian's Ardour keeps its programs without a window.
+const ARDOUR: &str = "/usr/lib/ardour7";
+
+/// Makes sure that Ardour is there, and returns the folder of its programs.
+pub(crate) fn ensure_ardour() -> Result<&'static Path> {
+    let folder = Path::new(ARDOUR);
+    let present = || ["luasession", "ardour-vst3-scanner"].iter().all(|name| folder.join(name).is_file());
+    if !present() {
+        install(&["ardour"])?;
+        ensure!(present(), "Ardour is there but not version 7 in {ARDOUR} (remedy: Debian 12's package)");
+    }
+    Ok(folder)
+}

@@ -1,0 +1,218 @@
+//! A run of named steps: each says when it starts and how long it took, what failed, and the last line counts.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How many checks passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: Tally) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+
+    /// Reads a summary line of cargo-nextest, of `cargo test` or of pytest. Other lines count nothing.
+    fn of_line(line: &str) -> Tally {
+        let line = line.trim();
+        let nextest = line.starts_with("Summary [") && line.contains(" run: ");
+        let cargo_test = line.starts_with("test result: ");
+        let pytest = line.starts_with("==") && line.ends_with("==") && line.contains(" in ");
+        if !(nextest || cargo_test || pytest) {
+            return Tally::default();
+        }
+        // `2 failed`, also where nextest details it: `13 passed (1 slow), 1 failed, 1 timed out`.
+        let words: Vec<&str> =
+            line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let count = |names: &[&str]| -> u64 {
+            let counted = |pair: &[&str]| names.contains(&pair[1]).then(|| pair[0].parse().unwrap_or(0));
+            words.windows(2).filter_map(counted).sum()
+        };
+        Tally { passed: count(&["passed"]), failed: count(&["failed", "timed", "error", "errors", "exec"]) }
+    }
+}
+
+struct Step {
+    name: String,
+    took: Duration,
+    tally: Tally,
+    /// Why it failed; nothing when it passed.
+    failure: Option<String>,
+}
+
+/// The steps that were run.
+pub(crate) struct Steps {
+    began: Instant,
+    steps: Vec<Step>,
+}
+
+impl Steps {
+    pub(crate) fn new() -> Steps {
+        Steps { began: Instant::now(), steps: Vec::new() }
+    }
+
+    /// Runs a step and returns what it made, or nothing when it failed. A step that counts no checks of its own is
+    /// one check.
+    pub(crate) fn run<T>(&mut self, name: &str, step: impl FnOnce(&mut Tally) -> Result<T>) -> Option<T> {
+        println!("\n=== {name}");
+        let began = Instant::now();
+        let mut tally = Tally::default();
+        let result = step(&mut tally);
+        let took = began.elapsed();
+        let failure = result.as_ref().err().map(|error| format!("{error:#}"));
+        if failure.is_some() {
+            tally.failed = tally.failed.max(1);
+        } else if tally == Tally::default() {
+            tally.passed = 1;
+        }
+        let word = if failure.is_some() { "FAILED" } else { "passed" };
+        println!("=== {name}: {word} after {:.1} s", took.as_secs_f64());
+        if let Some(failure) = &failure {
+            println!("    {failure}");
+        }
+        self.steps.push(Step { name: name.to_owned(), took, tally, failure });
+        result.ok()
+    }
+
+    /// A step that cannot be run because another failed counts as failed.
+    pub(crate) fn impossible(&mut self, name: &str, why: &str) {
+        println!("\n=== {name}: NOT RUN, {why}");
+        let tally = Tally { passed: 0, failed: 1 };
+        self.steps.push(Step {
+            name: name.to_owned(),
+            took: Duration::ZERO,
+            tally,
+            failure: Some(format!("not run, {why}")),
+        });
+    }
+
+    fn tally(&self) -> Tally {
+        let mut all = Tally::default();
+        self.steps.iter().for_each(|step| all.add(step.tally));
+        all
+    }
+
+    /// Prints the table; its last line is `N passed, N failed`.
+    pub(crate) fn summary(&self, mut out: impl Write) -> std::io::Result<Tally> {
+        let widest = self.steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
+        writeln!(out)?;
+        for step in &self.steps {
+            let (name, seconds, Tally { passed, failed }) = (&step.name, step.took.as_secs_f64(), step.tally);
+            writeln!(out, "  {name:widest$}  {seconds:7.1} s  {passed:4} passed  {failed:2} failed")?;
+        }
+        for step in &self.steps {
+            if let Some(failure) = &step.failure {
+                writeln!(out, "  {}: {failure}", step.name)?;
+            }
+        }
+        let all = self.tally();
+        writeln!(out, "  in {:.0} s", self.began.elapsed().as_secs_f64())?;
+        writeln!(out, "{} passed, {} failed", all.passed, all.failed)?;
+        Ok(all)
+    }
+}
+
+/// Runs a command, shows its output as it comes, and counts the checks that it says it made.
+pub(crate) fn execute(command: &mut Command, tally: &mut Tally) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{name} cannot be run"))?;
+    let stdout = child.stdout.take().expect("piped");
+    let stderr = child.stderr.take().expect("piped");
+    let (from_out, from_err) = std::thread::scope(|scope| {
+        let err = scope.spawn(|| pass_on(stderr, std::io::stderr()));
+        let out = pass_on(stdout, std::io::stdout());
+        (out, err.join().expect("reading lines does not panic"))
+    });
+    tally.add(from_out);
+    tally.add(from_err);
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("{} ended with {status}", name.rsplit('/').next().unwrap_or(&name));
+    }
+    Ok(())
+}
+
+fn pass_on(from: impl Read, mut to: impl Write) -> Tally {
+    let mut tally = Tally::default();
+    for line in BufReader::new(from).split(b'\n') {
+        let Ok(mut line) = line else { break };
+        tally.add(Tally::of_line(&String::from_utf8_lossy(&line)));
+        line.push(b'\n');
+        // Whoever read our output may have gone; the command's own result still counts.
+        if to.write_all(&line).and_then(|()| to.flush()).is_err() {
+            break;
+        }
+    }
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summary_lines_are_counted_and_others_are_not() {
+        let check = |line: &str, passed, failed| {
+            assert_eq!(Tally::of_line(line), Tally { passed, failed }, "{line}");
+        };
+        check("     Summary [   0.046s] 15 tests run: 15 passed, 0 skipped", 15, 0);
+        check("     Summary [   1.2s] 1 test run: 1 passed, 3 skipped", 1, 0);
+        check(
+            "     Summary [  61s] 16/20 tests run: 13 passed (1 slow, 1 flaky), 2 failed, 1 timed out, 0 skipped",
+            13,
+            3,
+        );
+        check(
+            "test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            7,
+            0,
+        );
+        check("test result: FAILED. 7 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out", 7, 2);
+        check("========= 12 passed, 1 warning in 3.21s =========", 12, 0);
+        check("==== 1 failed, 4 passed, 1 error in 0.5s ====", 4, 2);
+        check("        PASS [   0.005s] 3 passed the gate", 0, 0);
+        check("", 0, 0);
+    }
+
+    #[test]
+    fn the_last_line_is_plain() {
+        let mut steps = Steps::new();
+        steps.run("one", |_| Ok(()));
+        steps.run("two", |tally| {
+            tally.passed = 5;
+            Ok(())
+        });
+        let made: Option<()> = steps.run("three", |_| bail!("no such thing"));
+        assert_eq!(made, None);
+        steps.impossible("four", "three failed");
+        let mut text = Vec::new();
+        let all = steps.summary(&mut text).unwrap();
+        assert_eq!(all, Tally { passed: 6, failed: 2 });
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.lines().last(), Some("6 passed, 2 failed"));
+        assert!(text.contains("three: no such thing"), "{text}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_that_fails_is_a_failure_whatever_it_prints() {
+        let mut tally = Tally::default();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 'test result: ok. 3 passed; 0 failed; '; exit 3"]);
+        let error = execute(&mut command, &mut tally).unwrap_err().to_string();
+        assert_eq!(tally, Tally { passed: 3, failed: 0 });
+        assert!(error.contains("sh ended with") && error.contains('3'), "{error}");
+    }
+}

@@ -1,0 +1,142 @@
+//! `cargo xtask test`: everything that continuous integration runs, from the cheapest check to the dearest.
+
+mod ardour;
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::bundle::{Build, Built, Exports};
+use crate::steps::{Steps, Tally, execute};
+use crate::{cargo, machine, tidy};
+
+/// The package of the tests that drive the built bundle.
+const END_TO_END: &str = "audiocloud-e2e";
+/// The programs that those tests start.
+const PROGRAMS: &[&str] = &["audiocloud-node", "audiocloud-rig"];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Also rolls a session in Ardour without a window
+    #[arg(long)]
+    slow: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut steps = Steps::new();
+    steps.run("format", |tally| {
+        machine::ensure_component("fmt", "rustfmt")?;
+        execute(cargo::command().args(["fmt", "--all", "--check"]), tally)
+    });
+    steps.run("tidy", |_| tidy::run());
+    steps.run("clippy", |tally| {
+        machine::ensure_component("clippy", "clippy")?;
+        let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
+        execute(cargo::command().args(arguments), tally)
+    });
+    let built = steps.run("bundle", |_| bundle_all());
+    steps.run("unit and property tests", |tally| cargo_tests(Part::Units, tally));
+    match &built {
+        Some(built) => {
+            steps.run("end to end", |tally| cargo_tests(Part::EndToEnd(built), tally));
+            steps.run("pedalboard and DawDreamer", |tally| python_hosts(built, tally));
+            if args.slow {
+                steps.run("Ardour", |tally| ardour::roll(built, tally));
+            }
+        }
+        None => {
+            for name in ["end to end", "pedalboard and DawDreamer"] {
+                steps.impossible(name, "for there is no bundle");
+            }
+        }
+    }
+    let all = steps.summary(std::io::stdout())?;
+    // The count is the last line: no error text after it.
+    std::process::exit(i32::from(all.failed > 0));
+}
+
+/// The bundles of one class first: the last build's programs and library are the ones that stay.
+fn bundle_all() -> Result<Built> {
+    for exports in [Exports::OnlySend, Exports::OnlyReceive] {
+        Build { exports, programs: PROGRAMS, ..Build::default() }.run()?;
+    }
+    Build { programs: PROGRAMS, ..Build::default() }.run()
+}
+
+enum Part<'a> {
+    /// All but the end-to-end tests.
+    Units,
+    /// These alone, one at a time, on the built bundle.
+    EndToEnd(&'a Built),
+}
+
+fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
+    let nextest = machine::answers("cargo-nextest", &["nextest", "--version"]);
+    let mut command = cargo::command();
+    // Both parts select the whole workspace where they can: another selection would unify features differently, and
+    // compile dependencies again.
+    match (&part, nextest) {
+        (Part::Units, true) => {
+            let filter = format!("not package({END_TO_END})");
+            command.args(["nextest", "run", "--workspace", "--locked", "-E"]).arg(filter);
+        }
+        (Part::EndToEnd(_), true) => {
+            let filter = format!("package({END_TO_END})");
+            command.args(["nextest", "run", "--workspace", "--locked", "-E"]).arg(filter);
+        }
+        (Part::Units, false) => {
+            command.args(["test", "--workspace", "--locked", "--no-fail-fast", "--exclude", END_TO_END]);
+        }
+        (Part::EndToEnd(_), false) => {
+            command.args([
+                "test",
+                "--locked",
+                "--no-fail-fast",
+                "--package",
+                END_TO_END,
+                "--",
+                "--test-threads=1",
+            ]);
+        }
+    }
+    if let Part::EndToEnd(built) = part {
+        describe(&mut command, built);
+    }
+    let before = tally.passed;
+    execute(&mut command, tally)?;
+    ensure!(tally.passed > before, "no test was run");
+    Ok(())
+}
+
+/// Tells a test where the built things are.
+fn describe(command: &mut Command, built: &Built) {
+    command
+        .env("AUDIOCLOUD_BUNDLE_DIR", &built.folder)
+        .env("AUDIOCLOUD_BIN", built.programs.join("audiocloud"))
+        .env("AUDIOCLOUD_RIG", built.programs.join("audiocloud-rig"));
+}
+
+fn python_hosts(built: &Built, tally: &mut Tally) -> Result<()> {
+    let tests = cargo::root().join("tests/hosts");
+    let environment = cargo::target_directory()?.join("venv");
+    let python = machine::python_environment(&environment, &tests.join("requirements.txt"))?;
+    let mut command = Command::new(python);
+    command.args(["-m", "pytest", "-v", "-p", "no:cacheprovider", "--color=no"]).arg(&tests);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    describe(&mut command, built);
+    let folder = tempfile::tempdir()?;
+    isolate(&mut command, folder.path())?;
+    execute(&mut command, tally)
+}
+
+/// A configuration and a runtime folder of its own, and no multicast: a test neither finds the user's own peers nor
+/// leaves an identity behind.
+fn isolate(command: &mut Command, folder: &Path) -> Result<()> {
+    let (config, runtime) = (folder.join("config"), folder.join("runtime"));
+    std::fs::create_dir_all(&config)?;
+    std::fs::create_dir_all(&runtime)?;
+    std::fs::write(config.join("config.toml"), "bind = \"127.0.0.1:0\"\nmdns = false\n")?;
+    command.env("AUDIOCLOUD_CONFIG_DIR", config).env("AUDIOCLOUD_RUNTIME_DIR", runtime);
+    Ok(())
+}
