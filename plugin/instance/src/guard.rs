@@ -165,6 +165,15 @@ impl Guard {
         Some(Status::new(Severity::Fault, cause, remedy))
     }
 
+    /// A window that is opened again is a new attempt. *Realtime-safe: no.*
+    pub fn reopen_editor(&self) {
+        let mut caught = self.0.caught.lock().unwrap_or_else(PoisonError::into_inner);
+        if caught.as_ref().is_some_and(|(stage, _)| stage.domain() == Domain::Editor) {
+            *caught = None;
+        }
+        self.0.editor_off.store(false, Ordering::Relaxed);
+    }
+
     /// Whether the audio callbacks run. *Realtime-safe: yes.*
     pub fn is_audio_on(&self) -> bool {
         !self.0.audio_off.load(Ordering::Relaxed)

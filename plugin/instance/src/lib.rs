@@ -3,7 +3,7 @@
 //! The sentence of this crate: *everything that two plug-ins would do alike is done here, once.* It never opens a
 //! socket or writes a file by itself, and never before the host activates a plug-in.
 
-// pub mod editor;
+pub mod editor;
 pub mod events;
 pub mod guard;
 pub mod guarded;

@@ -27,3 +27,56 @@ impl Detail {
     }
 }
 
+/// Draws the fold named "Details" and, open, its lines.
+pub fn show(ui: &mut Ui, identity: &str, details: &[Detail]) {
+    egui::CollapsingHeader::new(RichText::new("Details").color(theme::TEXT_WEAK)).id_salt("details").show(
+        ui,
+        |ui| {
+            Grid::new("details lines").num_columns(2).spacing([16.0, 4.0]).min_col_width(150.0).show(
+                ui,
+                |ui| {
+                    for detail in details {
+                        line(ui, &detail.name, &detail.value, &detail.meaning);
+                    }
+                    if !identity.is_empty() {
+                        line(
+                            ui,
+                            "Identity",
+                            identity,
+                            "This device and stream as others see them; give it to support.",
+                        );
+                    }
+                },
+            );
+        },
+    );
+}
+
+fn line(ui: &mut Ui, name: &str, value: &str, meaning: &str) {
+    let name = ui.label(RichText::new(name).color(theme::TEXT_WEAK));
+    let text = egui::Label::new(RichText::new(value).font(theme::figure_font(12.0))).selectable(true).wrap();
+    let value = ui.add(text).labelled_by(name.id);
+    if !meaning.is_empty() {
+        name.on_hover_text(meaning);
+        value.on_hover_text(meaning);
+    }
+    ui.end_row();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable;
+
+    #[test]
+    fn lines_show_once_unfolded() {
+        let lines = [Detail::new("Lost blocks (network)", "3", "Packets that never came.")];
+        let mut harness = Harness::new_ui(|ui| show(ui, "abcd", &lines));
+        assert!(harness.query_by_label("Lost blocks (network)").is_none());
+        harness.get_by_label("Details").click();
+        harness.run();
+        harness.get_by_label("Lost blocks (network)");
+        harness.get_by_label("Identity");
+    }
+}
