@@ -51,6 +51,8 @@ pub enum Message {
     /// The connection is about to be closed on purpose.
     Goodbye(Goodbye),
     /// A message of a kind that this version does not know: skip it.
+    // Untagged: its kind is its own, not the variant's.
+    #[serde(untagged)]
     Unknown(Unknown),
 }
 
@@ -102,19 +104,11 @@ pub struct Goodbye {
     pub text: Text,
 }
 
-/// A message of a kind that this version does not know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A message of a kind that this version does not know. What else there was in it is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unknown {
     /// Its kind.
     pub kind: Text,
-}
-
-impl Serialize for Unknown {
-    /// Only the kind, which the enum around it writes: what else there was is not kept.
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct;
-        serializer.serialize_struct("Unknown", 0)?.end()
-    }
 }
 
 /// An enum of codes that are text on the wire, where a code of the future is `Unknown`.
@@ -351,4 +345,69 @@ pub type BodyAndRest<'a> = (&'a [u8], &'a [u8]);
 pub fn split_frame(bytes: &[u8]) -> Result<Option<BodyAndRest<'_>>, DecodeError> {
     let Some((prefix, rest)) = bytes.split_first_chunk() else { return Ok(None) };
     Ok(rest.split_at_checked(frame_length(*prefix)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(body: &[u8]) -> Result<Message, &'static str> {
+        Message::decode(body).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_schema() {
+        let frame = Message::Ping(Ping { token: 258 }).to_frame().unwrap();
+        assert_eq!(frame, b"\0\0\0\x14\xa2\x64kind\x64ping\x65token\x19\x01\x02");
+        let (body, rest) = split_frame(&frame).unwrap().unwrap();
+        assert!(rest.is_empty());
+        assert_eq!(decode(body), Ok(Message::Ping(Ping { token: 258 })));
+    }
+
+    #[test]
+    fn unknown_fields_and_messages_are_skipped() {
+        let ping = Ok(Message::Ping(Ping { token: 5 }));
+        assert_eq!(decode(b"\xa3\x64kind\x64ping\x63new\x82\x01\xa1\x61x\xf6\x65token\x05"), ping);
+        assert_eq!(decode(b"\xa2\x65token\x05\x64kind\x64ping"), ping);
+        let unknown = Message::Unknown(Unknown { kind: Text::new("pong2") });
+        assert_eq!(decode(b"\xa2\x64kind\x65pong2\x65token\xf6"), Ok(unknown));
+    }
+
+    #[test]
+    fn a_long_unknown_field_is_skipped() {
+        // Longer than the buffer of the CBOR reader, and with characters across its end.
+        let mut body = b"\xa3\x64kind\x64ping\x65token\x05\x63new\x79\x27\x0f".to_vec();
+        body.extend("€".repeat(3333).bytes());
+        assert_eq!(decode(&body), Ok(Message::Ping(Ping { token: 5 })));
+    }
+
+    #[test]
+    fn what_is_not_a_message_is_refused() {
+        assert_eq!(decode(b""), Err("truncated"));
+        assert_eq!(decode(b"\xa0"), Err("no-kind"));
+        assert_eq!(decode(b"\xa1\x64kind\x01"), Err("no-kind"));
+        assert_eq!(decode(b"\xa1\x64kind\x64ping"), Err("field"));
+        assert_eq!(decode(b"\xa2\x64kind\x64ping\x65token\x20"), Err("field"));
+        assert_eq!(decode(b"\xa3\x64kind\x64ping\x65token\x05\x65token\x05"), Err("field"));
+        assert_eq!(decode(b"\xa2\x64kind\x64ping\x65token\xc0\x05"), Err("malformed"));
+    }
+
+    #[test]
+    fn frames_are_cut_off_a_stream_of_bytes() {
+        assert_eq!(split_frame(b""), Ok(None));
+        assert_eq!(split_frame(b"\0\0\0"), Ok(None));
+        assert_eq!(split_frame(b"\0\0\0\x02a"), Ok(None));
+        assert_eq!(split_frame(b"\0\0\0\x02abc"), Ok(Some((&b"ab"[..], &b"c"[..]))));
+        assert_eq!(split_frame(b"\0\0\0\0"), Err(DecodeError::FrameLength(0)));
+        assert_eq!(frame_length([0, 1, 0, 0]), Ok(FRAME_BYTES_MAX));
+        assert_eq!(frame_length([0, 1, 0, 1]), Err(DecodeError::FrameLength(65_537)));
+        assert_eq!(frame_length([0xff; 4]), Err(DecodeError::FrameLength(u32::MAX)));
+    }
+
+    #[test]
+    fn codes_of_the_future_are_unknown() {
+        assert_eq!(GoodbyeReason::from_code("shutdown"), GoodbyeReason::Shutdown);
+        assert_eq!(GoodbyeReason::from_code("eclipse"), GoodbyeReason::Unknown);
+        assert_eq!(SubscribeRefusal::NotPublished.to_string(), "not-published");
+    }
 }

@@ -78,7 +78,8 @@ impl<'a> Interleaved<'a> {
         let frames = out.len().min(self.frames.saturating_sub(first_frame));
         let mut written = 0;
         // `position` refuses zero channels, so the stride is not zero where there are bytes.
-        for (out, frame) in out[..frames].iter_mut().zip(bytes.chunks(N * self.channels.max(1))) {
+        for (out, frame) in out[..frames].iter_mut().zip(bytes.chunks(N.saturating_mul(self.channels.max(1))))
+        {
             let Some(bytes) = frame.first_chunk() else { break };
             *out = sample(*bytes);
             written += 1;
@@ -171,4 +172,117 @@ fn position<const N: usize>(channels: usize, frames: usize, channel: usize, fram
         return None;
     }
     frame.checked_mul(channels)?.checked_add(channel)?.checked_mul(N)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s24_is_scaled_rounded_and_clamped() {
+        let check = |sample: f32, expected: i32| {
+            let [high, middle, low] = f32_to_s24(sample);
+            assert_eq!(i32::from_be_bytes([high, middle, low, 0]) >> 8, expected, "{sample}");
+        };
+        let step = 1.0 / 8_388_608.0_f32;
+        check(0.0, 0);
+        check(-0.0, 0);
+        check(0.5, 4_194_304);
+        check(-1.0, -8_388_608);
+        check(1.0, 8_388_607);
+        check(1.5, 8_388_607);
+        check(-1.5, -8_388_608);
+        check(f32::INFINITY, 8_388_607);
+        check(f32::NEG_INFINITY, -8_388_608);
+        check(f32::NAN, 0);
+        check(f32::MIN_POSITIVE, 0);
+        check(1.0e-45, 0);
+        check(step, 1);
+        check(-step, -1);
+        check(0.5 * step, 0);
+        check(1.5 * step, 2);
+        check(2.5 * step, 2);
+        check(-0.5 * step, 0);
+        check(-1.5 * step, -2);
+        check(0.51 * step, 1);
+    }
+
+    #[test]
+    fn every_24_bit_sample_survives() {
+        for value in -8_388_608_i32..=8_388_607 {
+            let [_, high, middle, low] = value.to_be_bytes();
+            let bytes = [high, middle, low];
+            assert_eq!(f32_to_s24(s24_to_f32(bytes)), bytes, "{value}");
+        }
+    }
+
+    #[test]
+    fn f32_is_kept_bit_for_bit() {
+        let samples = [0.0, -0.0, 1.0e-45, f32::INFINITY, f32::from_bits(0x7fa0_0001), 1.0 / 3.0, -7.5];
+        let mut bytes = [0; 28];
+        let mut interleaved = InterleavedMut::new(Codec::PcmF32, 1, 7, &mut bytes).unwrap();
+        assert_eq!(interleaved.write(0, 0, &samples), 7);
+        let mut read = [0.0; 7];
+        Interleaved::new(Codec::PcmF32, 1, 7, &bytes).read(0, 0, &mut read);
+        assert_eq!(read.map(f32::to_bits), samples.map(f32::to_bits));
+    }
+
+    #[test]
+    fn channels_are_interleaved() {
+        let mut bytes = [0xee; 13];
+        let mut interleaved = InterleavedMut::new(Codec::Pcm24, 2, 2, &mut bytes).unwrap();
+        assert_eq!(interleaved.length(), 12);
+        assert_eq!(interleaved.write(0, 0, &[0.5, -0.5]), 2);
+        assert_eq!(interleaved.write(1, 0, &[0.25]), 1);
+        assert_eq!(interleaved.write(1, 1, &[-0.25, 9.0]), 1, "no third frame");
+        assert_eq!(interleaved.write(2, 0, &[1.0]), 0, "no third channel");
+        assert_eq!(bytes, *b"\x40\0\0\x20\0\0\xc0\0\0\xe0\0\0\xee");
+
+        let read = Interleaved::new(Codec::Pcm24, 2, 2, &bytes[..12]);
+        let mut out = [7.0; 4];
+        read.read(1, 0, &mut out);
+        assert_eq!(out, [0.25, -0.25, 0.0, 0.0], "zeros past the end");
+        read.read(0, 1, &mut out);
+        assert_eq!(out, [-0.5, 0.0, 0.0, 0.0]);
+        read.read(2, 0, &mut out);
+        assert_eq!(out, [0.0; 4]);
+    }
+
+    #[test]
+    fn two_slices_of_a_ring_are_written_as_one() {
+        let check = |first: &[f32], second: &[f32], skip: usize, expected: [f32; 3]| {
+            let mut bytes = [0; 12];
+            let mut interleaved = InterleavedMut::new(Codec::PcmF32, 1, 3, &mut bytes).unwrap();
+            interleaved.write_pair(0, (first, second), skip);
+            let read = Interleaved::new(Codec::PcmF32, 1, 3, &bytes);
+            assert_eq!([0, 1, 2].map(|frame| read.get(0, frame)), expected);
+        };
+        check(&[1.0, 2.0], &[3.0, 4.0], 0, [1.0, 2.0, 3.0]);
+        check(&[1.0, 2.0], &[3.0, 4.0], 1, [2.0, 3.0, 4.0]);
+        check(&[1.0, 2.0], &[3.0, 4.0], 3, [4.0, 0.0, 0.0]);
+        check(&[1.0, 2.0], &[3.0, 4.0], 9, [0.0; 3]);
+        check(&[1.0, 2.0, 3.0, 4.0], &[], 1, [2.0, 3.0, 4.0]);
+        check(&[], &[1.0, 2.0, 3.0], 0, [1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let mut bytes = [0; 11];
+        assert!(InterleavedMut::new(Codec::Pcm24, 2, 2, &mut bytes).is_none());
+        assert!(InterleavedMut::new(Codec::Pcm24, usize::MAX, 2, &mut bytes).is_none());
+        assert_eq!(InterleavedMut::new(Codec::Pcm24, 0, 2, &mut bytes).unwrap().write(0, 0, &[1.0]), 0);
+        assert_eq!(
+            Interleaved::new(Codec::Pcm24, usize::MAX, usize::MAX, &bytes).get(5, usize::MAX - 1),
+            0.0
+        );
+    }
+
+    #[test]
+    fn a_closure_can_give_the_samples() {
+        let mut bytes = [0; 16];
+        let mut interleaved = InterleavedMut::new(Codec::PcmF32, 2, 2, &mut bytes).unwrap();
+        interleaved.write_with(|channel, frame| if channel == frame { 1.0 } else { -1.0 });
+        let read = Interleaved::new(Codec::PcmF32, 2, 2, &bytes);
+        assert_eq!([read.get(0, 0), read.get(1, 0), read.get(0, 1), read.get(1, 1)], [1.0, -1.0, -1.0, 1.0]);
+    }
 }

@@ -95,3 +95,68 @@ fn streams<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StreamAnnou
 
     deserializer.deserialize_seq(Streams)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{DecodeError, EncodeError, FRAME_BYTES_MAX, Message, split_frame};
+
+    fn announcement(stream: u64) -> StreamAnnouncement {
+        StreamAnnouncement {
+            stream: StreamId(stream),
+            name: Text::new("Bass"),
+            config: ConfigId(1),
+            epoch: 7,
+            sample_rate_hz: 48_000,
+            channels: 2,
+            codec: Some(Codec::PcmF32),
+            clock_domain: Text::default(),
+            block_frames_max: 0,
+        }
+    }
+
+    fn round_trip(directory: Directory) -> Result<Message, DecodeError> {
+        let mut frame = Vec::new();
+        ciborium::into_writer(&Message::Directory(directory), &mut frame).unwrap();
+        Message::decode(&frame)
+    }
+
+    #[test]
+    fn a_codec_of_the_future_leaves_the_rest_readable() {
+        let streams = vec![StreamAnnouncement { codec: None, ..announcement(1) }, announcement(2)];
+        let directory = Directory { revision: 1, streams };
+        assert_eq!(round_trip(directory.clone()), Ok(Message::Directory(directory)));
+    }
+
+    #[test]
+    fn announcements_out_of_range_are_neither_sent_nor_read() {
+        let check = |announcement: StreamAnnouncement| {
+            let directory = Directory { revision: 1, streams: vec![announcement] };
+            let sent = Message::Directory(directory.clone()).to_frame();
+            assert!(matches!(sent, Err(EncodeError::Field(_))), "{sent:?}");
+            let read = round_trip(directory);
+            assert!(matches!(read, Err(DecodeError::Field { .. })), "{read:?}");
+        };
+        check(StreamAnnouncement { channels: 0, ..announcement(1) });
+        check(StreamAnnouncement { channels: 65, ..announcement(1) });
+        check(StreamAnnouncement { sample_rate_hz: 0, ..announcement(1) });
+    }
+
+    #[test]
+    fn a_directory_has_bounds() {
+        let full =
+            |streams: u64| Directory { revision: 1, streams: (0..streams).map(announcement).collect() };
+        let sent = Message::Directory(full(1025)).to_frame();
+        assert!(matches!(sent, Err(EncodeError::Field(_))), "{sent:?}");
+        assert!(matches!(round_trip(full(1025)), Err(DecodeError::Field { .. })));
+        assert!(round_trip(full(1024)).is_ok());
+
+        // 400 streams of this size fit a frame; more of them do not, and nothing of them is left behind.
+        let frame = Message::Directory(full(400)).to_frame().unwrap();
+        let (body, rest) = split_frame(&frame).unwrap().unwrap();
+        assert!(rest.is_empty() && body.len() <= FRAME_BYTES_MAX);
+        let mut out = vec![1, 2, 3];
+        assert!(matches!(Message::Directory(full(1024)).encode(&mut out), Err(EncodeError::TooLong(_))));
+        assert_eq!(out, [1, 2, 3]);
+    }
+}

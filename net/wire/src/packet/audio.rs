@@ -262,3 +262,134 @@ impl<'a> AudioPacket<'a> {
         Ok(end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Header = Header {
+        stream: StreamId(0x0102_0304_0506_0708),
+        epoch: 0xa1a2_a3a4,
+        config: ConfigId(0xb1b2),
+        sequence: 0xc1c2_c3c4,
+        first_frame: 0x11d2_d3d4_d5d6_d7d8,
+        frames: 2,
+        first_channel: 3,
+        channels: 1,
+        session_time_ns: -2,
+        flags: Flags::DISCONTINUITY,
+    };
+
+    const BYTES: &[u8] = b"\x10\x01\xb1\xb2\xa1\xa2\xa3\xa4\x01\x02\x03\x04\x05\x06\x07\x08\xc1\xc2\xc3\xc4\
+        \x00\x02\x03\x01\x11\xd2\xd3\xd4\xd5\xd6\xd7\xd8\xff\xff\xff\xff\xff\xff\xff\xfe\x00\x03\
+        \x09\x01\x55\x3f\x80\x00\x00\xbf\x00\x00\x00";
+
+    fn encoded(header: &Header, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = [0; PACKET_BYTES_MAX];
+        let length = AudioPacket::encode(header, &[], payload, &mut bytes).unwrap();
+        bytes[..length].to_vec()
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_table() {
+        let mut bytes = [0xee; PACKET_BYTES_MAX];
+        let extensions = [Extension { kind: 9, value: &[0x55] }];
+        let payload = [1.0_f32.to_be_bytes(), (-0.5_f32).to_be_bytes()].concat();
+        let length = AudioPacket::encode(&HEADER, &extensions, &payload, &mut bytes).unwrap();
+        assert_eq!(&bytes[..length], BYTES);
+
+        let packet = AudioPacket::decode(BYTES).unwrap();
+        assert_eq!(packet.header, HEADER);
+        assert_eq!(packet.extensions.find(9), Some(&[0x55][..]));
+        let samples = packet.samples(Codec::PcmF32).unwrap();
+        assert_eq!([samples.get(0, 0), samples.get(0, 1), samples.get(0, 2)], [1.0, -0.5, 0.0]);
+        let error = DecodeError::PayloadLength { expected: 6, found: 8 };
+        assert_eq!(packet.samples(Codec::Pcm24), Err(error));
+    }
+
+    #[test]
+    fn every_shorter_packet_is_refused() {
+        for length in 0..BYTES.len() {
+            let result = AudioPacket::decode(&BYTES[..length]).map(|packet| packet.samples(Codec::PcmF32));
+            assert!(!matches!(result, Ok(Ok(_))), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn fields_out_of_range_are_refused() {
+        let check = |at: usize, field: &[u8], error: DecodeError| {
+            let mut bytes = BYTES.to_vec();
+            bytes[at..at + field.len()].copy_from_slice(field);
+            assert_eq!(AudioPacket::decode(&bytes), Err(error));
+        };
+        check(0, &[0x11], DecodeError::OtherKind(Kind::Event));
+        check(0, &[0x20], DecodeError::UnknownVersion(2));
+        check(1, &[4], DecodeError::PayloadLength { expected: 0, found: 8 });
+        check(20, &[0, 0], DecodeError::NoFrames);
+        check(22, &[64, 1], DecodeError::Channels { first: 64, count: 1 });
+        check(22, &[0, 65], DecodeError::Channels { first: 0, count: 65 });
+        check(22, &[255, 255], DecodeError::Channels { first: 255, count: 255 });
+        check(22, &[0, 0], DecodeError::Channels { first: 0, count: 0 });
+        check(24, &[0xff; 8], DecodeError::FrameIndex);
+        check(24, &(FRAME_INDEX_MAX - 1).to_be_bytes(), DecodeError::FrameIndex);
+        check(40, &[0, 2], DecodeError::Extensions);
+        check(40, &[0, 4], DecodeError::Extensions);
+        check(40, &[0xff, 0xff], DecodeError::Extensions);
+    }
+
+    #[test]
+    fn what_would_be_refused_is_not_encoded() {
+        let check = |header: Header, error: EncodeError| {
+            let mut bytes = [0; PACKET_BYTES_MAX];
+            assert_eq!(header.encode(&[], &mut bytes), Err(error));
+        };
+        check(Header { frames: 0, ..HEADER }, EncodeError::NoFrames);
+        check(Header { channels: 0, ..HEADER }, EncodeError::Channels);
+        check(Header { first_channel: 64, ..HEADER }, EncodeError::Channels);
+        check(Header { first_frame: FRAME_INDEX_MAX, ..HEADER }, EncodeError::FrameIndex);
+
+        let mut bytes = [0; PACKET_BYTES_MAX + 100];
+        assert_eq!(HEADER.encode(&[], &mut bytes[..HEADER_BYTES - 1]), Err(EncodeError::NoRoom));
+        let long = [0; 256];
+        let extension = Extension { kind: 1, value: &long };
+        assert_eq!(HEADER.encode(&[extension], &mut bytes), Err(EncodeError::ValueLength));
+        let full = [Extension { kind: 1, value: &long[..255] }; 5];
+        assert_eq!(HEADER.encode(&full, &mut bytes), Err(EncodeError::NoRoom));
+        assert_eq!(AudioPacket::encode(&HEADER, &[], &[], &mut bytes), Err(EncodeError::Payload));
+        let silence = Header { flags: Flags::SILENCE, ..HEADER };
+        assert_eq!(AudioPacket::encode(&silence, &[], &[0; 8], &mut bytes), Err(EncodeError::Payload));
+        assert_eq!(
+            AudioPacket::encode(&HEADER, &[], &[0; PAYLOAD_BYTES_MAX + 1], &mut bytes),
+            Err(EncodeError::NoRoom)
+        );
+    }
+
+    #[test]
+    fn the_largest_packet_fits_and_one_byte_more_does_not() {
+        let header = Header { frames: 140, channels: 2, first_channel: 0, ..HEADER };
+        let mut bytes = encoded(&header, &[0x11; PAYLOAD_BYTES_MAX]);
+        assert_eq!(bytes.len(), PACKET_BYTES_MAX);
+        assert!(AudioPacket::decode(&bytes).unwrap().samples(Codec::PcmF32).is_ok());
+        bytes.push(0);
+        assert_eq!(AudioPacket::decode(&bytes), Err(DecodeError::TooLong));
+    }
+
+    #[test]
+    fn silence_is_a_header_that_reads_as_zeros() {
+        let header = Header { flags: Flags::SILENCE | Flags::REPEAT, frames: u16::MAX, ..HEADER };
+        let bytes = encoded(&header, &[]);
+        assert_eq!(bytes.len(), HEADER_BYTES);
+        let packet = AudioPacket::decode(&bytes).unwrap();
+        assert!(packet.header.flags.contains(Flags::SILENCE) && packet.header.flags.contains(Flags::REPEAT));
+        let mut out = [1.0; 8];
+        packet.samples(Codec::Pcm24).unwrap().read(0, 65_530, &mut out);
+        assert_eq!(out, [0.0; 8]);
+    }
+
+    #[test]
+    fn unassigned_flags_are_dropped() {
+        let mut bytes = BYTES.to_vec();
+        bytes[1] = 0xf9;
+        assert_eq!(AudioPacket::decode(&bytes).unwrap().header.flags, Flags::DISCONTINUITY);
+    }
+}

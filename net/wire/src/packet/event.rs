@@ -429,3 +429,122 @@ impl<'a> Encoder<'a> {
         self.writer.length()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Header = Header {
+        stream: StreamId(0x0102_0304_0506_0708),
+        epoch: 0xa1a2_a3a4,
+        config: ConfigId(0xb1b2),
+        first_number: u32::MAX,
+        base_frame: 0x10_000,
+    };
+    const NOTE: NoteAddress = NoteAddress { note_id: -1, port: 0, channel: 9, key: 60 };
+
+    const BYTES: &[u8] = b"\x11\x00\xb1\xb2\xa1\xa2\xa3\xa4\x01\x02\x03\x04\x05\x06\x07\x08\xff\xff\xff\xff\
+        \x00\x02\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\
+        \x00\x00\x00\x00\x01\x12\xff\xff\xff\xff\x00\x00\x00\x09\x00\x3c\x3f\xe8\x00\x00\x00\x00\x00\x00\
+        \x00\x00\x00\x40\x05\x05\x00\x01\x90\x3c\x64";
+
+    fn encoded(events: &[(u64, Body<'_>)]) -> Vec<u8> {
+        let mut bytes = [0xee; PACKET_BYTES_MAX];
+        let mut encoder = Encoder::new(&HEADER, &[], &mut bytes).unwrap();
+        events.iter().for_each(|(frame, body)| encoder.try_push(*frame, body).unwrap());
+        let length = encoder.finish();
+        bytes[..length].to_vec()
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_table() {
+        let on = Body::NoteOn { note: NOTE, velocity: 0.75 };
+        let midi = Body::Midi1 { port: 1, bytes: [0x90, 0x3c, 0x64] };
+        assert_eq!(encoded(&[(0x10_000, on), (0x10_040, midi)]), BYTES);
+
+        let packet = EventPacket::decode(BYTES).unwrap();
+        assert_eq!(packet.header, HEADER);
+        assert_eq!(packet.next_number(), 1, "numbers wrap");
+        let events: Vec<_> = packet.events().collect();
+        assert_eq!(events[0], Event { number: u32::MAX, frame: 0x10_000, body: on });
+        assert_eq!(events[1], Event { number: 0, frame: 0x10_040, body: midi });
+        assert_eq!(events.len(), 2);
+    }
+
+    #[test]
+    fn every_other_length_is_refused() {
+        for length in 0..BYTES.len() {
+            assert!(EventPacket::decode(&BYTES[..length]).is_err(), "{length} bytes");
+        }
+        let longer = [BYTES, &[0]].concat();
+        assert_eq!(EventPacket::decode(&longer), Err(DecodeError::TrailingBytes));
+    }
+
+    #[test]
+    fn bodies_of_the_future_are_skipped() {
+        let strange = Body::Unknown { kind: 200, bytes: &[1, 2, 3] };
+        let bytes = encoded(&[(0x10_000, strange), (0x10_001, Body::NoteChoke { note: NOTE })]);
+        let packet = EventPacket::decode(&bytes).unwrap();
+        let bodies: Vec<_> = packet.events().map(|event| event.body).collect();
+        assert_eq!(bodies, [strange, Body::NoteChoke { note: NOTE }]);
+
+        // An expression of the future is unknown too, and goes over as it came.
+        let value = Body::NoteExpression { note: NOTE, expression: Expression::Pan, value: 0.5 };
+        let mut bytes = encoded(&[(0x10_000, value)]);
+        bytes[HEADER_BYTES + EVENT_OVERHEAD_BYTES + 10] = 7;
+        let packet = EventPacket::decode(&bytes).unwrap();
+        let body = packet.events().next().unwrap().body;
+        assert!(matches!(body, Body::Unknown { kind: NOTE_EXPRESSION, bytes } if bytes.len() == 19));
+        assert_eq!(encoded(&[(0x10_000, body)]), bytes);
+    }
+
+    #[test]
+    fn fields_out_of_range_are_refused() {
+        let check = |at: usize, field: &[u8], error: DecodeError| {
+            let mut bytes = BYTES.to_vec();
+            bytes[at..at + field.len()].copy_from_slice(field);
+            assert_eq!(EventPacket::decode(&bytes), Err(error));
+        };
+        check(0, &[0x10], DecodeError::OtherKind(Kind::Audio));
+        check(20, &[0, 1], DecodeError::TrailingBytes);
+        check(20, &[0, 3], DecodeError::Truncated);
+        check(22, &[0, 1], DecodeError::Extensions);
+        check(24, &[0xff; 8], DecodeError::FrameIndex);
+        check(24, &FRAME_INDEX_MAX.to_be_bytes(), DecodeError::FrameIndex);
+        check(36, &[3], DecodeError::EventLength(3));
+        check(36, &[4], DecodeError::EventLength(4));
+        check(37, &[0x11], DecodeError::EventLength(1));
+        check(48, &[0x7f, 0xf8], DecodeError::NotFinite);
+    }
+
+    #[test]
+    fn a_refused_event_leaves_the_packet_as_it_was() {
+        let mut bytes = [0; PACKET_BYTES_MAX];
+        let on = Body::NoteOn { note: NOTE, velocity: 1.0 };
+        let mut encoder = Encoder::new(&HEADER, &[], &mut bytes).unwrap();
+        let check = |encoder: &mut Encoder<'_>, frame, body: &Body<'_>, error| {
+            assert_eq!(encoder.try_push(frame, body), Err(error));
+        };
+        encoder.try_push(0x10_000, &on).unwrap();
+        check(&mut encoder, 0xffff, &on, EncodeError::OutOfReach);
+        check(&mut encoder, 0x1_0001_0000, &on, EncodeError::OutOfReach);
+        check(&mut encoder, u64::MAX, &on, EncodeError::FrameIndex);
+        let not_finite = Body::NoteOff { note: NOTE, velocity: f64::NAN };
+        check(&mut encoder, 0x10_000, &not_finite, EncodeError::NotFinite);
+        let long = [0; 256];
+        check(&mut encoder, 0x10_000, &Body::Unknown { kind: 9, bytes: &long }, EncodeError::ValueLength);
+        while encoder.try_push(0xffff_ffff, &on).is_ok() {}
+        check(&mut encoder, 0x10_000, &on, EncodeError::NoRoom);
+        assert_eq!(encoder.count(), 47, "(1162 - 32) / 24");
+        let length = encoder.finish();
+        assert_eq!(EventPacket::decode(&bytes[..length]).unwrap().events().count(), 47);
+    }
+
+    #[test]
+    fn a_packet_without_events_says_the_next_number() {
+        let bytes = encoded(&[]);
+        let packet = EventPacket::decode(&bytes).unwrap();
+        assert_eq!((packet.count(), packet.next_number()), (0, u32::MAX));
+        assert_eq!(packet.events().count(), 0);
+    }
+}

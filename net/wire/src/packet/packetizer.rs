@@ -136,3 +136,59 @@ impl Iterator for Pieces {
 }
 
 impl ExactSizeIterator for Pieces {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packets, and frames and channels of the largest.
+    fn check(shape: Shape, packets: usize, frames: u16, channels: u8) {
+        let pieces: Vec<_> = shape.pieces().collect();
+        assert_eq!(pieces.len(), packets, "{shape:?}");
+        assert_eq!(shape.pieces().len(), packets, "{shape:?}");
+        assert_eq!(pieces.iter().map(|piece| piece.frames).max(), Some(frames), "{shape:?}");
+        assert_eq!(pieces.iter().map(|piece| piece.channels).max(), Some(channels), "{shape:?}");
+    }
+
+    #[test]
+    fn usual_blocks() {
+        check(Shape::new(Codec::PcmF32, 128, 2), 1, 128, 2);
+        check(Shape::new(Codec::PcmF32, 140, 2), 1, 140, 2);
+        check(Shape::new(Codec::PcmF32, 141, 2), 2, 71, 2);
+        check(Shape::new(Codec::PcmF32, 128, 1), 1, 128, 1);
+        check(Shape::new(Codec::PcmF32, 128, 6), 3, 43, 6);
+        check(Shape::new(Codec::PcmF32, 128, 8), 4, 32, 8);
+        check(Shape::new(Codec::Pcm24, 128, 8), 3, 43, 8);
+        check(Shape::new(Codec::PcmF32, 480, 2), 4, 120, 2);
+        check(Shape::new(Codec::PcmF32, 64, 64), 16, 4, 64);
+        check(Shape::new(Codec::Pcm24, 1, 64), 1, 1, 64);
+    }
+
+    #[test]
+    fn channels_are_split_where_one_frame_does_not_fit() {
+        let shape = Shape { payload_bytes_max: 100, ..Shape::new(Codec::PcmF32, 2, 64) };
+        check(shape, 6, 1, 22);
+        let pieces: Vec<_> = shape.pieces().map(|piece| (piece.frame_offset, piece.first_channel)).collect();
+        assert_eq!(pieces, [(0, 0), (0, 22), (0, 43), (1, 0), (1, 22), (1, 43)]);
+    }
+
+    #[test]
+    fn silence_takes_as_many_frames_as_a_packet_can_say() {
+        let silence = Shape { bytes_per_sample: 0, ..Shape::new(Codec::PcmF32, 4096, 8) };
+        check(silence, 1, 4096, 8);
+        check(Shape { frames: 65_536, ..silence }, 2, 32_768, 8);
+    }
+
+    #[test]
+    fn nothing_makes_no_packets() {
+        let shape = Shape::new(Codec::PcmF32, 128, 2);
+        for shape in [
+            Shape { frames: 0, ..shape },
+            Shape { channels: 0, ..shape },
+            Shape { payload_bytes_max: 0, ..shape },
+            Shape { payload_bytes_max: 3, ..shape },
+        ] {
+            assert_eq!(shape.pieces().count(), 0, "{shape:?}");
+        }
+    }
+}
