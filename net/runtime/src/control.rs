@@ -1,0 +1,93 @@
+//! The control socket of a runtime: how processes of one user on one machine meet, and how `audiocloud
+//! status` asks.
+//!
+//! Each runtime answers on `<instance>.sock` in the runtime folder, which only its owner can enter. A client
+//! writes a line of JSON and reads a line of JSON:
+//!
+//! - `{"cmd":"status"}`: the runtime's status.
+//! - `{"cmd":"announce","instance":…,"device":…,"ip":…,"port":…}`: a newcomer says where it is, and is told the same.
+//!
+//! Lines, clients, requests and time are bounded, and whatever a client sends is answered or dropped, never
+//! trusted.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use audiocloud_wire::id::{DeviceId, InstanceId};
+use serde::{Deserialize, Serialize};
+
+use crate::discovery::{Discovered, Source};
+
+#[cfg(not(unix))]
+mod elsewhere;
+#[cfg(unix)]
+mod unix;
+
+#[cfg(not(unix))]
+use elsewhere as system;
+#[cfg(unix)]
+use unix as system;
+
+pub use system::{Control, query_all, serve};
+pub(crate) use system::{announce, sockets};
+
+/// Makes the answer to `{"cmd":"status"}`. Called on the runtime's thread, so it must not wait.
+pub type Status = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// Why there is no control socket. The runtime works without; others on this machine just do not find it this
+/// way.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The runtime folder could not be made or entered, or its socket not opened.
+    #[error("cannot open the control socket {}: {cause}; set AUDIOCLOUD_RUNTIME_DIR to a short path of a folder that is yours", path.display())]
+    Io { path: PathBuf, cause: io::Error },
+    /// Others could put sockets there.
+    #[error("the runtime folder {} {exposure}; make it yours alone (chmod 700), or set AUDIOCLOUD_RUNTIME_DIR to a folder that is", folder.display())]
+    Exposed { folder: PathBuf, exposure: &'static str },
+    /// Not written for this system yet.
+    #[error(
+        "control sockets are not supported on this system yet; name the other processes as peers in config.toml"
+    )]
+    Unsupported,
+}
+
+/// Where a runtime can be reached from the same machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    pub instance: InstanceId,
+    pub device: DeviceId,
+    #[serde(default = "loopback")]
+    pub ip: IpAddr,
+    pub port: u16,
+}
+
+fn loopback() -> IpAddr {
+    Ipv4Addr::LOCALHOST.into()
+}
+
+impl Announcement {
+    /// For a runtime whose endpoint is bound to `bound`: an endpoint on all addresses is reached by loopback.
+    pub fn new(instance: InstanceId, device: DeviceId, bound: SocketAddr) -> Self {
+        let ip = if bound.ip().is_unspecified() { loopback() } else { bound.ip() };
+        Self { instance, device, ip, port: bound.port() }
+    }
+
+    pub(crate) fn discovered(&self) -> Discovered {
+        Discovered {
+            device: Some(self.device),
+            instance: Some(self.instance),
+            address: SocketAddr::new(self.ip, self.port),
+            source: Source::Local,
+        }
+    }
+}
+
+/// A line from a client.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "cmd", rename_all = "snake_case")]
+enum Request {
+    Status,
+    Announce(Announcement),
+}
