@@ -1,1 +1,10 @@
-//! Audio set against time: the sender's tap and the receiver's playout
+//! Audio set against time: the sender's tap and the receiver's playout.
+//!
+//! The sentence of this crate: *a frame is placed by its index on the stream's sample clock, never by when it came.*
+//! [`sender::Tap`] counts the frames of a callback and pushes them into a ring; [`receiver::Playout`] takes blocks
+//! from a ring, however late, doubled or out of order, and plays each frame a fixed delay after it was due.
+//!
+//! It never allocates, locks or waits after construction, opens no socket, and knows no packet.
+
+pub mod meter;
+pub mod sender;
