@@ -13,7 +13,7 @@ pub enum Gesture {
 }
 
 /// Width of the names, so that sliders below each other start together, points.
-const NAME_WIDTH: f32 = 92.0;
+pub const NAME_WIDTH: f32 = 92.0;
 /// Width of the figure at the right, points.
 const VALUE_WIDTH: f32 = 76.0;
 

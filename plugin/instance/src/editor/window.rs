@@ -8,7 +8,7 @@ use egui::Vec2;
 use nice_plug::context::gui::GuiContext;
 use nice_plug::editor::dpi::{LogicalSize, NativeSize};
 use nice_plug::editor::{HostMethods, SpawnedEditor};
-use nice_plug::prelude::{Editor, ParamSetter, ParentWindowHandle, ResizeHint};
+use nice_plug::prelude::{Editor, IntParam, Param, ParamSetter, ParentWindowHandle, ResizeHint};
 use nice_plug_egui::resizable_window::ResizableWindow;
 use nice_plug_egui::{
     EguiEditor, EguiEditorHandle, EguiEditorState, EguiNiceSettings, Frame, NiceEguiApp, RepaintNotifier,
@@ -134,4 +134,12 @@ impl<V: View> Editor for Window<V> {
     fn resize_hint(&self) -> ResizeHint {
         self.inner.resize_hint()
     }
+}
+
+/// Makes the host mark its project as changed, by the hidden parameter `revision`.
+pub fn mark_changed(setter: &ParamSetter<'_>, revision: &IntParam) {
+    let (from, to) = (revision.value(), revision.preview_plain(1.0));
+    setter.begin_set_parameter(revision);
+    setter.set_parameter(revision, if from < to { from + 1 } else { 0 });
+    setter.end_set_parameter(revision);
 }

@@ -1,0 +1,220 @@
+//! Send's window: name, Transmit, meter, listeners, and the sentence of status.
+
+use std::sync::Arc;
+
+use audiocloud_instance::editor::window::{self, View, Window, mark_changed};
+use audiocloud_instance::editor::{details, figure, meter, page, theme, toggle};
+use audiocloud_instance::guard::Guard;
+use egui::{Key, RichText, TextEdit, Ui, vec2};
+use nice_plug::prelude::{BoolParam, ParamSetter};
+
+use crate::model::{Action, Model};
+use crate::params::SendParams;
+
+const PLUG_IN: &str = "audiocloud Send";
+const NAME_CHARACTERS_MAX: usize = 64;
+
+/// What the user asked for in one frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The parameter *Transmit*.
+    Transmit(bool),
+    Act(Action),
+}
+
+/// Draws one frame of the window and says what the user asked for.
+pub fn ui(ui: &mut Ui, model: &Model, transmit: bool) -> Vec<Request> {
+    let mut requests = Vec::new();
+    page(ui, PLUG_IN, &model.format, &model.status, |ui| {
+        let mut transmit = transmit;
+        ui.horizontal(|ui| {
+            let label = ui.label(RichText::new("Stream name").color(theme::TEXT_WEAK));
+            let width = (ui.available_width() - 116.0).max(80.0);
+            if let Some(name) = name_edit(ui, &model.name, width, label.id) {
+                requests.push(Request::Act(Action::SetName(name)));
+            }
+            let switch = toggle::show(ui, "Transmit", &mut transmit);
+            if switch.on_hover_text("Off: audio still passes through, nothing is published.").changed() {
+                requests.push(Request::Transmit(transmit));
+            }
+        });
+        ui.add_space(6.0);
+        meter::show(ui, "Input", &model.peaks);
+        ui.add_space(6.0);
+        ui.horizontal(|ui| figures(ui, model));
+        details::show(ui, &model.identity, &model.details);
+    });
+    requests
+}
+
+fn figures(ui: &mut Ui, model: &Model) {
+    let listeners = model.subscribers.to_string();
+    figure::show(ui, "Listeners", &listeners, "Receivers that play this stream now.");
+    let ahead = if model.peaks.is_empty() { "--".to_owned() } else { figure::milliseconds(model.ahead_ms) };
+    let meaning = "How far the host processes ahead of real time; about one block is usual. A playout delay must be longer.";
+    figure::show(ui, "Host ahead", &ahead, meaning);
+}
+
+/// The name, edited in place: what is typed counts from Enter or from leaving the field, and Escape takes it back.
+fn name_edit(ui: &mut Ui, name: &str, width: f32, label: egui::Id) -> Option<String> {
+    let draft_id = ui.scope_id().with("draft");
+    let mut draft = ui.data(|data| data.get_temp::<String>(draft_id)).unwrap_or_else(|| name.to_owned());
+    let edit = TextEdit::singleline(&mut draft)
+        .desired_width(width)
+        .char_limit(NAME_CHARACTERS_MAX)
+        .background_color(theme::WELL)
+        .hint_text("Name this stream");
+    let response = ui.add(edit).labelled_by(label);
+    if response.has_focus() {
+        ui.data_mut(|data| data.insert_temp(draft_id, draft));
+        return None;
+    }
+    if response.lost_focus() {
+        ui.data_mut(|data| data.remove::<String>(draft_id));
+        let wanted = draft.trim();
+        let taken_back = ui.input(|input| input.key_pressed(Key::Escape));
+        return (!taken_back && !wanted.is_empty() && wanted != name).then(|| wanted.to_owned());
+    }
+    None
+}
+
+/// The window's content in a host: model and actions by closure, parameters through the host.
+pub struct SendView {
+    params: Arc<SendParams>,
+    model: Box<dyn FnMut() -> Model + Send>,
+    act: Box<dyn FnMut(Action) + Send>,
+    revision: u64,
+}
+
+/// The type of Send's editor.
+pub type SendEditor = Window<SendView>;
+
+impl std::fmt::Debug for SendView {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SendView").finish_non_exhaustive()
+    }
+}
+
+/// Makes Send's editor. Both closures are called on the window's thread, `model` once a frame, while it is open.
+pub fn create(
+    params: Arc<SendParams>,
+    guard: &Guard,
+    model: impl FnMut() -> Model + Send + 'static,
+    act: impl FnMut(Action) + Send + 'static,
+) -> Option<SendEditor> {
+    let view = SendView { params, model: Box::new(model), act: Box::new(act), revision: 0 };
+    window::create(PLUG_IN, vec2(460.0, 300.0), vec2(380.0, 260.0), guard, view)
+}
+
+impl View for SendView {
+    fn draw(&mut self, ui: &mut Ui, setter: &ParamSetter<'_>) {
+        let model = (self.model)();
+        if self.revision != model.revision {
+            self.revision = model.revision;
+            mark_changed(setter, &self.params.revision);
+        }
+        for request in self::ui(ui, &model, self.params.transmit.value()) {
+            match request {
+                Request::Transmit(on) => set_bool(setter, &self.params.transmit, on),
+                Request::Act(action) => (self.act)(action),
+            }
+        }
+    }
+}
+
+fn set_bool(setter: &ParamSetter<'_>, param: &BoolParam, on: bool) {
+    setter.begin_set_parameter(param);
+    setter.set_parameter(param, on);
+    setter.end_set_parameter(param);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use audiocloud_instance::editor::details::Detail;
+    use audiocloud_instance::status::{Severity, Status};
+    use egui::accesskit::Role;
+    use egui_kittest::Harness;
+    use egui_kittest::kittest::Queryable;
+
+    fn model() -> Model {
+        Model {
+            name: "Drums".into(),
+            status: Status::new(Severity::Good, "On air to 2 receivers.", ""),
+            subscribers: 2,
+            format: "48 kHz, 2 channels, 32-bit float".into(),
+            peaks: vec![0.5, 0.25],
+            ahead_ms: 2.7,
+            identity: "3f2a 0c11".into(),
+            details: vec![Detail::new("Blocks lost (this computer)", "0", "The ring was full.")],
+            ..Model::default()
+        }
+    }
+
+    fn harness<'a>(model: Model) -> Harness<'a, Vec<Request>> {
+        Harness::builder().with_size([460.0, 300.0]).build_ui_state(
+            move |ui, seen: &mut Vec<Request>| {
+                theme::apply(ui.ctx());
+                seen.extend(self::ui(ui, &model, true));
+            },
+            Vec::new(),
+        )
+    }
+
+    #[test]
+    fn everything_that_is_shown_has_a_name() {
+        let mut harness = harness(model());
+        harness.run();
+        harness.get_by_role_and_label(Role::TextInput, "Stream name");
+        harness.get_by_role_and_label(Role::Switch, "Transmit");
+        harness.get_by_label("Channel L: -6.0 dBFS");
+        harness.get_by_label("Channel R: -12.0 dBFS");
+        harness.get_by_label("Listeners: 2");
+        harness.get_by_label("Host ahead: 2.7 ms");
+        harness.get_by_label("Good: On air to 2 receivers.");
+        assert!(harness.state().is_empty(), "looking asks for nothing");
+    }
+
+    #[test]
+    fn transmit_is_switched_off() {
+        let mut harness = harness(model());
+        harness.get_by_label("Transmit").click();
+        harness.run();
+        assert_eq!(*harness.state(), [Request::Transmit(false)]);
+    }
+
+    fn rename(keys: &[Key], text: &str) -> Vec<Request> {
+        let mut harness = harness(model());
+        harness.run();
+        let field = harness.get_by_role_and_label(Role::TextInput, "Stream name");
+        field.click();
+        harness.run();
+        harness.key_combination_modifiers(egui::Modifiers::COMMAND, &[Key::A]);
+        harness.get_by_role_and_label(Role::TextInput, "Stream name").type_text(text);
+        harness.run();
+        for key in keys {
+            harness.key_press(*key);
+        }
+        harness.run();
+        harness.into_state()
+    }
+
+    #[test]
+    fn a_name_counts_from_enter_and_escape_takes_it_back() {
+        assert_eq!(rename(&[Key::Enter], "  Bass "), [Request::Act(Action::SetName("Bass".into()))]);
+        assert_eq!(rename(&[Key::Escape], "Bass"), []);
+        assert_eq!(rename(&[Key::Enter], "Drums"), [], "the same name is no change");
+        assert_eq!(rename(&[Key::Enter], "   "), [], "a stream has a name");
+        assert_eq!(rename(&[], "Bass"), [], "not while it is being typed");
+    }
+
+    #[test]
+    fn details_are_behind_their_fold() {
+        let mut harness = harness(model());
+        assert!(harness.query_by_label("Identity").is_none());
+        harness.get_by_label("Details").click();
+        harness.run();
+        harness.get_by_label("Blocks lost (this computer)");
+        harness.get_by_label("Identity");
+    }
+}
