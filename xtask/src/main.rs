@@ -4,6 +4,7 @@
 
 mod bundle;
 mod cargo;
+mod demo;
 mod machine;
 mod steps;
 mod test;
@@ -22,6 +23,8 @@ struct Cli {
 enum Command {
     /// Builds the plug-ins and lays them out as CLAP and VST3
     Bundle(bundle::Args),
+    /// Streams a recording from one process to another and measures what came out
+    Demo(demo::Args),
     /// Runs everything that continuous integration runs
     Test(test::Args),
     /// Checks what no compiler checks: floors, licences, file lengths, words
@@ -31,6 +34,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Bundle(args) => bundle::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(),
     }
