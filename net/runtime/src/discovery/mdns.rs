@@ -10,7 +10,9 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{
+    IfKind, RecvTimeoutError, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
+};
 use ring::rand::SecureRandom;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -247,23 +249,23 @@ pub(super) struct Leaving {
 impl Leaving {
     /// Waits until the daemon's thread is gone, not merely about to go. Returns whether it is.
     pub(super) fn wait(mut self, deadline: Instant) -> bool {
-        loop {
+        let answered = loop {
             match &self.answer {
                 // The queue of commands was full: it is being emptied.
                 Err(mdns_sd::Error::Again) if Instant::now() < deadline => {
                     thread::sleep(Duration::from_millis(1));
                     self.answer = self.daemon.shutdown();
                 }
-                Err(_) => break,
+                Err(mdns_sd::Error::DaemonShutdown) => break true,
+                Err(_) => break false,
+                // A channel that closes without an answer belonged to a thread that has ended.
                 Ok(answer) => {
-                    // An answer, or that none will come any more: either way it ends now.
-                    answer.recv_deadline(deadline).ok();
-                    break;
+                    break !matches!(answer.recv_deadline(deadline), Err(RecvTimeoutError::Timeout));
                 }
             }
-        }
+        };
         drop(self.daemon);
-        let gone = Thread::wait_until_gone(&self.threads, deadline);
+        let gone = answered && Thread::wait_until_gone(&self.threads, deadline);
         if !gone {
             tracing::warn!(target: "audiocloud::discovery", "the mDNS thread did not end in time");
         }
