@@ -124,6 +124,41 @@ fn samples() {
     sample::check_rounded(&read("sample.json"));
 }
 
+/// Whether a name stands in the schema, as a key or as a code.
+fn in_schema(schema: &str, name: &str) -> bool {
+    let key = schema.lines().any(|line| {
+        line.trim_start()
+            .trim_start_matches("? ")
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(": "))
+    });
+    key || schema.contains(&format!("\"{name}\""))
+}
+
+/// That the schema has every key and every code that is written: a validator would say more, and weighs 130 crates.
+#[test]
+fn the_schema_names_what_is_written() {
+    let schema = include_str!("../spec/messages.cddl");
+    let written = read("message.json").into_iter().filter(|case| case["decode_only"].is_null());
+    let mut keys = 0;
+    for fields in written.map(|case| case["fields"].clone()).filter(|fields| fields["kind"] != "song") {
+        let mut maps: Vec<Value> = vec![fields];
+        while let Some(map) = maps.pop() {
+            for (key, value) in map.as_object().into_iter().flatten() {
+                assert!(in_schema(schema, key), "{key} is not in the schema");
+                if ["kind", "reason", "codec"].contains(&key.as_str()) && value != "unknown" {
+                    assert!(in_schema(schema, text(value)), "{value} is not in the schema");
+                }
+                maps.extend(value.as_array().cloned().unwrap_or_default());
+                maps.push(value.clone());
+                keys += 1;
+            }
+        }
+    }
+    assert!(keys > 50);
+    assert!(!in_schema(schema, "song") && !in_schema(schema, "min-"), "the check can fail");
+}
+
 fn number<T: TryFrom<u64>>(value: &Value) -> T {
     value
         .as_u64()
