@@ -1,1 +1,108 @@
-fn main() {}
+//! `audiocloud`, the command line: who this installation is, and what every audiocloud process of this
+//! machine does.
+//!
+//! The sentence: **thin: it asks the runtimes and prints.** It opens no endpoint and publishes nothing; the
+//! headless node that will joins it here when there is a graph to host.
+
+mod identity;
+mod words;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use audiocloud_net::runtime::config::Config;
+use audiocloud_net::runtime::control;
+use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
+
+/// Sends audio and notes from one DAW to another: what is running, and who you are.
+#[derive(Debug, Parser)]
+#[command(name = "audiocloud", version, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Environment:
+  AUDIOCLOUD_CONFIG_DIR   keys, config.toml and last addresses, instead of the user's configuration folder
+  AUDIOCLOUD_RUNTIME_DIR  control sockets and claims, instead of $XDG_RUNTIME_DIR/audiocloud
+
+Exit codes:
+  0  done; a list may be empty
+  1  failed; standard error says why and what to do
+  2  wrong usage";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What every audiocloud process of this machine sends, receives and is connected to
+    Status(Form),
+    /// The streams that can be received here now
+    Streams(Form),
+    /// This user's and this device's keys; made when there are none yet
+    Identity(Form),
+}
+
+#[derive(Debug, clap::Args)]
+struct Form {
+    /// One JSON document, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("audiocloud: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    // A mistake in the file is no reason to be silent about what runs: the folders do not depend on it.
+    let (config, mistake) = Config::from_environment_or_defaults()?;
+    if let Some(mistake) = mistake {
+        eprintln!("audiocloud: {mistake}");
+    }
+    let runtimes = || control::query_all(&config.runtime_dir);
+    match command {
+        Command::Status(Form { json: true }) => print_json(&json!({ "runtimes": runtimes() })),
+        Command::Status(_) => print(&words::status(&runtimes())),
+        Command::Streams(Form { json: true }) => {
+            print_json(&json!({ "streams": words::reachable(&runtimes()) }))
+        }
+        Command::Streams(_) => print(&words::streams(&words::reachable(&runtimes()))),
+        Command::Identity(Form { json }) => {
+            let identity = identity::Summary::load(&config.config_dir)?;
+            if json { print_json(&identity.to_json()) } else { print(&identity.to_string()) }
+        }
+    }
+}
+
+fn print_json(value: &Value) -> anyhow::Result<()> {
+    print(&format!("{value:#}\n"))
+}
+
+/// A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+        let parsed = Arguments::try_parse_from(["audiocloud", "status", "--json"]).unwrap();
+        assert!(matches!(parsed.command, Command::Status(Form { json: true })));
+        assert_eq!(Arguments::try_parse_from(["audiocloud", "play"]).unwrap_err().exit_code(), 2);
+    }
+}
