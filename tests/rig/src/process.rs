@@ -204,7 +204,7 @@ impl Rig {
         let (tell, told) = channel();
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                let value = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line));
+                let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 if tell.send(value).is_err() {
                     break;
                 }

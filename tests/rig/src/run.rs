@@ -1,0 +1,372 @@
+//! One run: the main thread's part of it.
+
+use std::{
+    io::{BufRead, Write},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clack_host::{prelude::*, utils::ClapId};
+use serde_json::{Value, json};
+
+use audiocloud_rig::{
+    audio::{self, seconds_to_frames},
+    process::{Block, Pace},
+    report::{Report, Spread},
+};
+
+use crate::{
+    arguments::RunArguments,
+    engine::{Engine, Switches},
+    jack_mode,
+    pace::{self, Pacer, Sizes},
+    plugin::{Host, Plugin},
+};
+
+/// How often the main thread looks after the plug-in's requests.
+const SERVICE: Duration = Duration::from_millis(5);
+
+/// Tells the parent process something, as a line of JSON.
+pub(crate) fn tell(event: &Value) {
+    let mut output = std::io::stdout().lock();
+    // A parent that no longer listens ends this process by closing its input.
+    drop(writeln!(output, "{event}").and_then(|()| output.flush()));
+}
+
+/// What the audio thread hands back when it leaves its loop.
+pub(crate) struct Returned {
+    pub(crate) engine: Engine,
+    pub(crate) processor: StoppedPluginAudioProcessor<Host>,
+    pub(crate) scheduler: String,
+    pub(crate) given_up_ns: i64,
+}
+
+/// What the audio thread needs besides.
+#[derive(Clone, Debug)]
+pub(crate) struct Loop {
+    sizes: Sizes,
+    pace: Pace,
+    ahead_ms: u32,
+    sample_rate: u32,
+    fifo: Option<u32>,
+}
+
+pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
+    let mut plugin = Plugin::load(&arguments.plugin, &arguments.id)?;
+    let ports = plugin.select(arguments.channels)?;
+    if arguments.offline {
+        plugin.set_offline()?;
+    }
+    let state = arguments.state.as_ref().map(std::fs::read).transpose().context("reading the state")?;
+    plugin.load_state(state.as_deref(), &arguments.fields)?;
+
+    let sizes = Sizes::new(arguments.block());
+    let block_max = usize::try_from(sizes.most())?;
+    let block_min = match arguments.block() {
+        Block::Fixed(frames) | Block::Random(frames, _, _) => usize::try_from(frames)?,
+    };
+    ensure!(block_min > 0, "a block has at least one frame");
+    let frames_max = seconds_to_frames(arguments.seconds, arguments.rate);
+    let mut engine = Engine::new(&ports, arguments.rate, frames_max, block_min, block_max);
+    let input = arguments.input.as_ref().map(audio::read).transpose()?;
+    if let Some(input) = &input {
+        let (rate, width) = (input.sample_rate, input.channels.len());
+        ensure!(rate == arguments.rate, "the input has {rate} Hz, the run {} Hz", arguments.rate);
+        ensure!(width == arguments.channels, "the input has {width} channels, not {}", arguments.channels);
+    }
+    let notes = arguments.notes.as_ref().map(std::fs::read).transpose().context("reading the notes")?;
+    let notes = notes.map(|json| serde_json::from_slice(&json)).transpose()?.unwrap_or_default();
+    engine.feed(input, notes);
+    for (name, text) in &arguments.parameters {
+        engine.parameters.push(plugin.parameter(name, text)?);
+    }
+    engine.switches.start.store(!arguments.wait, Ordering::Release);
+
+    let audio_loop = Loop {
+        sizes,
+        pace: arguments.pace,
+        ahead_ms: arguments.ahead_ms,
+        sample_rate: arguments.rate,
+        fifo: arguments.fifo,
+    };
+    let mut session = Session::new(plugin, audio_loop, arguments.jack.clone(), &engine);
+    let processor = session.activate()?;
+    session.launch(engine, processor)?;
+    tell(&json!({ "event": "ready" }));
+    let returned = session.serve(&read_commands())?;
+    session.finish(returned, arguments)
+}
+
+fn read_commands() -> Receiver<String> {
+    let (send, receive) = channel();
+    thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receive
+}
+
+enum Audio {
+    Running(Running),
+    Paused(Box<Returned>),
+}
+
+enum Running {
+    Thread(JoinHandle<Result<Returned>>),
+    Jack(jack_mode::Client),
+}
+
+struct Session {
+    plugin: Plugin,
+    audio_loop: Loop,
+    jack: Option<String>,
+    switches: Arc<Switches>,
+    audio: Option<Audio>,
+    parameters: Sender<(ClapId, f64)>,
+    restarts: u32,
+    scheduler: String,
+    given_up_ns: i64,
+}
+
+impl Session {
+    fn new(plugin: Plugin, audio_loop: Loop, jack: Option<String>, engine: &Engine) -> Self {
+        let (parameters, _) = channel();
+        Self {
+            plugin,
+            audio_loop,
+            jack,
+            switches: Arc::clone(&engine.switches),
+            audio: None,
+            parameters,
+            restarts: 0,
+            scheduler: String::new(),
+            given_up_ns: 0,
+        }
+    }
+
+    fn activate(&mut self) -> Result<StoppedPluginAudioProcessor<Host>> {
+        self.plugin.activate(self.audio_loop.sample_rate, self.audio_loop.sizes.most())
+    }
+
+    fn launch(&mut self, engine: Engine, processor: StoppedPluginAudioProcessor<Host>) -> Result<()> {
+        self.switches.halt.store(false, Ordering::Release);
+        let running = if let Some(name) = &self.jack {
+            let Loop { sample_rate, sizes, .. } = &self.audio_loop;
+            Running::Jack(jack_mode::Client::start(name, engine, processor, *sample_rate, sizes.most())?)
+        } else {
+            let audio_loop = self.audio_loop.clone();
+            let (send, receive) = channel();
+            self.parameters = send;
+            Running::Thread(
+                thread::Builder::new()
+                    .name("audio".into())
+                    .spawn(move || audio_thread(engine, processor, audio_loop, &receive))?,
+            )
+        };
+        self.audio = Some(Audio::Running(running));
+        Ok(())
+    }
+
+    /// Ends the audio thread's loop and takes back what it had.
+    fn halt(&mut self) -> Result<Returned> {
+        match self.audio.take().context("no audio")? {
+            Audio::Paused(returned) => Ok(*returned),
+            Audio::Running(running) => {
+                self.switches.halt.store(true, Ordering::Release);
+                let returned = match running {
+                    Running::Thread(thread) => {
+                        thread.join().map_err(|_| anyhow!("the audio thread panicked"))??
+                    }
+                    Running::Jack(client) => client.stop()?,
+                };
+                self.scheduler.clone_from(&returned.scheduler);
+                self.given_up_ns += returned.given_up_ns;
+                Ok(returned)
+            }
+        }
+    }
+
+    fn audio_ended(&self) -> bool {
+        matches!(&self.audio, Some(Audio::Running(Running::Thread(thread))) if thread.is_finished())
+    }
+
+    fn restart(&mut self, sample_rate: Option<u32>) -> Result<()> {
+        let returned = self.halt()?;
+        self.plugin.instance.deactivate(returned.processor);
+        if let Some(sample_rate) = sample_rate {
+            self.audio_loop.sample_rate = sample_rate;
+        }
+        let processor = self.activate()?;
+        self.restarts += 1;
+        self.launch(returned.engine, processor)
+    }
+
+    /// Looks after the plug-in and the commands until the run ends.
+    fn serve(&mut self, commands: &Receiver<String>) -> Result<Returned> {
+        let (mut told_input, mut told_done) = (false, false);
+        let mut run_on: Option<u64> = None;
+        loop {
+            match commands.recv_timeout(SERVICE) {
+                Ok(line) if line == "stop" => return self.halt(),
+                Ok(line) => self.obey(&line, &mut run_on)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.halt(),
+            }
+            self.plugin.serve();
+            if self.plugin.wants_restart() {
+                self.restart(None)?;
+            }
+            let input_from = self.switches.input_from.load(Ordering::Acquire);
+            if input_from > 0 && !std::mem::replace(&mut told_input, true) {
+                tell(&json!({ "event": "input", "frame": input_from - 1 }));
+            }
+            if self.switches.input_done.load(Ordering::Acquire) && !std::mem::replace(&mut told_done, true) {
+                tell(&json!({ "event": "input-done" }));
+            }
+            if run_on.is_some_and(|end| self.switches.position.load(Ordering::Acquire) >= end) {
+                run_on = None;
+                tell(&json!({ "event": "ran-on" }));
+            }
+            if self.audio_ended() {
+                if run_on.is_some() {
+                    tell(&json!({ "event": "ran-on" }));
+                }
+                return self.halt();
+            }
+        }
+    }
+
+    fn obey(&mut self, line: &str, run_on: &mut Option<u64>) -> Result<()> {
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match command {
+            "start" => self.switches.start.store(true, Ordering::Release),
+            "state" => {
+                let state: Value = serde_json::from_slice(&self.plugin.save_state()?)?;
+                tell(&json!({ "event": "state", "state": state }));
+            }
+            "load" => {
+                let bytes = std::fs::read(PathBuf::from(rest))?;
+                self.plugin.load_state(Some(&bytes), &[])?;
+                tell(&json!({ "event": "loaded" }));
+            }
+            "parameter" => {
+                let (name, text) = rest.split_once('=').context("parameter NAME=VALUE")?;
+                let change = self.plugin.parameter(name, text)?;
+                self.parameters.send(change).map_err(|_| anyhow!("no audio thread"))?;
+            }
+            "run-on" => {
+                let frames = seconds_to_frames(rest.parse()?, self.audio_loop.sample_rate);
+                let position = self.switches.position.load(Ordering::Acquire);
+                *run_on = Some(position + u64::try_from(frames)?);
+            }
+            "pause" => {
+                let returned = self.halt()?;
+                self.audio = Some(Audio::Paused(Box::new(returned)));
+                tell(&json!({ "event": "paused" }));
+            }
+            "resume" => {
+                let returned = self.halt()?;
+                self.launch(returned.engine, returned.processor)?;
+            }
+            "restart" => {
+                let rate = if rest.is_empty() { None } else { Some(rest.parse()?) };
+                self.restart(rate)?;
+                tell(&json!({ "event": "restarted" }));
+            }
+            other => bail!("no command {other:?}"),
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, returned: Returned, arguments: &RunArguments) -> Result<()> {
+        let Returned { engine, processor, .. } = returned;
+        let latency_frames = self.plugin.latency();
+        let parameters = self.plugin.parameters();
+        let state = self.plugin.save_state()?;
+        self.plugin.instance.deactivate(processor);
+        let figures = engine.figures;
+        let durations = engine.log.records.iter().map(|record| record.duration_ns).collect();
+        let input_from = self.switches.input_from.load(Ordering::Acquire);
+        let report = Report {
+            id: arguments.id.clone(),
+            sample_rate: self.audio_loop.sample_rate,
+            channels: arguments.channels,
+            block: format!("{:?}", arguments.block()),
+            pace: format!("{:?}, {} ms ahead", arguments.pace, arguments.ahead_ms),
+            scheduler: self.scheduler,
+            frames: self.switches.position.load(Ordering::Acquire),
+            calls: u64::try_from(engine.log.records.len())? + engine.log.dropped,
+            input_from_frame: input_from.checked_sub(1),
+            process_us: Spread::of_nanos(durations),
+            lateness_us: Spread::of_nanos(figures.lateness_ns),
+            heap_operations: figures.heap_operations,
+            heap_at_frames: figures.heap_at_frames,
+            stalls: figures.stalls,
+            stall_max_ms: millis(figures.stall_max_ns),
+            time_given_up_ms: millis(self.given_up_ns),
+            process_errors: figures.process_errors,
+            not_finite: figures.not_finite,
+            peak: figures.peak,
+            latency_frames,
+            restarts: self.restarts,
+            parameters,
+            notes_dropped: figures.notes_dropped,
+            calls_unlogged: engine.log.dropped,
+        };
+        let file = |extension: &str| arguments.files.with_extension(extension);
+        if let Some(folder) = arguments.files.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)?;
+        }
+        engine.log.write(file("calls"))?;
+        audio::write_f32(file("wav"), &engine.recorded)?;
+        if let Some(recorded) = &engine.recorded_2 {
+            audio::write_f32(file("2.wav"), recorded)?;
+        }
+        std::fs::write(file("notes.json"), serde_json::to_vec(&engine.heard)?)?;
+        std::fs::write(file("state.json"), state)?;
+        std::fs::write(file("json"), serde_json::to_vec_pretty(&report)?)?;
+        tell(&json!({ "event": "finished" }));
+        Ok(())
+    }
+}
+
+fn audio_thread(
+    mut engine: Engine,
+    processor: StoppedPluginAudioProcessor<Host>,
+    audio_loop: Loop,
+    changes: &Receiver<(ClapId, f64)>,
+) -> Result<Returned> {
+    let Loop { mut sizes, pace, ahead_ms, sample_rate, fifo } = audio_loop;
+    let scheduler = pace::schedule(fifo);
+    let started = processor.start_processing().map_err(|error| anyhow!("{error}"));
+    let mut processor = started.context("the plug-in did not start processing")?;
+    let mut pacer = Pacer::new(pace, sample_rate, ahead_ms);
+    pacer.begin();
+    while !engine.switches.halt.load(Ordering::Acquire) {
+        let frames = engine.frames(sizes.next());
+        if frames == 0 {
+            break;
+        }
+        let late_ns = pacer.wait(frames);
+        engine.lateness(late_ns, frames, sample_rate);
+        engine.parameters.extend(changes.try_iter());
+        engine.call(&mut processor, frames, None);
+    }
+    let processor = processor.stop_processing();
+    Ok(Returned { engine, processor, scheduler, given_up_ns: pacer.given_up_ns })
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a duration of less than 104 days in nanoseconds fits 53 bits")]
+fn millis(ns: i64) -> f64 {
+    ns as f64 / 1e6
+}

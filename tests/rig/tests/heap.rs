@@ -1,0 +1,86 @@
+//! The rig sees a plug-in that allocates in its callback, and nothing in one that does not.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use audiocloud_rig::{
+    analysis, audio,
+    process::{Block, Options, Pace, Rig, Run},
+};
+
+/// The test plug-in's library, built now where it is not yet: a library of another package is no dependency that cargo
+/// would build for a test.
+fn plugin() -> PathBuf {
+    let rig = PathBuf::from(env!("CARGO_BIN_EXE_audiocloud-rig"));
+    let folder = rig.parent().expect("a target folder");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--package", "audiocloud-allocating"]);
+    build.env("CARGO_TARGET_DIR", folder.parent().expect("a target folder"));
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo");
+    assert!(status.success(), "the test plug-in does not build");
+    folder.join(format!(
+        "{}audiocloud_allocating{}",
+        std::env::consts::DLL_PREFIX,
+        std::env::consts::DLL_SUFFIX
+    ))
+}
+
+fn run(id: &str, change: impl FnOnce(&mut Options)) -> (audio::Audio, Run) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = audio::phrase(48_000, 2, 0.5);
+    let input = folder.path().join("in.wav");
+    audio::write_f32(&input, &source).expect("written");
+    let mut options = Options::new(id);
+    options.input = Some(input);
+    options.seconds_max = 1.0;
+    options.pace = Pace::Fast;
+    change(&mut options);
+    let mut rig =
+        Rig::spawn(env!("CARGO_BIN_EXE_audiocloud-rig").as_ref(), &plugin(), folder.path(), "rig", &options)
+            .expect("a rig");
+    rig.wait("ready", Duration::from_secs(10)).expect("ready");
+    rig.command("start").expect("start");
+    rig.wait("finished", Duration::from_secs(20)).expect("finished");
+    (source, rig.finish().expect("a run"))
+}
+
+#[test]
+fn a_plugin_that_allocates_is_caught() {
+    let (_, run) = run("org.audiocloud.test.allocating", |_| {});
+    assert_eq!(
+        run.report.heap_operations,
+        Some(2 * run.report.calls),
+        "one allocation and one release a call"
+    );
+    assert_eq!(run.report.heap_at_frames.first(), Some(&0));
+    assert!(run.log.records.iter().all(|record| record.heap_operations == 2));
+}
+
+#[test]
+fn a_plugin_that_does_not_is_clean_and_its_output_is_exact() {
+    let (source, run) = run("org.audiocloud.test.clean", |options| {
+        options.block = Block::Random(1, 600, 3);
+        options.start = true;
+    });
+    assert_eq!(run.report.heap_operations, Some(0));
+    assert_eq!((run.report.process_errors, run.report.calls_unlogged), (0, 0));
+    let result = analysis::compare(&source, &run.output);
+    assert!(result.bit_exact, "{result:?}");
+    assert_eq!(
+        Some(result.offset_frames),
+        run.report.input_from_frame.and_then(|from| i64::try_from(from).ok())
+    );
+    assert_eq!(run.output.frames(), 48_000);
+}
+
+#[test]
+fn real_time_is_kept() {
+    let (_, run) = run("org.audiocloud.test.clean", |options| options.pace = Pace::Realtime);
+    let first = run.log.records.first().expect("a call");
+    let last = run.log.records.last().expect("a call");
+    let expected_ns = i64::try_from(last.first_frame).expect("small") * 1_000_000_000 / 48_000;
+    let deviation_ms = (last.entered_ns - first.entered_ns - expected_ns) / 1_000_000;
+    assert!(deviation_ms.abs() < 100, "{deviation_ms} ms off after a second");
+}
