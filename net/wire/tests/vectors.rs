@@ -130,7 +130,7 @@ fn in_schema(schema: &str, name: &str) -> bool {
         line.trim_start()
             .trim_start_matches("? ")
             .strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with(": "))
+            .is_some_and(|rest| rest.starts_with(": ") || rest.starts_with("\": "))
     });
     key || schema.contains(&format!("\"{name}\""))
 }
