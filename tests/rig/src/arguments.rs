@@ -22,7 +22,7 @@ pub(crate) enum Command {
     ///
     /// Reads commands as lines: start, stop, state, parameter NAME=VALUE, run-on SECONDS, pause, resume,
     /// restart [RATE]. Ends when its input is closed.
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Load, activate, process, deactivate, destroy and unload a plug-in over and over in this process.
     Cycle(CycleArguments),
 }

@@ -38,9 +38,10 @@ pub(crate) fn schedule(priority: Option<u32>) -> String {
     let Some(priority) = priority else { return "ordinary".to_owned() };
     let Ok(wanted) = libc::c_int::try_from(priority) else { return "ordinary (no such priority)".to_owned() };
     let parameters = libc::sched_param { sched_priority: wanted };
+    // SAFETY: it has no preconditions.
+    let thread = unsafe { libc::pthread_self() };
     // SAFETY: the calling thread exists, and `parameters` is read during the call only.
-    let result =
-        unsafe { libc::pthread_setschedparam(libc::pthread_self(), libc::SCHED_FIFO, &raw const parameters) };
+    let result = unsafe { libc::pthread_setschedparam(thread, libc::SCHED_FIFO, &raw const parameters) };
     if result == 0 {
         format!("fifo:{priority}")
     } else {
