@@ -61,6 +61,9 @@ impl Claims {
     fn lock_file(&self, path: &Path) -> Result<File, ClaimError> {
         let io = |cause| ClaimError::Io { folder: self.folder.clone(), cause };
         private_file::create_dir(&self.folder).map_err(io)?;
+        if let Some(exposure) = private_file::dir_exposure(&self.folder).map_err(io)? {
+            return Err(io(io::Error::other(format!("the folder {exposure}"))));
+        }
         // The holder removes the file when it lets go, so a lock may turn out to be on a file that is no
         // longer there. Each further round needs another holder to have let go meanwhile; a few settle it.
         for _ in 0..16 {

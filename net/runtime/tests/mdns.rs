@@ -1,49 +1,22 @@
 //! Discovery by multicast, in a network namespace of its own: nothing of it reaches the machine's network.
 #![cfg(target_os = "linux")]
 
+mod namespace;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use audiocloud_runtime::discovery::{self, Discovered, Discovery, DiscoveryConfig, Source};
 use audiocloud_wire::id::{DeviceId, InstanceId};
 use mdns_sd::{ServiceDaemon, ServiceEvent};
+use namespace::ip;
 use tokio::sync::mpsc;
 
-const INSIDE: &str = "AUDIOCLOUD_TEST_INSIDE_NAMESPACE";
 const FOUND_WITHIN: Duration = Duration::from_secs(10);
 /// What the runtime gives discovery of its 300 ms.
 const GONE_WITHIN: Duration = Duration::from_millis(250);
-
-/// Runs the named test again in a namespace with a loopback that carries multicast. True inside it; false outside, when
-/// the test has run there, or cannot run on this machine.
-fn inside_namespace(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        for command in ["link set lo up", "link set lo multicast on", "route add 224.0.0.0/4 dev lo"] {
-            let done = Command::new("ip").args(command.split(' ')).status().expect("ip, of iproute2");
-            assert!(done.success(), "ip {command}");
-        }
-        return true;
-    }
-    match Command::new("unshare").args(["--map-root-user", "--net", "true"]).status() {
-        Ok(status) if status.success() => {}
-        refused => {
-            println!("skipped: this machine permits no network namespaces ({refused:?})");
-            return false;
-        }
-    }
-    let again = Command::new("unshare")
-        .args(["--map-root-user", "--net"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
-    assert!(again.success(), "the test failed inside its namespace");
-    false
-}
 
 struct Node {
     _folder: tempfile::TempDir,
@@ -96,6 +69,17 @@ impl Node {
     }
 }
 
+/// A loopback that carries multicast, in a network of its own.
+fn on_a_loopback_of_its_own(test: &str) -> bool {
+    let inside = namespace::enter(test);
+    if inside {
+        ip("link set lo up");
+        ip("link set lo multicast on");
+        ip("route add 224.0.0.0/4 dev lo");
+    }
+    inside
+}
+
 fn daemon_threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
@@ -113,7 +97,7 @@ fn multicast_sockets() -> usize {
 
 #[tokio::test]
 async fn devices_of_one_user_find_each_other_and_nobody_else() {
-    if !inside_namespace("devices_of_one_user_find_each_other_and_nobody_else") {
+    if !on_a_loopback_of_its_own("devices_of_one_user_find_each_other_and_nobody_else") {
         return;
     }
     let (mut a, mut stranger) = (node(1, [1; 32], true), node(3, [3; 32], true));
@@ -140,7 +124,7 @@ async fn devices_of_one_user_find_each_other_and_nobody_else() {
 
 #[tokio::test]
 async fn the_network_sees_random_names_a_version_and_a_hash() {
-    if !inside_namespace("the_network_sees_random_names_a_version_and_a_hash") {
+    if !on_a_loopback_of_its_own("the_network_sees_random_names_a_version_and_a_hash") {
         return;
     }
     let node = node(7, [1; 32], true);
@@ -164,7 +148,7 @@ async fn the_network_sees_random_names_a_version_and_a_hash() {
 
 #[tokio::test]
 async fn switched_off_it_opens_no_socket_and_starts_no_thread() {
-    if !inside_namespace("switched_off_it_opens_no_socket_and_starts_no_thread") {
+    if !on_a_loopback_of_its_own("switched_off_it_opens_no_socket_and_starts_no_thread") {
         return;
     }
     let node = node(8, [1; 32], false);
@@ -175,7 +159,7 @@ async fn switched_off_it_opens_no_socket_and_starts_no_thread() {
 
 #[tokio::test]
 async fn it_ends_in_time_whatever_it_was_doing() {
-    if !inside_namespace("it_ends_in_time_whatever_it_was_doing") {
+    if !on_a_loopback_of_its_own("it_ends_in_time_whatever_it_was_doing") {
         return;
     }
     for round in 0..30_u8 {
