@@ -39,7 +39,7 @@ pub struct Interleaved<'a> {
 }
 
 impl<'a> Interleaved<'a> {
-    /// `frames` frames of `channels` channels in `bytes`. What lies past the end of `bytes` reads as zero: all of it, in
+    /// `frames` frames of `channels` channels in `bytes`. Frames that `bytes` does not hold wholly read as zero: all, in
     /// a packet of silence.
     pub const fn new(codec: Codec, channels: usize, frames: usize, bytes: &'a [u8]) -> Self {
         Self { codec, channels, frames, bytes }
@@ -57,7 +57,6 @@ impl<'a> Interleaved<'a> {
 
     /// Copies channel `channel` (from 0, within this packet), from frame `first_frame` on, to all of `out`. What lies
     /// outside of the packet is written as zero, so that every element of `out` is written.
-    #[inline]
     pub fn read(&self, channel: usize, first_frame: usize, out: &mut [f32]) {
         match self.codec {
             Codec::PcmF32 => self.read_as(channel, first_frame, out, f32::from_be_bytes),
@@ -73,16 +72,15 @@ impl<'a> Interleaved<'a> {
         out: &mut [f32],
         sample: impl Fn([u8; N]) -> f32,
     ) {
-        let start = position::<N>(self.channels, self.frames, channel, first_frame);
-        let bytes = start.and_then(|start| self.bytes.get(start..)).unwrap_or_default();
         let frames = out.len().min(self.frames.saturating_sub(first_frame));
         let mut written = 0;
-        // `position` refuses zero channels, so the stride is not zero where there are bytes.
-        for (out, frame) in out[..frames].iter_mut().zip(bytes.chunks(N.saturating_mul(self.channels.max(1))))
-        {
-            let Some(bytes) = frame.first_chunk() else { break };
-            *out = sample(*bytes);
-            written += 1;
+        if let Some(place) = place::<N>(self.channels, self.frames, channel, first_frame) {
+            let bytes = self.bytes.get(place.first_frame..).unwrap_or_default();
+            for (out, frame) in out[..frames].iter_mut().zip(bytes.chunks_exact(place.stride)) {
+                let Some(bytes) = frame[place.in_frame..].first_chunk() else { break };
+                *out = sample(*bytes);
+                written += 1;
+            }
         }
         out[written..].fill(0.0);
     }
@@ -118,7 +116,6 @@ impl<'a> InterleavedMut<'a> {
 
     /// Copies `samples` to channel `channel` (from 0, within this packet), from frame `first_frame` on. Returns how many
     /// there was room for.
-    #[inline]
     pub fn write(&mut self, channel: usize, first_frame: usize, samples: &[f32]) -> usize {
         match self.codec {
             Codec::PcmF32 => self.write_as(channel, first_frame, samples, f32::to_be_bytes),
@@ -128,7 +125,6 @@ impl<'a> InterleavedMut<'a> {
 
     /// Copies to channel `channel`, from its first frame on, what a ring holds in two slices, one after the other,
     /// without the first `skip` samples: those went into earlier packets. Returns how many samples were written.
-    #[inline]
     pub fn write_pair(&mut self, channel: usize, (first, second): (&[f32], &[f32]), skip: usize) -> usize {
         let rest = skip.saturating_sub(first.len());
         let first = first.get(skip..).unwrap_or_default();
@@ -136,7 +132,7 @@ impl<'a> InterleavedMut<'a> {
         written + self.write(channel, written, second.get(rest..).unwrap_or_default())
     }
 
-    /// Writes every sample, as `sample(channel, frame)` gives it.
+    /// Writes every sample, as `sample(channel, frame)` gives it: a call for each, so slower than [`Self::write`].
     pub fn write_with(&mut self, mut sample: impl FnMut(usize, usize) -> f32) {
         for channel in 0..self.channels {
             for frame in 0..self.frames {
@@ -153,25 +149,40 @@ impl<'a> InterleavedMut<'a> {
         samples: &[f32],
         bytes: impl Fn(f32) -> [u8; N],
     ) -> usize {
-        let Some(start) = position::<N>(self.channels, self.frames, channel, first_frame) else { return 0 };
-        let room = self.bytes.get_mut(start..).unwrap_or_default();
+        let Some(place) = place::<N>(self.channels, self.frames, channel, first_frame) else { return 0 };
+        let room = self.bytes.get_mut(place.first_frame..).unwrap_or_default();
         let mut written = 0;
-        for (frame, sample) in room.chunks_mut(N * self.channels).zip(samples) {
-            let Some(place) = frame.first_chunk_mut() else { break };
-            *place = bytes(*sample);
+        for (frame, sample) in room.chunks_exact_mut(place.stride).zip(samples) {
+            let Some(to) = frame[place.in_frame..].first_chunk_mut() else { break };
+            *to = bytes(*sample);
             written += 1;
         }
         written
     }
 }
 
-/// Where a sample of `N` bytes begins; none when there is no such sample.
-#[inline]
-fn position<const N: usize>(channels: usize, frames: usize, channel: usize, frame: usize) -> Option<usize> {
-    if channel >= channels || frame >= frames {
+/// Where the samples of one channel are, in bytes.
+struct Place {
+    /// Where the first frame begins.
+    first_frame: usize,
+    /// From one frame to the next; never zero.
+    stride: usize,
+    /// From the beginning of a frame to the channel's sample; less than the stride.
+    in_frame: usize,
+}
+
+/// Where the samples of a channel are, each `N` bytes long; none when there are none.
+fn place<const N: usize>(
+    channels: usize,
+    frames: usize,
+    channel: usize,
+    first_frame: usize,
+) -> Option<Place> {
+    if channel >= channels || first_frame >= frames {
         return None;
     }
-    frame.checked_mul(channels)?.checked_add(channel)?.checked_mul(N)
+    let stride = channels.checked_mul(N)?;
+    Some(Place { first_frame: first_frame.checked_mul(stride)?, stride, in_frame: channel * N })
 }
 
 #[cfg(test)]
