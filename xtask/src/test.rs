@@ -1,9 +1,7 @@
 //! `cargo xtask test`: everything that continuous integration runs, from the cheapest check to the dearest.
 
-mod ardour;
-
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, ensure};
 
@@ -16,6 +14,13 @@ const END_TO_END: &str = "audiocloud-e2e";
 /// The programs that those tests start.
 const PROGRAMS: &[&str] = &["audiocloud-node", "audiocloud-rig"];
 
+/// What the VST3 bundle is loaded into, and the file of its tests.
+const PYTHON_HOSTS: [(&str, &str); 3] = [
+    ("VST3 factory", "test_factory.py"),
+    ("pedalboard", "test_pedalboard.py"),
+    ("DawDreamer", "test_dawdreamer.py"),
+];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Also rolls a session in Ardour without a window
@@ -23,7 +28,7 @@ pub(crate) struct Args {
     slow: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let mut steps = Steps::new();
     steps.run("format", |tally| {
         machine::ensure_component("fmt", "rustfmt")?;
@@ -40,20 +45,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match &built {
         Some(built) => {
             steps.run("end to end", |tally| cargo_tests(Part::EndToEnd(built), tally));
-            steps.run("pedalboard and DawDreamer", |tally| python_hosts(built, tally));
+            for (name, tests) in PYTHON_HOSTS {
+                steps.run(name, |tally| python_host(built, tests, tally));
+            }
             if args.slow {
-                steps.run("Ardour", |tally| ardour::roll(built, tally));
+                steps.run("Ardour", |tally| {
+                    machine::ensure_ardour()?;
+                    python_host(built, "test_ardour.py", tally)
+                });
             }
         }
         None => {
-            for name in ["end to end", "pedalboard and DawDreamer"] {
+            for name in ["end to end"].into_iter().chain(PYTHON_HOSTS.map(|(name, _)| name)) {
                 steps.impossible(name, "for there is no bundle");
             }
         }
     }
-    let all = steps.summary(std::io::stdout())?;
     // The count is the last line: no error text after it.
-    std::process::exit(i32::from(all.failed > 0));
+    match steps.summary(std::io::stdout()) {
+        Ok(Tally { failed: 0, .. }) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// The bundles of one class first: the last build's programs and library are the ones that stay.
@@ -117,16 +129,19 @@ fn describe(command: &mut Command, built: &Built) {
         .env("AUDIOCLOUD_RIG", built.programs.join("audiocloud-rig"));
 }
 
-fn python_hosts(built: &Built, tally: &mut Tally) -> Result<()> {
-    let tests = cargo::root().join("tests/hosts");
+/// Runs one file of tests in a process of its own: two hosts built on JUCE do not share one.
+fn python_host(built: &Built, tests: &str, tally: &mut Tally) -> Result<()> {
+    let folder = cargo::root().join("tests/hosts");
     let environment = cargo::target_directory()?.join("venv");
-    let python = machine::python_environment(&environment, &tests.join("requirements.txt"))?;
+    let python = machine::python_environment(&environment, &folder.join("requirements.txt"))?;
     let mut command = Command::new(python);
-    command.args(["-m", "pytest", "-v", "-p", "no:cacheprovider", "--color=no"]).arg(&tests);
+    command
+        .args(["-m", "pytest", "--verbose", "-p", "no:cacheprovider", "--color=no"])
+        .arg(folder.join(tests));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     describe(&mut command, built);
-    let folder = tempfile::tempdir()?;
-    isolate(&mut command, folder.path())?;
+    let own = tempfile::tempdir()?;
+    isolate(&mut command, own.path())?;
     execute(&mut command, tally)
 }
 
