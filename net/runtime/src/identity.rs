@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use audiocloud_wire::id::{DeviceId, UserId};
+use audiocloud_wire::message::certificate_message;
 use ring::rand::SecureRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use rustls::pki_types::pem::PemObject;
@@ -18,7 +19,6 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::private_file;
 
-const CERTIFICATE_CONTEXT: &[u8] = b"audiocloud device certificate v1";
 const DISCOVERY_CONTEXT: &str = "audiocloud discovery secret v1";
 /// `PrivateKeyInfo` of RFC 8410, clause 7, up to the 32 bytes of the Ed25519 seed.
 const PKCS8_PREFIX: [u8; 16] =
@@ -115,7 +115,7 @@ impl Identity {
     /// The user's word that this device is theirs: see [`verify_device`].
     pub fn certificate_by_user(&self) -> [u8; 64] {
         let mut certificate = [0; 64];
-        certificate.copy_from_slice(self.user.sign(&certified(&self.device())).as_ref());
+        certificate.copy_from_slice(self.user.sign(&certificate_message(&self.device())).as_ref());
         certificate
     }
 
@@ -145,7 +145,7 @@ impl Identity {
 /// [`NotCertified`] when it is not.
 pub fn verify_device(user: &UserId, device: &DeviceId, certificate: &[u8; 64]) -> Result<(), NotCertified> {
     UnparsedPublicKey::new(&ED25519, &user.0)
-        .verify(&certified(device), certificate)
+        .verify(&certificate_message(device), certificate)
         .map_err(|_| NotCertified)
 }
 
@@ -153,10 +153,6 @@ fn self_signed(device_pkcs8: &[u8]) -> Result<CertificateDer<'static>, rcgen::Er
     let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&device_pkcs8.into(), &rcgen::PKCS_ED25519)?;
     let parameters = rcgen::CertificateParams::new(vec!["audiocloud".to_owned()])?;
     Ok(parameters.self_signed(&key)?.der().clone())
-}
-
-fn certified(device: &DeviceId) -> Vec<u8> {
-    [CERTIFICATE_CONTEXT, &device.0].concat()
 }
 
 fn public_key(pair: &Ed25519KeyPair) -> [u8; 32] {
