@@ -15,6 +15,7 @@ pub mod callback;
 pub mod event;
 pub mod host_time;
 pub mod log;
+pub mod priority;
 pub mod snapshot;
 pub mod trap;
 pub mod wake;
