@@ -1,1 +1,48 @@
-//! The only sockets: QUIC mesh, identity, discovery, pumps
+//! The runtime of a process: the QUIC mesh, identity, discovery, and the pumps between rings and packets.
+//!
+//! One sentence: **the only sockets are here.** One runtime serves every plug-in instance of a process, on its own
+//! threads; it starts with the first [`Runtime::acquire`] and is joined when the last [`Handle`] goes, for the host
+//! may unload the library afterwards.
+//!
+//! It never runs in the audio callback, never interprets what the samples mean, and never lets a peer that is not
+//! authenticated reach anything but the handshake. Whatever a peer sends is a value to be checked, never a panic.
+
+pub mod claim;
+pub mod config;
+pub mod control;
+pub mod discovery;
+pub mod identity;
+
+mod address_table;
+mod backoff;
+mod candidates;
+mod command;
+mod connection;
+mod convert;
+mod counters;
+mod error;
+mod handle;
+mod hello;
+mod hub;
+mod journal;
+mod peer;
+mod private_file;
+mod publisher;
+mod socket;
+mod status;
+mod subscriber;
+mod thread;
+mod tls;
+mod transport;
+
+pub use claim::{Claim, ClaimError};
+pub use config::{Config, ExplicitPeer};
+pub use counters::{PublicationFigures, RuntimeFigures, SubscriptionFigures};
+pub use error::Error;
+pub use handle::{Handle, Publication, PublishConfig, Runtime, Subscription, random_stream};
+pub use status::{
+    Link, LossCause, PeerState, PeerStatus, PublicationStatus, Report, StreamEntry, SubscriptionStatus,
+};
+
+#[cfg(test)]
+mod tests;

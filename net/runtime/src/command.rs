@@ -1,0 +1,34 @@
+//! What other threads ask of the network thread.
+
+use std::sync::Arc;
+
+use audiocloud_rt::{block_ring, event};
+use audiocloud_wire::id::StreamId;
+
+use crate::status::{PublicationShared, SubscriptionShared};
+use crate::subscriber::SubscriptionId;
+
+/// In the order in which they are to be done.
+pub(crate) enum Command {
+    Publish {
+        shared: Arc<PublicationShared>,
+        serial: u64,
+        block_frames_max: u32,
+        blocks: block_ring::Consumer,
+        events: event::Consumer,
+    },
+    Unpublish {
+        stream: StreamId,
+        serial: u64,
+    },
+    Renamed,
+    Subscribe {
+        id: SubscriptionId,
+        shared: Arc<SubscriptionShared>,
+        blocks: block_ring::Producer,
+        events: event::Producer,
+    },
+    Unsubscribe {
+        id: SubscriptionId,
+    },
+}

@@ -1,0 +1,391 @@
+//! The life of a connection: dialled or accepted, hello, then messages and datagrams until it ends.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use audiocloud_wire::id::DeviceId;
+use audiocloud_wire::message::{self, Hello, HelloRefused, Message, RefusalReason, Text, frame_length};
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::address_table::canonical;
+use crate::candidates::{Candidate, Place};
+use crate::discovery::Discovery;
+use crate::hello::{Refusal, Trust};
+use crate::hub::{CONNECTIONS_MAX, CloseCode, Hub, OUTGOING_MAX};
+use crate::identity::Identity;
+use crate::peer::Peer;
+use crate::tls;
+
+/// From the first datagram to the end of the hello.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Connections that may be in their handshake at once.
+const UNAUTHENTICATED_MAX: usize = 32;
+/// How long the reason of a refusal has to get out.
+const REFUSAL_LINGER: Duration = Duration::from_millis(200);
+
+/// What every connection needs.
+pub(crate) struct Context {
+    pub(crate) hub: RefCell<Hub>,
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) identity: Identity,
+    pub(crate) trust: Trust,
+    pub(crate) discovery: RefCell<Option<Discovery>>,
+    pub(crate) handshakes: std::cell::Cell<usize>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+enum Failure {
+    /// Nobody answers, or not in a way that makes sense.
+    Broken(String),
+    /// We will not have them.
+    Ours(Refusal, Option<DeviceId>),
+    /// They will not have us.
+    Theirs(HelloRefused, Option<DeviceId>),
+    /// Another device answered than the one that was meant.
+    OtherDevice(DeviceId),
+}
+
+fn broken(error: impl ToString) -> Failure {
+    Failure::Broken(error.to_string())
+}
+
+// ---- Dialling.
+
+/// Dials whatever is due, whenever it is due, forever.
+pub(crate) async fn dial_candidates(context: Rc<Context>) {
+    let news = Arc::clone(&context.hub.borrow().dialler);
+    loop {
+        let due = context.hub.borrow_mut().take_due(Instant::now());
+        for candidate in due {
+            tokio::task::spawn_local(dial(Rc::clone(&context), candidate));
+        }
+        let next = context.hub.borrow().next_due();
+        let wait = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = wait => {}
+            () = news.notified() => {}
+        }
+    }
+}
+
+async fn dial(context: Rc<Context>, candidate: Candidate) {
+    context.hub.borrow_mut().candidates_changed();
+    let result = match resolve(&candidate.place).await {
+        Ok(address) => dial_address(&context, &candidate, address).await,
+        Err(error) => Err(broken(error)),
+    };
+    let mut hub = context.hub.borrow_mut();
+    let place = &candidate.place;
+    let (now, random) = (Instant::now(), hub.random());
+    match result {
+        Ok(peer) => hub.candidates.connected(place, peer.instance),
+        Err(Failure::Broken(error)) => {
+            tracing::debug!(target: "audiocloud::net", %place, error, "no connection");
+            hub.shared.counters.failed_handshakes.add(1);
+            hub.candidates.failed(place, now, random);
+        }
+        Err(Failure::OtherDevice(seen)) => {
+            let expected = candidate.device.map_or_else(String::new, |device| device.to_string());
+            let line =
+                format!("refused {place}: device {seen} answers there, device {expected} was expected");
+            hub.candidates.refused(place, &line, now);
+            hub.note_refusal(candidate.device, &line);
+        }
+        Err(Failure::Ours(refusal, device)) => match refusal.reason {
+            RefusalReason::Oneself => hub.candidates.forget(place),
+            RefusalReason::Duplicate => hub.candidates.failed(place, now, random),
+            _ => {
+                let line = format!("refused {place}: {}", refusal.text);
+                hub.candidates.refused(place, &line, now);
+                hub.note_refusal(device, &line);
+            }
+        },
+        Err(Failure::Theirs(refusal, device)) => match refusal.reason {
+            RefusalReason::Oneself => hub.candidates.forget(place),
+            RefusalReason::Duplicate => hub.candidates.failed(place, now, random),
+            _ => {
+                let line = format!("{place} refuses us ({}): {}", refusal.reason, refusal.text);
+                hub.candidates.refused(place, &line, now);
+                hub.note_refusal(device, &line);
+            }
+        },
+    }
+    hub.dialler.notify_one();
+    hub.candidates_changed();
+}
+
+async fn resolve(place: &Place) -> std::io::Result<SocketAddr> {
+    match place {
+        Place::Address(address) => Ok(*address),
+        Place::Named(name) => {
+            let mut found = tokio::net::lookup_host(name.as_str()).await?;
+            found.next().ok_or_else(|| std::io::Error::other("the name has no address"))
+        }
+    }
+}
+
+async fn dial_address(
+    context: &Rc<Context>,
+    candidate: &Candidate,
+    address: SocketAddr,
+) -> Result<Peer, Failure> {
+    let address = canonical(address);
+    let (paths, counters) = {
+        let hub = context.hub.borrow();
+        hub.shared.counters.dialled.add(1);
+        (Arc::clone(&hub.shared.paths), Arc::clone(&hub.shared))
+    };
+    // Only where nobody gave a key: a key that was given may be a user's, and is compared in the hello.
+    let expected = candidate.device.filter(|_| candidate.key.is_none());
+    let (config, mismatch) = tls::client_config(&context.identity, expected).map_err(broken)?;
+    let virtual_address = paths.table().pin(address);
+    let result = timeout(HANDSHAKE_TIMEOUT, async {
+        let connecting =
+            context.endpoint.connect_with(config, virtual_address, tls::SERVER_NAME).map_err(broken)?;
+        let connection = connecting.await.map_err(|error| match mismatch.seen() {
+            Some(seen) => Failure::OtherDevice(seen),
+            None => broken(error),
+        })?;
+        let device = tls::peer_device(&connection);
+        let exchanged = exchange_as_dialler(context, &connection, device, candidate.key).await;
+        if let Err(failure) = &exchanged {
+            close_after(&connection, failure);
+        }
+        exchanged.map(|(peer, send, receive)| (connection, peer, send, receive))
+    })
+    .await
+    .unwrap_or_else(|_| Err(broken("no answer within the handshake's time")));
+    match result {
+        Ok((connection, peer, send, receive)) => {
+            run(context, peer.clone(), connection, address, true, send, receive);
+            Ok(peer)
+        }
+        Err(failure) => {
+            counters.paths.table().unpin(address);
+            Err(failure)
+        }
+    }
+}
+
+async fn exchange_as_dialler(
+    context: &Rc<Context>,
+    connection: &Connection,
+    device: Option<DeviceId>,
+    pinned: Option<[u8; 32]>,
+) -> Result<(Peer, SendStream, RecvStream), Failure> {
+    let (mut send, mut receive) = connection.open_bi().await.map_err(broken)?;
+    write_message(&mut send, &Message::Hello(Box::new(context.trust.own.clone()))).await.map_err(broken)?;
+    let hello = match read_message(&mut receive).await.map_err(broken)? {
+        Message::Hello(hello) => hello,
+        Message::HelloRefused(refused) => return Err(Failure::Theirs(refused, device)),
+        _ => return Err(Failure::Ours(not_a_hello(), device)),
+    };
+    let peer =
+        judge(context, &hello, device, pinned, true).map_err(|refusal| Failure::Ours(refusal, device))?;
+    Ok((peer, send, receive))
+}
+
+// ---- Being dialled.
+
+/// Accepts connections, forever.
+pub(crate) async fn accept_peers(context: Rc<Context>) {
+    while let Some(incoming) = context.endpoint.accept().await {
+        context.hub.borrow().shared.counters.accepted.add(1);
+        if context.handshakes.get() >= UNAUTHENTICATED_MAX {
+            incoming.refuse();
+            continue;
+        }
+        context.handshakes.set(context.handshakes.get() + 1);
+        let context = Rc::clone(&context);
+        tokio::task::spawn_local(async move {
+            let accepted = timeout(HANDSHAKE_TIMEOUT, accept(&context, incoming)).await;
+            context.handshakes.set(context.handshakes.get() - 1);
+            if !matches!(accepted, Ok(Ok(()))) {
+                context.hub.borrow().shared.counters.failed_handshakes.add(1);
+            }
+        });
+    }
+}
+
+async fn accept(context: &Rc<Context>, incoming: quinn::Incoming) -> Result<(), Failure> {
+    let virtual_address = incoming.remote_address();
+    let connection = incoming.accept().map_err(broken)?.await.map_err(broken)?;
+    let paths = Arc::clone(&context.hub.borrow().shared.paths);
+    let address = paths
+        .table()
+        .real_of(virtual_address)
+        .ok_or_else(|| broken("its address was forgotten meanwhile"))?;
+    let device = tls::peer_device(&connection);
+    let (mut send, mut receive) = connection.accept_bi().await.map_err(broken)?;
+    let judged = match read_message(&mut receive).await.map_err(broken)? {
+        Message::Hello(hello) => judge(context, &hello, device, None, false),
+        _ => Err(not_a_hello()),
+    };
+    match judged {
+        Ok(peer) => {
+            let hello = Message::Hello(Box::new(context.trust.own.clone()));
+            write_message(&mut send, &hello).await.map_err(broken)?;
+            paths.table().pin(address);
+            run(context, peer, connection, address, false, send, receive);
+            Ok(())
+        }
+        Err(refusal) => {
+            let noisy = !matches!(refusal.reason, RefusalReason::Duplicate | RefusalReason::Oneself);
+            if noisy {
+                let line = format!("refused {address}: {}", refusal.text);
+                context.hub.borrow_mut().note_refusal(device, &line);
+            }
+            let message = HelloRefused { reason: refusal.reason, text: Text::new(&refusal.text) };
+            write_message(&mut send, &Message::HelloRefused(message)).await.map_err(broken)?;
+            // Let the reason arrive before the connection goes; the other side closes it when it has read it.
+            if timeout(REFUSAL_LINGER, connection.closed()).await.is_err() {
+                close_after(&connection, &Failure::Ours(refusal, device));
+            }
+            Ok(())
+        }
+    }
+}
+
+// ---- The hello.
+
+fn not_a_hello() -> Refusal {
+    Refusal::new(RefusalReason::Malformed, "the first message is not a hello")
+}
+
+fn judge(
+    context: &Rc<Context>,
+    hello: &Hello,
+    device: Option<DeviceId>,
+    pinned: Option<[u8; 32]>,
+    dialled_by_us: bool,
+) -> Result<Peer, Refusal> {
+    let peer = context.trust.judge(hello, device, pinned)?;
+    let hub = context.hub.borrow();
+    if hub.keeps_existing(peer.instance, dialled_by_us) {
+        return Err(Refusal::new(RefusalReason::Duplicate, "already connected"));
+    }
+    if hub.connections() >= CONNECTIONS_MAX {
+        return Err(Refusal::new(RefusalReason::TooMany, "as many peers as can be served are connected"));
+    }
+    Ok(peer)
+}
+
+fn close_after(connection: &Connection, failure: &Failure) {
+    let (code, text) = match failure {
+        Failure::Ours(Refusal { reason: RefusalReason::Duplicate, .. }, _) => {
+            (CloseCode::Duplicate, "duplicate")
+        }
+        Failure::Ours(Refusal { reason: RefusalReason::TooMany, .. }, _) => {
+            (CloseCode::Busy, "too many peers")
+        }
+        Failure::Ours(refusal, _) => (CloseCode::Refused, refusal.reason.code()),
+        Failure::Theirs(..) => (CloseCode::Goodbye, "refused by you"),
+        Failure::OtherDevice(_) => (CloseCode::Refused, "another device"),
+        Failure::Broken(_) => (CloseCode::ProtocolError, "handshake"),
+    };
+    connection.close(code.code(), text.as_bytes());
+}
+
+// ---- The connection at work.
+
+fn run(
+    context: &Rc<Context>,
+    peer: Peer,
+    connection: Connection,
+    address: SocketAddr,
+    dialled_by_us: bool,
+    send: SendStream,
+    receive: RecvStream,
+) {
+    if dialled_by_us && let Some(discovery) = &*context.discovery.borrow() {
+        discovery.proven(peer.device, address);
+    }
+    let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
+    let id = context.hub.borrow_mut().add_link(peer, connection.clone(), address, dialled_by_us, outgoing);
+    tokio::task::spawn_local(write_messages(send, queue));
+    tokio::task::spawn_local(read_messages(Rc::clone(context), id, connection.clone(), receive));
+    tokio::task::spawn_local(read_datagrams(Rc::clone(context), id, connection));
+}
+
+async fn write_messages(mut send: SendStream, mut queue: mpsc::Receiver<Message>) {
+    while let Some(message) = queue.recv().await {
+        if let Err(error) = write_message(&mut send, &message).await {
+            tracing::debug!(target: "audiocloud::net", error, "a message was not sent");
+            return;
+        }
+    }
+    // The connection is on its way out, and says so itself.
+    send.finish().ok();
+}
+
+async fn read_messages(context: Rc<Context>, id: u64, connection: Connection, mut receive: RecvStream) {
+    loop {
+        match read_message(&mut receive).await {
+            Ok(message) => context.hub.borrow_mut().handle_message(id, message),
+            Err(ReadError::Message(error)) => {
+                context.hub.borrow().shared.counters.undecodable_messages.add(1);
+                tracing::warn!(target: "audiocloud::net", %error, "a peer's message cannot be read; closing");
+                connection.close(CloseCode::ProtocolError.code(), error.code().as_bytes());
+                return;
+            }
+            Err(ReadError::Stream(_)) => {
+                connection.close(CloseCode::ProtocolError.code(), b"the control stream ended");
+                return;
+            }
+        }
+    }
+}
+
+/// Ends when the connection does, and is the one to say so.
+async fn read_datagrams(context: Rc<Context>, id: u64, connection: Connection) {
+    loop {
+        match connection.read_datagram().await {
+            Ok(datagram) => context.hub.borrow_mut().handle_datagram(id, &datagram),
+            Err(error) => {
+                context.hub.borrow_mut().remove_link(id, &error);
+                return;
+            }
+        }
+    }
+}
+
+// ---- Frames.
+
+enum ReadError {
+    Stream(String),
+    Message(message::DecodeError),
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stream(error) => f.write_str(error),
+            Self::Message(error) => error.fmt(f),
+        }
+    }
+}
+
+async fn read_message(receive: &mut RecvStream) -> Result<Message, ReadError> {
+    let stream = |error: quinn::ReadExactError| ReadError::Stream(error.to_string());
+    let mut prefix = [0; message::LENGTH_BYTES];
+    receive.read_exact(&mut prefix).await.map_err(stream)?;
+    let mut body = vec![0; frame_length(prefix).map_err(ReadError::Message)?];
+    receive.read_exact(&mut body).await.map_err(stream)?;
+    Message::decode(&body).map_err(ReadError::Message)
+}
+
+async fn write_message(send: &mut SendStream, message: &Message) -> Result<(), String> {
+    let frame = message.to_frame().map_err(|error| error.to_string())?;
+    send.write_all(&frame).await.map_err(|error| error.to_string())
+}

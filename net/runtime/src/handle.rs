@@ -1,0 +1,377 @@
+//! The runtime as plug-ins see it: taken, shared, given back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use audiocloud_rt::wake::Waker;
+use audiocloud_rt::{block_ring, event};
+use audiocloud_units::SampleRate;
+use audiocloud_wire::codec::Codec;
+use audiocloud_wire::id::{DeviceId, InstanceId, StreamId, StreamKey, UserId};
+use tokio::sync::mpsc;
+
+use crate::claim::{Claim, ClaimError, Claims};
+use crate::command::Command;
+use crate::counters::{PublicationCounters, RuntimeFigures};
+use crate::status::{
+    PeerStatus, PublicationShared, PublicationStatus, Report, Shared, StreamEntry, SubscriptionShared,
+    SubscriptionStatus, lock,
+};
+use crate::subscriber::SubscriptionId;
+use crate::thread::NetworkThread;
+use crate::{Config, Error};
+
+/// The one of this process.
+static PROCESS: Slot = Slot(Mutex::new(Occupancy { leases: 0, running: None }));
+
+/// A place for one runtime, and how many use it.
+struct Slot(Mutex<Occupancy>);
+
+struct Occupancy {
+    leases: usize,
+    running: Option<Running>,
+}
+
+struct Running {
+    thread: NetworkThread,
+    claims: Claims,
+}
+
+/// Where [`Handle`]s come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Runtime;
+
+impl Runtime {
+    /// The runtime of this process; the first call starts it, with the configuration of the environment.
+    ///
+    /// Blocks while an earlier one ends, 300 ms at most. *Realtime-safe: no.*
+    ///
+    /// # Errors
+    /// What [`Error`] names: configuration, identity, port.
+    pub fn acquire() -> Result<Handle, Error> {
+        Lease::take(SlotRef::Process, || Ok(Config::from_environment_or_defaults()?))
+    }
+
+    /// A runtime of its own with this configuration, shared with nobody: for tests and tools.
+    ///
+    /// # Errors
+    /// What [`Error`] names: identity, port.
+    pub fn acquire_with(config: Config) -> Result<Handle, Error> {
+        let slot = Slot(Mutex::new(Occupancy { leases: 0, running: None }));
+        Lease::take(SlotRef::Own(Arc::new(slot)), || Ok((config, None)))
+    }
+}
+
+#[derive(Clone)]
+enum SlotRef {
+    Process,
+    Own(Arc<Slot>),
+}
+
+impl SlotRef {
+    fn slot(&self) -> &Slot {
+        match self {
+            Self::Process => &PROCESS,
+            Self::Own(slot) => slot,
+        }
+    }
+}
+
+/// One use of a slot.
+struct Lease(SlotRef);
+
+impl Lease {
+    fn take(
+        slot: SlotRef,
+        config: impl FnOnce() -> Result<(Config, Option<crate::config::Error>), Error>,
+    ) -> Result<Handle, Error> {
+        let mut occupancy = lock(&slot.slot().0);
+        if occupancy.running.is_none() {
+            let (config, mistake) = config()?;
+            let claims = Claims::new(&config.runtime_dir);
+            let thread = NetworkThread::start(config)?;
+            if let Some(mistake) = mistake {
+                thread.shared.journal.note(&format!("the configuration is not used: {mistake}"));
+            }
+            occupancy.running = Some(Running { thread, claims });
+        }
+        occupancy.leases += 1;
+        let Some(running) = &occupancy.running else { unreachable!("it was put there above") };
+        let handle = Handle {
+            shared: Arc::clone(&running.thread.shared),
+            commands: running.thread.commands.clone(),
+            waker: running.thread.waker.clone(),
+            claims: running.claims.clone(),
+            _lease: Self(slot.clone()),
+        };
+        drop(occupancy);
+        Ok(handle)
+    }
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        lock(&self.0.slot().0).leases += 1;
+        Self(self.0.clone())
+    }
+}
+
+impl Drop for Lease {
+    /// The last one ends the runtime while it holds the slot, so that the next one to come waits for a clean start.
+    fn drop(&mut self) {
+        let mut occupancy = lock(&self.0.slot().0);
+        occupancy.leases -= 1;
+        if occupancy.leases == 0
+            && let Some(mut running) = occupancy.running.take()
+        {
+            running.thread.stop();
+        }
+    }
+}
+
+/// A use of the runtime. When the last one is dropped, all its threads are joined, within 300 ms.
+///
+/// Publications and subscriptions do not keep the runtime: whoever has one keeps a handle as well.
+/// *Realtime-safe: no*, neither its methods nor dropping it; but the [`Waker`] is.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedSender<Command>,
+    waker: Waker,
+    claims: Claims,
+    /// Held, for its end is the runtime's.
+    _lease: Lease,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("device", &self.shared.device).finish_non_exhaustive()
+    }
+}
+
+/// What is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishConfig {
+    /// What its user calls it.
+    pub name: String,
+    pub sample_rate: SampleRate,
+    /// From 1 to 64.
+    pub channels: u16,
+    pub codec: Codec,
+    /// The most frames that the host processes at once; 0: unknown.
+    pub max_block: u32,
+}
+
+impl Handle {
+    /// This device.
+    pub fn device(&self) -> DeviceId {
+        self.shared.device
+    }
+
+    /// This user.
+    pub fn user(&self) -> UserId {
+        self.shared.user
+    }
+
+    /// This run.
+    pub fn instance(&self) -> InstanceId {
+        self.shared.instance
+    }
+
+    /// The UDP port.
+    pub fn port(&self) -> u16 {
+        self.shared.port.load(Ordering::Relaxed)
+    }
+
+    /// To be rung, once per block, by the callback that publishes.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Claims a stream id on this machine.
+    ///
+    /// # Errors
+    /// [`ClaimError::Taken`]: take [`StreamId`] of [`Handle::random_stream`] instead, and say so.
+    pub fn claim(&self, stream: StreamId) -> Result<Claim, ClaimError> {
+        self.claims.try_claim(stream)
+    }
+
+    /// A fresh stream id.
+    pub fn random_stream(&self) -> StreamId {
+        random_stream()
+    }
+
+    /// Announces a stream, and sends what comes out of the rings to whoever asks for it, until the publication is
+    /// dropped.
+    pub fn publish(
+        &self,
+        claim: Claim,
+        config: PublishConfig,
+        blocks: block_ring::Consumer,
+        events: event::Consumer,
+        report: Report,
+    ) -> Publication {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::new(PublicationShared {
+            stream: claim.stream(),
+            name: Mutex::new(config.name),
+            sample_rate: config.sample_rate,
+            channels: config.channels,
+            codec: config.codec,
+            subscribers: 0.into(),
+            counters: PublicationCounters::default(),
+            report,
+        });
+        lock(&self.shared.publications).push(Arc::downgrade(&shared));
+        let command = Command::Publish {
+            shared: Arc::clone(&shared),
+            serial,
+            block_frames_max: config.max_block,
+            blocks,
+            events,
+        };
+        send(&self.commands, command);
+        Publication { shared, serial, claim: Some(claim), commands: self.commands.clone() }
+    }
+
+    /// Finds a stream, whenever and wherever it is published, and puts what comes of it into the rings, until the
+    /// subscription is dropped.
+    pub fn subscribe(
+        &self,
+        key: StreamKey,
+        blocks: block_ring::Producer,
+        events: event::Producer,
+        report: Report,
+    ) -> Subscription {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = SubscriptionId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let shared = Arc::new(SubscriptionShared::new(key, report));
+        lock(&self.shared.subscriptions).push(Arc::downgrade(&shared));
+        send(&self.commands, Command::Subscribe { id, shared: Arc::clone(&shared), blocks, events });
+        Subscription { shared, id, commands: self.commands.clone() }
+    }
+
+    /// All streams that can be reached now, those of this process included.
+    pub fn streams(&self) -> Vec<StreamEntry> {
+        lock(&self.shared.streams).clone()
+    }
+
+    /// All peers that are known.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        lock(&self.shared.peers).clone()
+    }
+
+    /// What happened lately, for people.
+    pub fn events_log(&self) -> Vec<String> {
+        self.shared.journal.lines()
+    }
+
+    /// Who was refused lately, and why, for people.
+    pub fn refusals(&self) -> Vec<String> {
+        self.shared.journal.refusals()
+    }
+
+    /// Figures of the whole runtime.
+    pub fn figures(&self) -> RuntimeFigures {
+        self.shared.figures()
+    }
+
+    /// The answer to the status command.
+    pub fn status_json(&self) -> serde_json::Value {
+        self.shared.to_json()
+    }
+}
+
+/// A stream id that nobody has.
+pub fn random_stream() -> StreamId {
+    use ring::rand::SecureRandom;
+    let mut bytes = [0; 8];
+    if ring::rand::SystemRandom::new().fill(&mut bytes).is_err() {
+        // The clock is unlikely to give two alike, and a claim would notice.
+        bytes = audiocloud_rt::host_time::now().get().to_be_bytes();
+    }
+    StreamId::from_bytes(bytes)
+}
+
+/// After the runtime's end there is nobody to be told.
+fn send(commands: &mpsc::UnboundedSender<Command>, command: Command) {
+    commands.send(command).ok();
+}
+
+/// A stream of ours. Dropping it ends it, and gives its id back.
+pub struct Publication {
+    shared: Arc<PublicationShared>,
+    serial: u64,
+    claim: Option<Claim>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl std::fmt::Debug for Publication {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publication").field("stream", &self.shared.stream).finish_non_exhaustive()
+    }
+}
+
+impl Publication {
+    /// Which stream.
+    pub fn stream(&self) -> StreamId {
+        self.shared.stream
+    }
+
+    /// Calls it something else.
+    pub fn rename(&self, name: &str) {
+        name.clone_into(&mut lock(&self.shared.name));
+        send(&self.commands, Command::Renamed);
+    }
+
+    /// Ends it but keeps its id, to publish it again in another configuration.
+    pub fn into_claim(mut self) -> Claim {
+        let Some(claim) = self.claim.take() else {
+            unreachable!("only this method takes it, and consumes the rest")
+        };
+        claim
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> PublicationStatus {
+        self.shared.status()
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        send(&self.commands, Command::Unpublish { stream: self.shared.stream, serial: self.serial });
+    }
+}
+
+/// A stream that is played here. Dropping it ends that.
+pub struct Subscription {
+    shared: Arc<SubscriptionShared>,
+    id: SubscriptionId,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("key", &self.shared.key).finish_non_exhaustive()
+    }
+}
+
+impl Subscription {
+    /// Which stream.
+    pub fn key(&self) -> StreamKey {
+        self.shared.key
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> SubscriptionStatus {
+        self.shared.status()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        send(&self.commands, Command::Unsubscribe { id: self.id });
+    }
+}

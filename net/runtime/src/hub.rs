@@ -1,0 +1,621 @@
+//! The state of the network thread: connections, publications, subscriptions, and what each change means for the others.
+//!
+//! Everything here happens on one thread; nothing waits.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use audiocloud_rt::host_time;
+use audiocloud_units::SampleRate;
+use audiocloud_wire::codec::Codec;
+use audiocloud_wire::id::{ConfigId, DeviceId, InstanceId, StreamId, StreamKey};
+use audiocloud_wire::message::{
+    DIRECTORY_STREAMS_MAX, Directory, Hello, Message, StreamAnnouncement, Subscribe, SubscribeRefusal,
+    SubscribeRefused, Text, Unsubscribe,
+};
+use bytes::BytesMut;
+use tokio::sync::{Notify, mpsc};
+
+use crate::candidates::{Candidate, Candidates, Place};
+use crate::command::Command;
+use crate::peer::{Peer, dials};
+use crate::publisher::{Pass, Publisher};
+use crate::status::{Link, LossCause, PeerState, PeerStatus, Shared, StreamEntry, lock};
+use crate::subscriber::{Intake, Route, Subscriber, SubscriptionId};
+
+/// The most peers connected at once.
+pub(crate) const CONNECTIONS_MAX: usize = 256;
+/// Messages that may wait for a peer that does not read.
+pub(crate) const OUTGOING_MAX: usize = 256;
+/// The most refused devices remembered.
+const REFUSED_MAX: usize = 64;
+
+/// Why a connection of ours is closed, for the other side's QUIC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseCode {
+    Goodbye = 0,
+    Refused = 1,
+    Duplicate = 2,
+    ProtocolError = 3,
+    Busy = 4,
+}
+
+impl CloseCode {
+    pub(crate) fn code(self) -> quinn::VarInt {
+        quinn::VarInt::from_u32(match self {
+            Self::Goodbye => 0,
+            Self::Refused => 1,
+            Self::Duplicate => 2,
+            Self::ProtocolError => 3,
+            Self::Busy => 4,
+        })
+    }
+}
+
+/// A connection whose hello is done.
+pub(crate) struct Connected {
+    pub(crate) peer: Peer,
+    pub(crate) connection: quinn::Connection,
+    pub(crate) address: SocketAddr,
+    dialled_by_us: bool,
+    outgoing: mpsc::Sender<Message>,
+    intake: Intake,
+    streams: BTreeMap<StreamId, StreamAnnouncement>,
+}
+
+impl Connected {
+    /// Queues a message. A peer that lets hundreds wait is as good as gone.
+    fn send(&self, message: Message) {
+        if self.outgoing.try_send(message).is_err() {
+            self.connection.close(CloseCode::ProtocolError.code(), b"messages are not read");
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct Hub {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) hello: Hello,
+    pub(crate) candidates: Candidates,
+    /// Rung when candidates change.
+    pub(crate) dialler: Arc<Notify>,
+    links: BTreeMap<u64, Connected>,
+    publishers: HashMap<StreamId, Publisher>,
+    subscribers: HashMap<SubscriptionId, Subscriber>,
+    configs: HashMap<StreamId, ConfigId>,
+    refused: BTreeMap<DeviceId, String>,
+    revision: u64,
+    next_link: u64,
+    arena: BytesMut,
+}
+
+impl Hub {
+    pub(crate) fn new(shared: Arc<Shared>, hello: Hello, candidates: Candidates) -> Self {
+        Self {
+            shared,
+            hello,
+            candidates,
+            dialler: Arc::default(),
+            links: BTreeMap::new(),
+            publishers: HashMap::new(),
+            subscribers: HashMap::new(),
+            configs: HashMap::new(),
+            refused: BTreeMap::new(),
+            revision: 0,
+            next_link: 0,
+            arena: BytesMut::new(),
+        }
+    }
+
+    // ---- What plug-ins ask for.
+
+    pub(crate) fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Publish { shared, serial, block_frames_max, blocks, events } => {
+                let stream = shared.stream;
+                let config = self.configs.get(&stream).map_or(ConfigId(1), |last| last.next());
+                self.configs.insert(stream, config);
+                let publisher = Publisher::new(shared, serial, config, block_frames_max, blocks, events);
+                self.publishers.insert(stream, publisher);
+                self.publications_changed();
+            }
+            Command::Unpublish { stream, serial } => {
+                if self.publishers.get(&stream).is_some_and(|publisher| publisher.serial == serial) {
+                    self.publishers.remove(&stream);
+                    self.publications_changed();
+                }
+            }
+            Command::Renamed => self.announce(),
+            Command::Subscribe { id, shared, blocks, events } => {
+                self.subscribers.insert(id, Subscriber::new(shared, blocks, events));
+                self.settle(LossCause::Unpublished);
+            }
+            Command::Unsubscribe { id } => {
+                self.detach(id);
+                self.subscribers.remove(&id);
+            }
+        }
+    }
+
+    fn publications_changed(&mut self) {
+        self.announce();
+        self.settle(LossCause::Unpublished);
+    }
+
+    /// Moves what the callbacks left in their rings. Whether more is waiting.
+    pub(crate) fn pump(&mut self) -> bool {
+        let mut all = Pass::default();
+        for publisher in self.publishers.values_mut() {
+            let pass = publisher.pump(&mut self.subscribers, &mut self.arena);
+            all.more |= pass.more;
+            all.announce |= pass.announce;
+        }
+        if all.announce {
+            self.announce();
+        }
+        all.more
+    }
+
+    /// What is to be done now and then.
+    pub(crate) fn tick(&mut self) {
+        for publisher in self.publishers.values_mut() {
+            publisher.remind(&mut self.arena);
+        }
+    }
+
+    // ---- Peers.
+
+    pub(crate) fn connections(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether there is no need to dial there.
+    pub(crate) fn is_connected(links: &BTreeMap<u64, Connected>, candidate: &Candidate) -> bool {
+        links.values().any(|link| {
+            candidate.instance == Some(link.peer.instance) || candidate.place == Place::Address(link.address)
+        })
+    }
+
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Candidate> {
+        let Self { candidates, links, .. } = self;
+        candidates.take_due(now, |candidate| Self::is_connected(links, candidate))
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.candidates.next_due(|candidate| Self::is_connected(&self.links, candidate))
+    }
+
+    /// Of two connections to one instance, whether the one there is already is kept. Both sides come to the same answer.
+    pub(crate) fn keeps_existing(&self, instance: InstanceId, dialled_by_us: bool) -> bool {
+        let existing = self.links.values().find(|link| link.peer.instance == instance);
+        existing.is_some_and(|existing| {
+            let ours_is_kept = dials(self.hello.instance, instance);
+            existing.dialled_by_us == dialled_by_us || existing.dialled_by_us == ours_is_kept
+        })
+    }
+
+    /// Takes in a peer whose hello was checked, in place of any earlier connection to it.
+    pub(crate) fn add_link(
+        &mut self,
+        peer: Peer,
+        connection: quinn::Connection,
+        address: SocketAddr,
+        dialled_by_us: bool,
+        outgoing: mpsc::Sender<Message>,
+    ) -> u64 {
+        let earlier = self.links.iter().find(|(_, link)| link.peer.instance == peer.instance);
+        if let Some((&id, link)) = earlier {
+            link.connection.close(CloseCode::Duplicate.code(), b"another connection is kept");
+            self.drop_link(id);
+        }
+        self.next_link += 1;
+        let id = self.next_link;
+        self.shared.journal.note(&format!("connected to {peer} at {address}"));
+        self.refused.remove(&peer.device);
+        let link = Connected {
+            peer,
+            connection,
+            address,
+            dialled_by_us,
+            outgoing,
+            intake: Intake::default(),
+            streams: BTreeMap::new(),
+        };
+        link.send(Message::Directory(self.directory()));
+        self.links.insert(id, link);
+        self.settle(LossCause::ConnectionBroken);
+        id
+    }
+
+    /// A connection ended.
+    pub(crate) fn remove_link(&mut self, id: u64, error: &quinn::ConnectionError) {
+        let Some(link) = self.drop_link(id) else { return };
+        let (cause, for_good) = match error {
+            quinn::ConnectionError::ApplicationClosed(close) => {
+                (LossCause::PeerClosed, close.error_code == CloseCode::Goodbye.code())
+            }
+            quinn::ConnectionError::TimedOut => (LossCause::Timeout, false),
+            _ => (LossCause::ConnectionBroken, false),
+        };
+        self.shared.journal.note(&format!("disconnected from {} at {}: {error}", link.peer, link.address));
+        self.candidates.disconnected(link.peer.instance, for_good, Instant::now(), self.random());
+        self.dialler.notify_one();
+        self.settle(cause);
+    }
+
+    /// Without settling what depends on it.
+    fn drop_link(&mut self, id: u64) -> Option<Connected> {
+        let link = self.links.remove(&id)?;
+        self.shared.paths.table().unpin(link.address);
+        for publisher in self.publishers.values_mut() {
+            publisher.remove_remote(id);
+        }
+        Some(link)
+    }
+
+    /// Remembers, for the status, that a device is not to be had.
+    pub(crate) fn note_refusal(&mut self, device: Option<DeviceId>, line: &str) {
+        self.shared.counters.refused.add(1);
+        self.shared.journal.refused(line);
+        if let Some(device) = device {
+            if self.refused.len() >= REFUSED_MAX && !self.refused.contains_key(&device) {
+                self.refused.pop_first();
+            }
+            self.refused.insert(device, line.to_owned());
+        }
+        self.settle(LossCause::ConnectionBroken);
+    }
+
+    /// Closes everything, with a word. The words still have to get out.
+    pub(crate) fn say_goodbye(&mut self, goodbye: &Message) {
+        for link in self.links.values() {
+            link.send(goodbye.clone());
+        }
+    }
+
+    pub(crate) fn handle_message(&mut self, id: u64, message: Message) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        match message {
+            Message::Directory(directory) => {
+                link.streams = directory.streams.into_iter().map(|stream| (stream.stream, stream)).collect();
+                self.settle(LossCause::Unpublished);
+            }
+            Message::Subscribe(Subscribe { stream }) => match self.publishers.get_mut(&stream) {
+                Some(publisher) => publisher.add_remote(id, link.connection.clone(), &mut self.arena),
+                None => link.send(Message::SubscribeRefused(SubscribeRefused {
+                    stream,
+                    reason: SubscribeRefusal::NotPublished,
+                    text: Text::new("no stream with this id is published here"),
+                })),
+            },
+            Message::Unsubscribe(Unsubscribe { stream }) => {
+                if let Some(publisher) = self.publishers.get_mut(&stream) {
+                    publisher.remove_remote(id);
+                }
+            }
+            Message::SubscribeRefused(refused) => {
+                link.streams.remove(&refused.stream);
+                self.settle(LossCause::Unpublished);
+            }
+            Message::Ping(ping) => {
+                link.send(Message::Pong(audiocloud_wire::message::Pong { token: ping.token }))
+            }
+            Message::Pong(_) => {}
+            Message::Goodbye(goodbye) => {
+                tracing::debug!(target: "audiocloud::net", peer = %link.peer, text = %goodbye.text, "goodbye");
+            }
+            Message::Hello(_) | Message::HelloRefused(_) => {
+                link.connection.close(CloseCode::ProtocolError.code(), b"a second hello");
+            }
+            _ => self.shared.counters.unknown_messages.add(1),
+        }
+    }
+
+    pub(crate) fn handle_datagram(&mut self, id: u64, datagram: &[u8]) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.intake.handle_datagram(datagram, &mut self.subscribers, &self.shared.counters);
+        }
+    }
+
+    // ---- The directory.
+
+    fn directory(&self) -> Directory {
+        let streams = self.publishers.values().take(DIRECTORY_STREAMS_MAX);
+        Directory { revision: self.revision, streams: streams.map(Publisher::announcement).collect() }
+    }
+
+    fn announce(&mut self) {
+        self.revision += 1;
+        let directory = self.directory();
+        for link in self.links.values() {
+            link.send(Message::Directory(directory.clone()));
+        }
+        self.show();
+    }
+
+    // ---- Subscriptions.
+
+    /// Finds for every subscription where its blocks come from, and says where it stands. `cause` is why one that was
+    /// live is so no longer.
+    fn settle(&mut self, cause: LossCause) {
+        let mut ids: Vec<_> = self.subscribers.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.settle_one(id, cause);
+        }
+        self.show();
+    }
+
+    fn settle_one(&mut self, id: SubscriptionId, cause: LossCause) {
+        let Some(subscriber) = self.subscribers.get(&id) else { return };
+        let (key, before) = (subscriber.shared.key, subscriber.route);
+        let best = self.best_route(key);
+        if before != best {
+            self.detach(id);
+        }
+        self.attach(id, key, best);
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+        subscriber.route = best;
+        let ended = before != Route::None && best == Route::None;
+        let link = if best == Route::None {
+            let was_live = subscriber.was_live;
+            let state = subscriber.shared.state().link.clone();
+            self.idle_link(key, state, ended.then_some(cause), was_live)
+        } else {
+            if subscriber.was_live && before == Route::None {
+                subscriber.shared.counters.reconnects.add(1);
+            }
+            subscriber.was_live = true;
+            Link::Live
+        };
+        self.describe(id, key, best, link);
+    }
+
+    /// The newest run of the publisher that has the stream in a form we can play; this process first.
+    fn best_route(&self, key: StreamKey) -> Route {
+        if key.publisher == self.hello.device && self.publishers.contains_key(&key.stream) {
+            return Route::Local;
+        }
+        let offering = self.links.iter().filter(|(_, link)| {
+            let stream = link.streams.get(&key.stream);
+            link.peer.device == key.publisher && stream.and_then(playable).is_some()
+        });
+        offering
+            .max_by_key(|(id, link)| (link.peer.boot_epoch, **id))
+            .map_or(Route::None, |(id, _)| Route::Link(*id))
+    }
+
+    fn attach(&mut self, id: SubscriptionId, key: StreamKey, route: Route) {
+        match route {
+            Route::None => {}
+            Route::Local => {
+                if let Some(publisher) = self.publishers.get_mut(&key.stream) {
+                    publisher.add_local(id);
+                }
+            }
+            Route::Link(link) => {
+                let Some(link) = self.links.get_mut(&link) else { return };
+                let Some(announcement) = link.streams.get(&key.stream) else { return };
+                let Some((codec, rate)) = playable(announcement) else { return };
+                if link.intake.add(id, announcement, codec, rate) {
+                    link.send(Message::Subscribe(Subscribe { stream: key.stream }));
+                }
+            }
+        }
+    }
+
+    fn detach(&mut self, id: SubscriptionId) {
+        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
+        let stream = subscriber.shared.key.stream;
+        match std::mem::replace(&mut subscriber.route, Route::None) {
+            Route::None => {}
+            Route::Local => {
+                if let Some(publisher) = self.publishers.get_mut(&stream) {
+                    publisher.remove_local(id);
+                }
+            }
+            Route::Link(link) => {
+                if let Some(link) = self.links.get_mut(&link)
+                    && link.intake.remove(stream, id)
+                {
+                    link.send(Message::Unsubscribe(Unsubscribe { stream }));
+                }
+            }
+        }
+    }
+
+    /// Where a subscription without a route stands. `ended`: why it has just lost the one it had.
+    fn idle_link(&self, key: StreamKey, state: Link, ended: Option<LossCause>, was_live: bool) -> Link {
+        let now = host_time::now();
+        if let Some(cause) = ended {
+            return Link::Lost { since: now, cause };
+        }
+        let mut connected = self.links.values().filter(|link| link.peer.device == key.publisher).peekable();
+        if connected.peek().is_some() || key.publisher == self.hello.device {
+            let unplayable = connected.find(|link| link.streams.contains_key(&key.stream));
+            return match (unplayable, state) {
+                (Some(link), _) => Link::Unplayable {
+                    reason: format!(
+                        "\"{}\" sends it in a form that needs a newer version here",
+                        link.peer.name
+                    ),
+                },
+                (None, lost @ Link::Lost { cause: LossCause::Unpublished, .. }) => lost,
+                _ if self.is_elsewhere(key) => Link::Searching { since: now },
+                _ => Link::NotPublished,
+            };
+        }
+        if let lost @ Link::Lost { .. } = state {
+            return lost;
+        }
+        if let Some(reason) = self.refused.get(&key.publisher) {
+            return Link::Refused { reason: reason.clone() };
+        }
+        let mut candidates = self.candidates.iter().filter(|one| one.device == Some(key.publisher));
+        match state {
+            _ if was_live => Link::Lost { since: now, cause: LossCause::ConnectionBroken },
+            _ if candidates.any(Candidate::is_dialling) => Link::Connecting,
+            searching @ Link::Searching { .. } => searching,
+            _ => Link::Searching { since: now },
+        }
+    }
+
+    /// A stream of our own device that no process connected to us publishes: it may still be found.
+    fn is_elsewhere(&self, key: StreamKey) -> bool {
+        key.publisher == self.hello.device
+            && self.links.values().all(|link| link.peer.device != key.publisher)
+    }
+
+    fn describe(&self, id: SubscriptionId, key: StreamKey, route: Route, link: Link) {
+        let Some(subscriber) = self.subscribers.get(&id) else { return };
+        let mut state = subscriber.shared.state();
+        state.link = link;
+        match route {
+            Route::None => {}
+            Route::Local => {
+                state.publisher_name.clone_from(&self.shared.name);
+                state.address = None;
+                if let Some(publisher) = self.publishers.get(&key.stream) {
+                    state.stream_name.clone_from(&lock(&publisher.shared.name));
+                    state.sample_rate = Some(publisher.shared.sample_rate);
+                    state.channels = publisher.shared.channels;
+                }
+            }
+            Route::Link(link) => {
+                let Some(link) = self.links.get(&link) else { return };
+                state.publisher_name.clone_from(&link.peer.name);
+                state.address = Some(link.address);
+                state.rtt_us = micros(link.connection.rtt());
+                if let Some(stream) = link.streams.get(&key.stream) {
+                    state.stream_name = stream.name.to_string();
+                    state.sample_rate = SampleRate::new(stream.sample_rate_hz);
+                    state.channels = stream.channels.into();
+                }
+            }
+        }
+    }
+
+    // ---- What others see.
+
+    /// Brings what other threads read up to date.
+    pub(crate) fn show(&self) {
+        let mut streams: Vec<_> =
+            self.publishers.values().map(|publisher| self.local_entry(publisher)).collect();
+        let mut peers = Vec::new();
+        for link in self.links.values() {
+            streams.extend(link.streams.values().filter_map(|stream| remote_entry(link, stream)));
+            peers.push(connected_status(link));
+        }
+        for candidate in self.candidates.iter().filter(|one| !Self::is_connected(&self.links, one)) {
+            peers.extend(candidate_status(candidate));
+        }
+        streams.sort_by(|a, b| (a.key, a.local).cmp(&(b.key, b.local)));
+        streams.dedup_by_key(|entry| entry.key);
+        *lock(&self.shared.streams) = streams;
+        *lock(&self.shared.peers) = peers;
+    }
+
+    /// Round trips, for those who watch.
+    pub(crate) fn refresh(&mut self) {
+        for subscriber in self.subscribers.values() {
+            if let Route::Link(link) = subscriber.route
+                && let Some(link) = self.links.get(&link)
+            {
+                subscriber.shared.state().rtt_us = micros(link.connection.rtt());
+            }
+        }
+        self.show();
+    }
+
+    /// Says anew where subscriptions without a route stand.
+    pub(crate) fn candidates_changed(&mut self) {
+        self.settle(LossCause::ConnectionBroken);
+    }
+
+    fn local_entry(&self, publisher: &Publisher) -> StreamEntry {
+        StreamEntry {
+            key: StreamKey::new(self.hello.device, publisher.shared.stream),
+            name: lock(&publisher.shared.name).clone(),
+            publisher_name: self.shared.name.clone(),
+            sample_rate: publisher.shared.sample_rate,
+            channels: publisher.shared.channels,
+            codec: Some(publisher.shared.codec),
+            local: true,
+        }
+    }
+
+    /// Enough to spread retries; nothing depends on its quality.
+    pub(crate) fn random(&self) -> u8 {
+        let [low, ..] = (host_time::now().get() / 1000).to_le_bytes();
+        low ^ self.hello.instance.0[0]
+    }
+}
+
+/// How to play it, if we can.
+fn playable(stream: &StreamAnnouncement) -> Option<(Codec, SampleRate)> {
+    Some((stream.codec?, SampleRate::new(stream.sample_rate_hz)?))
+}
+
+fn remote_entry(link: &Connected, stream: &StreamAnnouncement) -> Option<StreamEntry> {
+    Some(StreamEntry {
+        key: StreamKey::new(link.peer.device, stream.stream),
+        name: stream.name.to_string(),
+        publisher_name: link.peer.name.clone(),
+        sample_rate: SampleRate::new(stream.sample_rate_hz)?,
+        channels: stream.channels.into(),
+        codec: stream.codec,
+        local: false,
+    })
+}
+
+fn connected_status(link: &Connected) -> PeerStatus {
+    let stats = link.connection.stats();
+    PeerStatus {
+        device: Some(link.peer.device),
+        user: Some(link.peer.user),
+        instance: Some(link.peer.instance),
+        name: link.peer.name.clone(),
+        address: link.address,
+        state: PeerState::Connected,
+        reason: String::new(),
+        rtt_us: micros(stats.path.rtt),
+        lost_packets: stats.path.lost_packets,
+        streams: link.streams.len(),
+    }
+}
+
+fn candidate_status(candidate: &Candidate) -> Option<PeerStatus> {
+    let Place::Address(address) = candidate.place else { return None };
+    let state = match (&candidate.refused, candidate.is_dialling()) {
+        (Some(_), _) => PeerState::Refused,
+        (None, true) => PeerState::Connecting,
+        (None, false) => PeerState::Away,
+    };
+    Some(PeerStatus {
+        device: candidate.device,
+        user: None,
+        instance: candidate.instance,
+        name: String::new(),
+        address,
+        state,
+        reason: candidate.refused.clone().unwrap_or_default(),
+        rtt_us: 0,
+        lost_packets: 0,
+        streams: 0,
+    })
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        for publisher in self.publishers.values() {
+            publisher.shared.subscribers.store(0, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The network thread: where it begins, what it waits for, and how it ends.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use audiocloud_rt::wake::{WakeReceiver, Waker, wake_pair};
+use audiocloud_wire::id::InstanceId;
+use audiocloud_wire::message::{Goodbye, GoodbyeReason, Message, Text};
+use quinn::Runtime as _;
+use ring::rand::SecureRandom;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use crate::candidates::Candidates;
+use crate::command::Command;
+use crate::connection::{self, Context};
+use crate::control::{self, Announcement};
+use crate::discovery::{self, Discovered, DiscoveryConfig};
+use crate::hello::{self, Trust};
+use crate::hub::{CloseCode, Hub};
+use crate::identity::Identity;
+use crate::journal::Journal;
+use crate::socket::{ConnectionIds, PathSocket, Paths};
+use crate::status::Shared;
+use crate::{Config, Error, tls, transport};
+
+/// Of SCHED_FIFO: below the audio threads of common hosts, above everything ordinary.
+const PRIORITY: u8 = 60;
+/// Hints that may wait.
+const HINTS_MAX: usize = 256;
+/// First packets of strangers that may wait for the thread.
+const INCOMING_MAX: usize = 64;
+const TICK: Duration = Duration::from_millis(50);
+/// Round trips are shown anew after this many ticks.
+const TICKS_PER_REFRESH: u32 = 5;
+/// How long the last words have to leave.
+const GOODBYE: Duration = Duration::from_millis(10);
+const DRAIN: Duration = Duration::from_millis(30);
+/// The whole end, threads of others included.
+const SHUTDOWN: Duration = Duration::from_millis(280);
+
+/// A running network thread.
+pub(crate) struct NetworkThread {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) waker: Waker,
+    stop: Option<oneshot::Sender<Instant>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What the thread takes along.
+struct Setup {
+    config: Config,
+    identity: Identity,
+    shared: Arc<Shared>,
+    socket: UdpSocket,
+    ids: ConnectionIds,
+    wakes: WakeReceiver,
+    commands: mpsc::UnboundedReceiver<Command>,
+    stop: oneshot::Receiver<Instant>,
+}
+
+impl NetworkThread {
+    /// Starts it; everything that can fail has been done when this returns.
+    pub(crate) fn start(config: Config) -> Result<Self, Error> {
+        let identity = Identity::load_or_create(&config.config_dir)?;
+        let socket = bind(config.bind)?;
+        let no_random =
+            |_| Error::System { action: "draw random numbers", source: io::ErrorKind::Unsupported.into() };
+        let mut instance = InstanceId([0; 16]);
+        ring::rand::SystemRandom::new().fill(&mut instance.0).map_err(no_random)?;
+        let ids = ConnectionIds::new().map_err(no_random)?;
+        let (waker, wakes) =
+            wake_pair().map_err(|source| Error::System { action: "make an event descriptor", source })?;
+        let port = socket.local_addr().map_or(0, |address| address.port());
+        let shared = Arc::new(Shared {
+            device: identity.device(),
+            user: identity.user(),
+            instance,
+            name: config.name.clone(),
+            port: port.into(),
+            journal: Journal::new(),
+            counters: crate::counters::RuntimeCounters::default(),
+            paths: Arc::new(Paths::default()),
+            streams: Mutex::default(),
+            peers: Mutex::default(),
+            publications: Mutex::default(),
+            subscriptions: Mutex::default(),
+        });
+        let (commands, queue) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let (ready, started) = std::sync::mpsc::channel();
+        let setup = Setup {
+            config,
+            identity,
+            shared: Arc::clone(&shared),
+            socket,
+            ids,
+            wakes,
+            commands: queue,
+            stop: stopped,
+        };
+        let thread = std::thread::Builder::new()
+            .name("audiocloud-net".to_owned())
+            .spawn(move || run(setup, &ready))
+            .map_err(|source| Error::System { action: "start the network thread", source })?;
+        let dead =
+            || Error::System { action: "start the network thread", source: io::ErrorKind::Other.into() };
+        match started.recv() {
+            Ok(Ok(())) => Ok(Self { shared, commands, waker, stop: Some(stop), thread: Some(thread) }),
+            Ok(Err(error)) => {
+                thread.join().map_err(|_| dead())?;
+                Err(error)
+            }
+            Err(_) => Err(dead()),
+        }
+    }
+
+    /// Ends it and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        let deadline = Instant::now() + SHUTDOWN;
+        if let Some(stop) = self.stop.take() {
+            // When the thread is gone already there is nobody to tell.
+            stop.send(deadline).ok();
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(target: "audiocloud::net", "the network thread has panicked; this is a mistake of ours");
+        }
+    }
+}
+
+/// The port, on all addresses: on a machine without IPv6, of IPv4.
+fn bind(address: SocketAddr) -> Result<UdpSocket, Error> {
+    let bound = UdpSocket::bind(address).or_else(|error| {
+        if address.is_ipv6() && address.ip().is_unspecified() {
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, address.port()))
+        } else {
+            Err(error)
+        }
+    });
+    bound.map_err(|source| Error::Bind { address, source })
+}
+
+fn run(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) {
+    raise_priority();
+    let built = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Look for packets and wakes often, even when tasks keep each other busy.
+        .event_interval(7)
+        .build();
+    let runtime = match built {
+        Ok(runtime) => runtime,
+        Err(source) => {
+            ready.send(Err(Error::System { action: "start an event loop", source })).ok();
+            return;
+        }
+    };
+    let local = LocalSet::new();
+    runtime.block_on(local.run_until(live(setup, ready)));
+    drop(local);
+    // Name look-ups may still run: they are waited for, but not forever.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+}
+
+fn raise_priority() {
+    match audiocloud_rt::priority::realtime(PRIORITY) {
+        Ok(()) => tracing::debug!(target: "audiocloud::net", PRIORITY, "real-time scheduling"),
+        Err(error) => tracing::debug!(target: "audiocloud::net", %error, "no real-time scheduling"),
+    }
+}
+
+fn open(
+    setup_config: &Config,
+    identity: &Identity,
+    shared: &Shared,
+    socket: UdpSocket,
+    ids: ConnectionIds,
+) -> Result<quinn::Endpoint, Error> {
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let wrap = |source| Error::Bind { address: setup_config.bind, source };
+    let inner = runtime.wrap_udp_socket(socket).map_err(wrap)?;
+    let socket = PathSocket::new(inner, Arc::clone(&shared.paths), ids).map_err(wrap)?;
+    quinn::Endpoint::new_with_abstract_socket(
+        transport::endpoint(ids)?,
+        Some(tls::server_config(identity, INCOMING_MAX)?),
+        Arc::new(socket),
+        runtime,
+    )
+    .map_err(wrap)
+}
+
+async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) {
+    let Setup { config, identity, shared, socket, ids, wakes, commands, stop } = setup;
+    let bound = socket.local_addr().unwrap_or(config.bind);
+    let endpoint = match open(&config, &identity, &shared, socket, ids) {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            ready.send(Err(error)).ok();
+            return;
+        }
+    };
+    let hello = hello::own(&identity, &config.name, shared.instance);
+    let trust = Trust::new(hello.clone(), &config.peers);
+    let candidates = Candidates::new(shared.instance, &config.peers, Instant::now());
+    let secret = identity.discovery_secret();
+    let context = Rc::new(Context {
+        hub: RefCell::new(Hub::new(Arc::clone(&shared), hello, candidates)),
+        endpoint: endpoint.clone(),
+        identity,
+        trust,
+        discovery: RefCell::new(None),
+        handshakes: Cell::new(0),
+    });
+    let (hints, found) = mpsc::channel(HINTS_MAX);
+    // Peers are answered before anybody is told that we are here.
+    let tasks = [
+        tokio::task::spawn_local(connection::accept_peers(Rc::clone(&context))),
+        tokio::task::spawn_local(connection::dial_candidates(Rc::clone(&context))),
+        tokio::task::spawn_local(take_hints(Rc::clone(&context), found)),
+        tokio::task::spawn_local(take_commands(Rc::clone(&context), commands)),
+        tokio::task::spawn_local(pump(Rc::clone(&context), wakes)),
+        tokio::task::spawn_local(tick(Rc::clone(&context))),
+    ];
+    let control = serve_control(&config.runtime_dir, &shared, bound, hints.clone());
+    let found_by = discovery::start(discovery_config(&config, &shared, bound, secret), hints);
+    for problem in found_by.problems() {
+        shared.journal.note(problem);
+    }
+    *context.discovery.borrow_mut() = Some(found_by);
+    tracing::info!(target: "audiocloud::net", %bound, device = %shared.device.short(), "network started");
+    ready.send(Ok(())).ok();
+    let deadline = stop.await.unwrap_or_else(|_| Instant::now() + SHUTDOWN);
+    drop(control);
+    say_goodbye(&context, &endpoint).await;
+    if let Some(discovery) = context.discovery.borrow_mut().take()
+        && !discovery.shutdown(deadline)
+    {
+        tracing::warn!(target: "audiocloud::net", "discovery did not end in time");
+    }
+    for task in tasks {
+        task.abort();
+    }
+    tracing::info!(target: "audiocloud::net", "network stopped");
+}
+
+fn serve_control(
+    runtime_dir: &Path,
+    shared: &Arc<Shared>,
+    bound: SocketAddr,
+    hints: mpsc::Sender<Discovered>,
+) -> Option<control::Control> {
+    let me = Announcement::new(shared.instance, shared.device, bound);
+    let status = Arc::clone(shared);
+    let served = control::serve(runtime_dir, me, Arc::new(move || status.to_json()), hints);
+    served.inspect_err(|error| shared.journal.note(&error.to_string())).ok()
+}
+
+fn discovery_config(
+    config: &Config,
+    shared: &Shared,
+    bound: SocketAddr,
+    secret: [u8; 32],
+) -> DiscoveryConfig {
+    DiscoveryConfig {
+        instance: shared.instance,
+        device: shared.device,
+        ip: bound.ip(),
+        port: shared.port.load(Ordering::Relaxed),
+        secret,
+        mdns: config.mdns,
+        interfaces: config.interfaces.clone(),
+        runtime_dir: config.runtime_dir.clone(),
+        config_dir: config.config_dir.clone(),
+    }
+}
+
+async fn say_goodbye(context: &Rc<Context>, endpoint: &quinn::Endpoint) {
+    let goodbye = Goodbye { reason: GoodbyeReason::Shutdown, text: Text::new("audiocloud ends here") };
+    let has_peers = context.hub.borrow().connections() > 0;
+    context.hub.borrow_mut().say_goodbye(&Message::Goodbye(goodbye));
+    if has_peers {
+        tokio::time::sleep(GOODBYE).await;
+    }
+    endpoint.close(CloseCode::Goodbye.code(), b"goodbye");
+    // Connections linger for three timeouts after they are closed; the closing itself leaves at once.
+    tokio::time::timeout(DRAIN, endpoint.wait_idle()).await.ok();
+}
+
+async fn take_hints(context: Rc<Context>, mut found: mpsc::Receiver<Discovered>) {
+    while let Some(hint) = found.recv().await {
+        let mut hub = context.hub.borrow_mut();
+        if hub.candidates.discovered(hint, Instant::now()) {
+            hub.dialler.notify_one();
+        }
+    }
+}
+
+async fn take_commands(context: Rc<Context>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        context.hub.borrow_mut().handle_command(command);
+    }
+}
+
+async fn tick(context: Rc<Context>) {
+    let mut ticks = 0;
+    loop {
+        tokio::time::sleep(TICK).await;
+        let mut hub = context.hub.borrow_mut();
+        hub.tick();
+        ticks = (ticks + 1) % TICKS_PER_REFRESH;
+        if ticks == 0 {
+            hub.refresh();
+        }
+    }
+}
+
+async fn drain(context: &Rc<Context>) {
+    while context.hub.borrow_mut().pump() {
+        // The connections send what they were given before they are given more.
+        tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+async fn pump(context: Rc<Context>, wakes: WakeReceiver) {
+    use std::os::fd::AsFd;
+    use tokio::net::unix::pipe;
+
+    // An event descriptor is read like a pipe, of eight bytes at once.
+    let watched = wakes.as_fd().try_clone_to_owned().and_then(pipe::Receiver::from_owned_fd_unchecked);
+    let watched = match watched {
+        Ok(watched) => watched,
+        Err(error) => {
+            let line = format!("wakes of the callback cannot be waited for, so they are looked for: {error}");
+            context.hub.borrow().shared.journal.note(&line);
+            return poll(&context).await;
+        }
+    };
+    let mut count = [0; 8];
+    while watched.readable().await.is_ok() {
+        if watched.try_read(&mut count).is_ok() {
+            drain(&context).await;
+        }
+    }
+    poll(&context).await;
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn pump(context: Rc<Context>, wakes: WakeReceiver) {
+    wakes.drain();
+    poll(&context).await;
+}
+
+/// Looks into the rings every millisecond.
+async fn poll(context: &Rc<Context>) {
+    loop {
+        drain(context).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
