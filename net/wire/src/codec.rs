@@ -44,8 +44,8 @@ impl fmt::Display for Codec {
     }
 }
 
-/// For announcements: a codec this version does not know is `None`, so that one stream of the future does not make the
-/// rest of a directory unreadable.
+/// For announcements: a codec this version does not know is `None`, so that one stream of the future does not
+/// make the rest of a directory unreadable.
 pub(crate) mod optional {
     use super::{Codec, Deserialize, Deserializer, Serialize, Serializer};
     use crate::message::Text;

@@ -1,8 +1,8 @@
 //! Who and what: the identifiers that cross the wire.
 //!
 //! All are plain values. Nothing here draws random numbers or touches key material: constructors take bytes.
-//! In CBOR, keys and instance ids are byte strings and a stream id is an unsigned integer; in human-readable formats
-//! (JSON, TOML) each is lower-case hexadecimal text, as [`Display`](fmt::Display) writes it.
+//! In CBOR, keys and instance ids are byte strings and a stream id is an unsigned integer; in human-readable
+//! formats (JSON, TOML) each is lower-case hexadecimal text, as [`Display`](fmt::Display) writes it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -176,7 +176,8 @@ impl fmt::Debug for Short {
     }
 }
 
-/// A stream among those of its publisher: drawn at random when the stream is made and kept in the user's project.
+/// A stream among those of its publisher: drawn at random when the stream is made and kept in the user's
+/// project.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
@@ -279,7 +280,8 @@ impl FromStr for StreamKey {
 
 /// One configuration of a stream (rate, layout, codec, clock domain), as its directory entry announces it.
 ///
-/// Each packet names the configuration that it was made under, so that a receiver never reads samples by a stale one.
+/// Each packet names the configuration that it was made under, so that a receiver never reads samples by a
+/// stale one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct ConfigId(pub u16);

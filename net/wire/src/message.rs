@@ -1,8 +1,9 @@
 //! Messages on control streams: CBOR maps with text keys, in frames with their length in front.
 //!
 //! A frame is a 32-bit big-endian length from 1 to [`FRAME_BYTES_MAX`], and that many bytes of one CBOR map
-//! (RFC 8949) in the profile of [`mod@profile`]. Its `"kind"` says which message it is. Fields that a reader does not
-//! know are skipped, and so are messages: they come out as [`Message::Unknown`]. The schema is `spec/messages.cddl`.
+//! (RFC 8949) in the profile of [`mod@profile`]. Its `"kind"` says which message it is. Fields that a reader
+//! does not know are skipped, and so are messages: they come out as [`Message::Unknown`]. The schema is
+//! `spec/messages.cddl`.
 
 use serde::{Deserialize, Serialize};
 

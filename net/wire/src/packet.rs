@@ -1,8 +1,8 @@
 //! Datagrams: what they have in common.
 //!
-//! A packet is one datagram. Its first byte is the version of the format in the high nibble and the kind of packet in
-//! the low one; everything after that is the kind's own layout, big-endian throughout. Nothing here allocates, and
-//! decoding borrows from the datagram.
+//! A packet is one datagram. Its first byte is the version of the format in the high nibble and the kind of
+//! packet in the low one; everything after that is the kind's own layout, big-endian throughout. Nothing here
+//! allocates, and decoding borrows from the datagram.
 //!
 //! Realtime-safe: yes, all of it, though the callback has no business with packets.
 
@@ -24,8 +24,8 @@ pub const PACKET_BYTES_MAX: usize = 1162;
 /// The most channels of one stream.
 pub const CHANNELS_MAX: u8 = 64;
 
-/// The last frame index of an epoch: indices stay below 2⁶³, so that the difference of any two fits a signed 64-bit
-/// integer. At 192 kHz that is a million and a half years.
+/// The last frame index of an epoch: indices stay below 2⁶³, so that the difference of any two fits a signed
+/// 64-bit integer. At 192 kHz that is a million and a half years.
 pub const FRAME_INDEX_MAX: u64 = u64::MAX >> 1;
 
 /// What a packet is about: the low nibble of its first byte.
@@ -84,7 +84,8 @@ pub enum Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// Reads one datagram. Kinds that are reserved are refused as [`DecodeError::ReservedKind`]: count and drop them.
+    /// Reads one datagram. Kinds that are reserved are refused as [`DecodeError::ReservedKind`]: count and
+    /// drop them.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         match Kind::of(bytes)? {
             Kind::Audio => AudioPacket::decode(bytes).map(Self::Audio),

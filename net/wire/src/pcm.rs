@@ -1,18 +1,20 @@
-//! Samples to bytes and back: from channels of `f32` to the interleaved payload of a packet, and the other way.
+//! Samples to bytes and back: from channels of `f32` to the interleaved payload of a packet, and the other
+//! way.
 //!
-//! Nothing here allocates. Channels are copied one after the other, each by a loop without branches, so that a pump can
-//! go from ring to packet and from packet to ring without a buffer between.
+//! Nothing here allocates. Channels are copied one after the other, each by a loop without branches, so that
+//! a pump can go from ring to packet and from packet to ring without a buffer between.
 
 use crate::codec::Codec;
 
 /// Full scale of 24 bit: 2²³.
 const FULL_SCALE: f64 = 8_388_608.0;
 
-/// 3 × 2⁵¹. A double near it has its last bit worth one, so adding it rounds to a whole number, ties to even, and
-/// leaves that number, in two's complement, in the low bits.
+/// 3 × 2⁵¹. A double near it has its last bit worth one, so adding it rounds to a whole number, ties to even,
+/// and leaves that number, in two's complement, in the low bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 
-/// A sample as signed 24 bit: scaled by 2²³, rounded to the nearest (ties to even), clamped; not a number becomes 0.
+/// A sample as signed 24 bit: scaled by 2²³, rounded to the nearest (ties to even), clamped; not a number
+/// becomes 0.
 #[inline]
 pub fn f32_to_s24(sample: f32) -> [u8; 3] {
     let scaled = if sample.is_nan() { 0.0 } else { f64::from(sample) * FULL_SCALE };
@@ -39,8 +41,8 @@ pub struct Interleaved<'a> {
 }
 
 impl<'a> Interleaved<'a> {
-    /// `frames` frames of `channels` channels in `bytes`. Frames that `bytes` does not hold wholly read as zero: all, in
-    /// a packet of silence.
+    /// `frames` frames of `channels` channels in `bytes`. Frames that `bytes` does not hold wholly read as
+    /// zero: all, in a packet of silence.
     pub const fn new(codec: Codec, channels: usize, frames: usize, bytes: &'a [u8]) -> Self {
         Self { codec, channels, frames, bytes }
     }
@@ -55,8 +57,8 @@ impl<'a> Interleaved<'a> {
         self.channels
     }
 
-    /// Copies channel `channel` (from 0, within this packet), from frame `first_frame` on, to all of `out`. What lies
-    /// outside of the packet is written as zero, so that every element of `out` is written.
+    /// Copies channel `channel` (from 0, within this packet), from frame `first_frame` on, to all of `out`.
+    /// What lies outside of the packet is written as zero, so that every element of `out` is written.
     pub fn read(&self, channel: usize, first_frame: usize, out: &mut [f32]) {
         match self.codec {
             Codec::PcmF32 => self.read_as(channel, first_frame, out, f32::from_be_bytes),
@@ -103,7 +105,8 @@ pub struct InterleavedMut<'a> {
 }
 
 impl<'a> InterleavedMut<'a> {
-    /// Room for `frames` frames of `channels` channels at the front of `bytes`; none when `bytes` is too short.
+    /// Room for `frames` frames of `channels` channels at the front of `bytes`; none when `bytes` is too
+    /// short.
     pub fn new(codec: Codec, channels: usize, frames: usize, bytes: &'a mut [u8]) -> Option<Self> {
         let length = frames.checked_mul(channels)?.checked_mul(codec.bytes_per_sample())?;
         Some(Self { codec, channels, frames, bytes: bytes.get_mut(..length)? })
@@ -114,8 +117,8 @@ impl<'a> InterleavedMut<'a> {
         self.bytes.len()
     }
 
-    /// Copies `samples` to channel `channel` (from 0, within this packet), from frame `first_frame` on. Returns how many
-    /// there was room for.
+    /// Copies `samples` to channel `channel` (from 0, within this packet), from frame `first_frame` on.
+    /// Returns how many there was room for.
     pub fn write(&mut self, channel: usize, first_frame: usize, samples: &[f32]) -> usize {
         match self.codec {
             Codec::PcmF32 => self.write_as(channel, first_frame, samples, f32::to_be_bytes),
@@ -123,8 +126,9 @@ impl<'a> InterleavedMut<'a> {
         }
     }
 
-    /// Copies to channel `channel`, from its first frame on, what a ring holds in two slices, one after the other,
-    /// without the first `skip` samples: those went into earlier packets. Returns how many samples were written.
+    /// Copies to channel `channel`, from its first frame on, what a ring holds in two slices, one after the
+    /// other, without the first `skip` samples: those went into earlier packets. Returns how many samples
+    /// were written.
     pub fn write_pair(&mut self, channel: usize, (first, second): (&[f32], &[f32]), skip: usize) -> usize {
         let rest = skip.saturating_sub(first.len());
         let first = first.get(skip..).unwrap_or_default();
@@ -132,7 +136,8 @@ impl<'a> InterleavedMut<'a> {
         written + self.write(channel, written, second.get(rest..).unwrap_or_default())
     }
 
-    /// Writes every sample, as `sample(channel, frame)` gives it: a call for each, so slower than [`Self::write`].
+    /// Writes every sample, as `sample(channel, frame)` gives it: a call for each, so slower than
+    /// [`Self::write`].
     pub fn write_with(&mut self, mut sample: impl FnMut(usize, usize) -> f32) {
         for channel in 0..self.channels {
             for frame in 0..self.frames {

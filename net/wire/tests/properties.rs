@@ -1,4 +1,5 @@
-//! Properties that hold for all inputs: what is written is read back, and reading anything at all ends in a value.
+//! Properties that hold for all inputs: what is written is read back, and reading anything at all ends in a
+//! value.
 
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{ConfigId, DeviceId, InstanceId, Signature, StreamId, UserId};

@@ -1,9 +1,10 @@
 //! The byte vectors in `spec/vectors`, in both directions.
 //!
-//! Each file is a list of cases. A case has a `name`, the packet or frame as `hex`, and either its decoded `fields` or
-//! the `error` that a decoder gives it. `decode_only` marks bytes that are valid, but not the ones that this crate writes
-//! for those fields. The files are written from the cases in `vectors/` with `AUDIOCLOUD_WRITE_VECTORS=1 cargo test -p
-//! audiocloud-wire --test vectors`; a difference in a file that exists is a change of the format.
+//! Each file is a list of cases. A case has a `name`, the packet or frame as `hex`, and either its decoded
+//! `fields` or the `error` that a decoder gives it. `decode_only` marks bytes that are valid, but not the
+//! ones that this crate writes for those fields. The files are written from the cases in `vectors/` with
+//! `AUDIOCLOUD_WRITE_VECTORS=1 cargo test -p audiocloud-wire --test vectors`; a difference in a file that
+//! exists is a change of the format.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -135,7 +136,8 @@ fn in_schema(schema: &str, name: &str) -> bool {
     key || schema.contains(&format!("\"{name}\""))
 }
 
-/// That the schema has every key and every code that is written: a validator would say more, and weighs 130 crates.
+/// That the schema has every key and every code that is written: a validator would say more, and weighs 130
+/// crates.
 #[test]
 fn the_schema_names_what_is_written() {
     let schema = include_str!("../spec/messages.cddl");

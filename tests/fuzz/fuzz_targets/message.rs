@@ -1,5 +1,5 @@
-//! Any bytes as a control stream: frames are cut off it, each message that is read can be sent on and read again, and
-//! reading allocates in proportion to what there is to read.
+//! Any bytes as a control stream: frames are cut off it, each message that is read can be sent on and read
+//! again, and reading allocates in proportion to what there is to read.
 #![no_main]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -33,8 +33,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Reads a body, and checks how much was allocated at once to do so: a growing list is copied once to twice its size,
-/// and what a stream or an error takes besides.
+/// Reads a body, and checks how much was allocated at once to do so: a growing list is copied once to twice
+/// its size, and what a stream or an error takes besides.
 fn decode(body: &[u8]) -> Result<Message, DecodeError> {
     let before = IN_USE.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);

@@ -51,7 +51,8 @@ pub struct StreamAnnouncement {
     /// Streams of one peer with the same text here are sampled by the same clock; empty: unknown.
     #[serde(rename = "clock-domain")]
     pub clock_domain: Text,
-    /// The most frames that the sender's host processes at once, so that the receiver can size its buffers; 0: unknown.
+    /// The most frames that the sender's host processes at once, so that the receiver can size its buffers;
+    /// 0: unknown.
     #[serde(rename = "block-max", default)]
     pub block_frames_max: u32,
 }

@@ -30,7 +30,8 @@ pub struct NoCommonVersion {
     pub theirs: VersionRange,
 }
 
-/// The newest version that both sides speak. Both sides come to the same result, each from its own point of view.
+/// The newest version that both sides speak. Both sides come to the same result, each from its own point of
+/// view.
 ///
 /// # Errors
 ///
@@ -55,7 +56,8 @@ pub struct Hello {
     pub certificate: Signature,
     /// This run of the process.
     pub instance: InstanceId,
-    /// Nanoseconds since 1970 (UTC) when the instance began: of two runs that claim the same, the later one counts.
+    /// Nanoseconds since 1970 (UTC) when the instance began: of two runs that claim the same, the later one
+    /// counts.
     pub boot_epoch: u64,
     /// What the user calls this device.
     pub name: Text,
@@ -63,7 +65,8 @@ pub struct Hello {
     pub software: Text,
 }
 
-/// What the user's key signs to make a device one of the user's: what it is for, a zero byte, and the device's key.
+/// What the user's key signs to make a device one of the user's: what it is for, a zero byte, and the
+/// device's key.
 pub const fn certificate_message(device: &DeviceId) -> [u8; CERTIFICATE_MESSAGE_BYTES] {
     let mut message = [0; CERTIFICATE_MESSAGE_BYTES];
     let (purpose, key) = message.split_at_mut(CERTIFICATE_PURPOSE.len());

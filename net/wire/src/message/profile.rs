@@ -1,12 +1,12 @@
 //! The profile of CBOR that messages are written in, and the check that a body keeps to it.
 //!
-//! One map, from its first byte to the last of the body. Lengths are definite; there are no tags; of the simple values
-//! only `false`, `true` and `null`. Keys are text of at most [`KEY_BYTES_MAX`] bytes, in any order; those that a reader
-//! knows stand at most once. Text is UTF-8. Containers are nested [`DEPTH_MAX`] deep at most. Whoever extends a message
-//! keeps to this, so that everyone can skip what they do not know.
+//! One map, from its first byte to the last of the body. Lengths are definite; there are no tags; of the
+//! simple values only `false`, `true` and `null`. Keys are text of at most [`KEY_BYTES_MAX`] bytes, in any
+//! order; those that a reader knows stand at most once. Text is UTF-8. Containers are nested [`DEPTH_MAX`]
+//! deep at most. Whoever extends a message keeps to this, so that everyone can skip what they do not know.
 //!
-//! The check walks the body once, without allocating. After it, no length in the body reaches past its end, so that
-//! reading the body can allocate no more than in proportion to it.
+//! The check walks the body once, without allocating. After it, no length in the body reaches past its end,
+//! so that reading the body can allocate no more than in proportion to it.
 
 /// How deep arrays and maps may be nested, the message itself counted.
 pub const DEPTH_MAX: usize = 8;
@@ -85,7 +85,8 @@ pub fn check(body: &[u8]) -> Result<Option<&str>, ProfileError> {
     Ok(kind.flatten())
 }
 
-/// A place in a body. Every step takes at least a byte, so that counts which promise more than the body holds end it.
+/// A place in a body. Every step takes at least a byte, so that counts which promise more than the body holds
+/// end it.
 #[derive(Clone, Copy)]
 struct Walk<'a> {
     body: &'a [u8],

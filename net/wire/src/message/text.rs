@@ -9,7 +9,8 @@ use serde::ser::{Serialize, Serializer};
 /// The longest text, in bytes of UTF-8.
 pub const TEXT_BYTES_MAX: usize = 256;
 
-/// UTF-8 of at most [`TEXT_BYTES_MAX`] bytes, without control characters: it fits a message, and a line of a log.
+/// UTF-8 of at most [`TEXT_BYTES_MAX`] bytes, without control characters: it fits a message, and a line of a
+/// log.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(Box<str>);
 

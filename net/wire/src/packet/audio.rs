@@ -111,8 +111,9 @@ impl Header {
         usize::from(self.frames) * usize::from(self.channels) * codec.bytes_per_sample()
     }
 
-    /// Writes the header and `extensions` to the front of `out`. Returns how many bytes that took, which is where the
-    /// payload of [`Header::payload_bytes`] bytes goes: [`InterleavedMut`](crate::pcm::InterleavedMut) writes it.
+    /// Writes the header and `extensions` to the front of `out`. Returns how many bytes that took, which is
+    /// where the payload of [`Header::payload_bytes`] bytes goes:
+    /// [`InterleavedMut`](crate::pcm::InterleavedMut) writes it.
     ///
     /// # Errors
     ///
@@ -224,12 +225,13 @@ impl<'a> AudioPacket<'a> {
         Ok(Self { header, extensions, payload })
     }
 
-    /// The samples, read by the codec that the packet's configuration was announced with. A packet of silence gives a
-    /// view that reads zeros.
+    /// The samples, read by the codec that the packet's configuration was announced with. A packet of silence
+    /// gives a view that reads zeros.
     ///
     /// # Errors
     ///
-    /// [`DecodeError::PayloadLength`] unless the payload is exactly frames × channels × bytes per sample long.
+    /// [`DecodeError::PayloadLength`] unless the payload is exactly frames × channels × bytes per sample
+    /// long.
     pub fn samples(&self, codec: Codec) -> Result<Interleaved<'a>, DecodeError> {
         let expected = self.header.payload_bytes(codec);
         if self.payload.len() != expected {
@@ -243,7 +245,8 @@ impl<'a> AudioPacket<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`Header::encode`], and [`EncodeError::Payload`] when silence comes with samples or sound without.
+    /// Those of [`Header::encode`], and [`EncodeError::Payload`] when silence comes with samples or sound
+    /// without.
     pub fn encode(
         header: &Header,
         extensions: &[Extension<'_>],

@@ -13,9 +13,10 @@
 //! | 24 | base frame | u64 |
 //! | 32 | extensions, then events | |
 //!
-//! An event is its frame after the base frame (u32), the type of its body (u8), the length of its body (u8), and the
-//! body. Events carry consecutive numbers, counted from 0 in each epoch, so that a receiver notices what it missed. A
-//! packet without events says which number comes next: without it, loss of the last event would go unnoticed.
+//! An event is its frame after the base frame (u32), the type of its body (u8), the length of its body (u8),
+//! and the body. Events carry consecutive numbers, counted from 0 in each epoch, so that a receiver notices
+//! what it missed. A packet without events says which number comes next: without it, loss of the last event
+//! would go unnoticed.
 
 use crate::id::{ConfigId, StreamId};
 use crate::packet::cursor::{Reader, Writer};
@@ -364,8 +365,8 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     ///
-    /// [`EncodeError::NoRoom`] when `out` or the packet is too short for header and extensions, and values that a
-    /// decoder would refuse.
+    /// [`EncodeError::NoRoom`] when `out` or the packet is too short for header and extensions, and values
+    /// that a decoder would refuse.
     pub fn new(
         header: &Header,
         extensions: &[Extension<'_>],

@@ -30,9 +30,9 @@ impl Shape {
         }
     }
 
-    /// The packets that the block makes: the fewest that hold it, with all channels of a frame in one packet when they
-    /// fit, and frames (or else channels) spread so evenly that lengths differ by one at most. In the order of time;
-    /// of one time, in the order of channels.
+    /// The packets that the block makes: the fewest that hold it, with all channels of a frame in one packet
+    /// when they fit, and frames (or else channels) spread so evenly that lengths differ by one at most. In
+    /// the order of time; of one time, in the order of channels.
     ///
     /// None when there is nothing to send, or when not even one sample fits.
     pub fn pieces(&self) -> Pieces {

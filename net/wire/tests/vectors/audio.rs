@@ -1,4 +1,5 @@
-//! Audio packets. Samples are given per channel, as numbers, when a case names its codec; else as the payload's bytes.
+//! Audio packets. Samples are given per channel, as numbers, when a case names its codec; else as the
+//! payload's bytes.
 
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::ConfigId;

@@ -1,5 +1,5 @@
-//! Samples of 24 bit: the bits of an `f32` and the bytes it becomes. Where the bytes do not become that `f32` again,
-//! the `f32` was not one of 24 bit.
+//! Samples of 24 bit: the bits of an `f32` and the bytes it becomes. Where the bytes do not become that `f32`
+//! again, the `f32` was not one of 24 bit.
 
 use audiocloud_wire::pcm::{f32_to_s24, s24_to_f32};
 use serde_json::{Value, json};
