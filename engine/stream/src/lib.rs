@@ -7,4 +7,5 @@
 //! It never allocates, locks or waits after construction, opens no socket, and knows no packet.
 
 pub mod meter;
+pub mod receiver;
 pub mod sender;

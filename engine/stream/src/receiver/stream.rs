@@ -1,0 +1,550 @@
+use audiocloud_rt::block_ring::{Epoch, Flags, Header, Samples};
+use audiocloud_units::{Frames, HostTime, MediaTime, Nanos, SampleRate};
+
+use super::Config;
+use super::buffer::{self, Buffer, count};
+use super::render::{Renderer, Source};
+use super::status::{Cause, Latency, State, Status};
+use super::timing::{Slip, Timing};
+
+/// Epochs that are over, remembered so that their stragglers are not taken for new ones.
+const PAST: usize = 8;
+/// Further than this from an epoch's first block no honest frame index is: 265 days at 48 kHz.
+const REACH: i64 = 1 << 40;
+
+/// The audio side of the playout: what has come, where we read, and when to move.
+#[derive(Debug)]
+pub(super) struct Stream {
+    config: Config,
+    delay: i64,
+    delay_wanted: i64,
+    buffer: Buffer,
+    timing: Timing,
+    renderer: Renderer,
+    anchor: Option<Anchor>,
+    past: [Option<Epoch>; PAST],
+    /// Where the next epoch's positions begin: beyond all that were ever used.
+    next_zero: u64,
+    now: HostTime,
+    taken: Taken,
+    since_on_time: i64,
+    late_in_a_row: u32,
+    gap: u64,
+    release: Release,
+    histogram: super::histogram::Histogram,
+    burst: Burst,
+    pub(super) status: Status,
+}
+
+/// The epoch being played, and how its media time maps to positions.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    epoch: Epoch,
+    media_zero: MediaTime,
+    position_zero: u64,
+    stream_channels: u16,
+    channels: usize,
+    full: u16,
+    read: u64,
+    origin: u64,
+    newest: u64,
+    /// What the delay has to be at least, from the phase between arrival and callback.
+    floor: i64,
+    /// From the first block's arrival until it is due.
+    arrival_margin: i64,
+    /// The block that it was anchored on had waited for long: a fresher one in the same callback is better.
+    stale: bool,
+}
+
+/// What one callback found in the ring.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    blocks: u32,
+    on_time: u32,
+    late: u32,
+    frames: i64,
+    latest_late: Option<u64>,
+}
+
+/// Notes to let go, and waiting events to forget.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Release {
+    pub(super) release: bool,
+    pub(super) forget: bool,
+}
+
+/// The most frames found waiting, over one to two seconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Burst {
+    elapsed: i64,
+    now: i64,
+    before: i64,
+}
+
+impl Anchor {
+    fn position(&self, media: MediaTime) -> Option<u64> {
+        let distance = (media - self.media_zero).get();
+        if distance.abs() > REACH { None } else { self.position_zero.checked_add_signed(distance) }
+    }
+
+    fn media(&self, position: u64) -> MediaTime {
+        let distance = position.checked_signed_diff(self.position_zero).unwrap_or(0);
+        self.media_zero + Frames::new(distance)
+    }
+}
+
+impl Stream {
+    pub(super) fn new(config: Config) -> Self {
+        let delay_max = config.playout_delay_max.max(config.playout_delay).get().max(0);
+        let second = i64::from(config.sample_rate.hz());
+        // The delay twice, once ahead and once behind for a delay that is made longer; a second for bursts.
+        let frames = 2 * delay_max + second + 4 * i64::from(config.max_block);
+        let channels = usize::from(config.channels).clamp(1, buffer::CHANNELS_MAX);
+        let buffer = Buffer::new(channels, usize::try_from(frames).unwrap_or(0));
+        let delay = config.playout_delay.get().max(0);
+        Self {
+            config: Config { playout_delay_max: Frames::new(delay_max), ..config },
+            delay,
+            delay_wanted: delay,
+            next_zero: 1 << 41,
+            buffer,
+            timing: Timing::new(config.sample_rate),
+            renderer: Renderer::new(config.sample_rate),
+            anchor: None,
+            past: [None; PAST],
+            now: HostTime::new(0),
+            taken: Taken::default(),
+            since_on_time: 0,
+            late_in_a_row: 0,
+            gap: 0,
+            release: Release::default(),
+            histogram: super::histogram::Histogram::new(),
+            burst: Burst::default(),
+            status: Status::new(),
+        }
+    }
+
+    pub(super) fn set_delay(&mut self, frames: i64) {
+        self.delay_wanted = frames.clamp(0, self.config.playout_delay_max.get());
+    }
+
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.anchor.map(|anchor| anchor.epoch)
+    }
+
+    pub(super) fn is_past(&self, epoch: Epoch) -> bool {
+        self.past.contains(&Some(epoch))
+    }
+
+    /// Frames from the read position to `media`; `None` when it is out of all reach.
+    pub(super) fn offset(&self, media: MediaTime) -> Option<i64> {
+        let anchor = self.anchor.as_ref()?;
+        anchor.position(media)?.checked_signed_diff(anchor.read)
+    }
+
+    pub(super) fn duration(&self, frames: usize) -> Nanos {
+        self.duration_of(signed(frames))
+    }
+
+    pub(super) fn duration_of(&self, frames: i64) -> Nanos {
+        Frames::new(frames).to_nanos_floor(self.config.sample_rate)
+    }
+
+    fn frames_in(&self, millis: i64) -> i64 {
+        Nanos::from_millis(millis).to_frames_ceil(self.config.sample_rate).get()
+    }
+
+    pub(super) fn take_release(&mut self) -> Release {
+        std::mem::take(&mut self.release)
+    }
+
+    /// Lets the stream go: silence at once, for whoever calls has faded or stopped the output.
+    pub(super) fn forget(&mut self) {
+        self.leave_epoch(false);
+        self.renderer.reset();
+        self.status.state = State::Empty;
+    }
+
+    /// The next block is a first one again, though the epoch may be the same.
+    pub(super) fn begin_anew(&mut self, cause: Cause, now: HostTime) {
+        if self.anchor.is_some() {
+            self.leave_epoch(false);
+            self.status.resyncs += 1;
+            self.status.last_cause = Some(cause);
+            self.status.last_cause_at = now;
+        }
+    }
+
+    fn leave_epoch(&mut self, for_good: bool) {
+        let Some(anchor) = self.anchor.take() else { return };
+        if for_good {
+            self.past.rotate_right(1);
+            self.past[0] = Some(anchor.epoch);
+        }
+        let used = anchor.read.max(anchor.newest);
+        self.next_zero = used + 4 * count(self.buffer.capacity());
+        self.renderer.cut();
+        self.timing.relearn();
+        self.gap = 0;
+        self.status.state = State::Empty;
+        self.release = Release { release: true, forget: true };
+    }
+
+    /// A callback of `frames` frames begins at `now`.
+    pub(super) fn begin(&mut self, now: HostTime, frames: usize) {
+        self.now = now;
+        self.taken = Taken::default();
+        self.timing.begin_callback(signed(frames));
+        self.adopt_delay();
+        self.adopt_callback_length();
+    }
+
+    /// The user's wish: the read position moves by the difference.
+    fn adopt_delay(&mut self) {
+        let before = self.delay;
+        self.delay = self.delay_wanted;
+        let Some(anchor) = self.anchor.as_mut() else { return };
+        let longer = self.delay.max(anchor.floor) - before.max(anchor.floor);
+        if longer != 0 {
+            anchor.arrival_margin += longer;
+            self.move_by(-longer);
+            self.timing.shift_reference(longer);
+            self.status.delay_changes += 1;
+        }
+    }
+
+    /// A block that arrives now may wait as long as this callback lasts: longer callbacks need a longer delay, before
+    /// the first block is late.
+    fn adopt_callback_length(&mut self) {
+        let wait = self.timing.callback_max(i64::from(self.config.max_block));
+        let Some(anchor) = self.anchor else { return };
+        let lacking = wait - anchor.arrival_margin;
+        if lacking > 0 {
+            let is_heard = anchor.read > anchor.origin;
+            self.lengthen(lacking);
+            self.move_by(-lacking);
+            self.timing.shift_reference(lacking);
+            if is_heard {
+                self.note_slip(Slip { frames: -lacking, cause: Cause::BlocksLonger });
+            }
+        }
+    }
+
+    /// One block from the ring.
+    pub(super) fn take(&mut self, header: &Header, samples: &Samples<'_>) {
+        self.status.blocks += 1;
+        self.status.last_block_at = self.now;
+        let channels_end = u32::from(header.first_channel) + u32::from(header.channels);
+        let is_endless = header.frame_count() > self.buffer.capacity() / 4;
+        let is_empty = header.frames == 0 || header.channels == 0;
+        if is_empty || is_endless || channels_end > u32::from(header.stream_channels) {
+            self.status.malformed_blocks += 1;
+        } else if header.sample_rate != self.config.sample_rate {
+            self.mismatch(header.sample_rate);
+        } else if self.is_past(header.epoch) && self.epoch() != Some(header.epoch) {
+            self.status.stale_blocks += 1;
+        } else {
+            self.place(header, samples);
+        }
+    }
+
+    fn mismatch(&mut self, theirs: SampleRate) {
+        self.status.mismatched_blocks += 1;
+        self.leave_epoch(false);
+        self.status.state = State::RateMismatch { theirs };
+    }
+
+    /// Frames that a block waited between its arrival and this callback, within reason: host times of other
+    /// machines, or of tests, say nothing.
+    fn waited(&self, header: &Header) -> i64 {
+        let longest = self.timing.callback_max(i64::from(self.config.max_block));
+        (self.now - header.host_time).to_frames_floor(self.config.sample_rate).get().clamp(0, longest)
+    }
+
+    /// Whether a block lay in the ring for longer than callbacks explain: left over from before we were called.
+    fn is_stale(&self, header: &Header) -> bool {
+        let longest = self.timing.callback_max(i64::from(self.config.max_block));
+        self.now - header.host_time > self.duration_of(2 * longest) + Nanos::from_millis(50)
+    }
+
+    fn place(&mut self, header: &Header, samples: &Samples<'_>) {
+        let same = self.anchor.is_some_and(|anchor| {
+            anchor.epoch == header.epoch && anchor.stream_channels == header.stream_channels
+        });
+        let refresh = self.anchor.is_some_and(|anchor| anchor.stale) && !self.is_stale(header);
+        if !same {
+            let for_good = self.epoch().is_some_and(|epoch| epoch != header.epoch);
+            self.leave_epoch(for_good);
+            self.begin_epoch(header);
+        } else if refresh {
+            self.renderer.cut();
+            self.anchor_at(header);
+        }
+        let Some(anchor) = self.anchor else { return };
+        let Some(position) = anchor.position(header.start) else {
+            self.leap(header, samples, Cause::StreamJumped);
+            return;
+        };
+        let margin = position.checked_signed_diff(anchor.read).unwrap_or(i64::MIN);
+        let ceiling = anchor.floor.max(self.delay) + self.frames_in(500);
+        if margin > ceiling {
+            let continues = position <= anchor.newest;
+            let cause = if continues { Cause::SenderAhead } else { Cause::StreamJumped };
+            self.leap(header, samples, cause);
+        } else {
+            self.store(header, samples, position, margin);
+        }
+    }
+
+    /// The first block of an epoch sets its zero.
+    fn begin_epoch(&mut self, header: &Header) {
+        self.status.epochs += 1;
+        self.status.epoch = Some(header.epoch);
+        self.status.stream_channels = header.stream_channels;
+        self.status.latency = Latency::default();
+        self.histogram.clear();
+        let channels = usize::from(header.stream_channels).min(usize::from(self.config.channels));
+        let channels = channels.clamp(1, buffer::CHANNELS_MAX);
+        self.anchor = Some(Anchor {
+            epoch: header.epoch,
+            media_zero: header.start,
+            position_zero: self.next_zero,
+            stream_channels: header.stream_channels,
+            channels,
+            full: (0..channels).fold(0, |full, channel| full | 1 << channel),
+            read: self.next_zero,
+            origin: self.next_zero,
+            newest: self.next_zero,
+            floor: 0,
+            arrival_margin: 0,
+            stale: false,
+        });
+        self.anchor_at(header);
+    }
+
+    /// Sets the read position so that the block's first frame leaves one delay after this callback.
+    fn anchor_at(&mut self, header: &Header) {
+        let waited = self.waited(header);
+        let stale = self.is_stale(header);
+        let longest = self.timing.callback_max(i64::from(self.config.max_block));
+        let delay = self.delay;
+        let Some(anchor) = self.anchor.as_mut() else { return };
+        let Some(position) = anchor.position(header.start) else { return };
+        anchor.floor = longest - waited;
+        let delay = delay.max(anchor.floor);
+        anchor.arrival_margin = delay + waited;
+        anchor.read = position.saturating_add_signed(-delay);
+        anchor.origin = position;
+        anchor.newest = position;
+        anchor.stale = stale;
+        self.since_on_time = 0;
+        self.late_in_a_row = 0;
+        self.gap = 0;
+    }
+
+    /// The stream goes on where nothing connects to what we have: begin there.
+    fn leap(&mut self, header: &Header, samples: &Samples<'_>, cause: Cause) {
+        self.status.resyncs += 1;
+        self.status.last_cause = Some(cause);
+        self.status.last_cause_at = self.now;
+        self.renderer.cut();
+        self.release.release = true;
+        let Some(anchor) = self.anchor.as_mut() else { return };
+        anchor.position_zero = anchor.read.max(anchor.newest) + 4 * count(self.buffer.capacity());
+        anchor.media_zero = header.start;
+        self.anchor_at(header);
+        self.timing.discard_window();
+        if let Some(position) = self.anchor.and_then(|anchor| anchor.position(header.start)) {
+            let margin = self.anchor.map_or(0, |anchor| signed_distance(position, anchor.read));
+            self.store(header, samples, position, margin);
+        }
+    }
+
+    /// Writes the block's frames and notes how timely they were.
+    fn store(&mut self, header: &Header, samples: &Samples<'_>, position: u64, margin: i64) {
+        let Some(anchor) = self.anchor else { return };
+        let frames = header.frame_count();
+        // What is older than the ring's memory of the past would overwrite the future.
+        let oldest = anchor.newest.saturating_sub(count(self.buffer.capacity()));
+        let skipped = usize::try_from(oldest.saturating_sub(position)).unwrap_or(usize::MAX).min(frames);
+        let late = usize::try_from(margin.saturating_neg()).unwrap_or(0).clamp(skipped.min(frames), frames);
+        let late = if margin < 0 { late } else { skipped };
+        let before = self.buffer.write(position + count(skipped), header, samples, skipped, late - skipped);
+        let after = self.buffer.write(position + count(late), header, samples, late, frames - late);
+        if header.flags.contains(Flags::DISCONTINUITY) {
+            self.buffer.set_break(position);
+        }
+        let end = position + count(frames);
+        if let Some(anchor) = self.anchor.as_mut() {
+            anchor.newest = anchor.newest.max(end);
+            if margin >= 0 {
+                anchor.origin = anchor.origin.min(position);
+            }
+        }
+        let is_new = before.new + after.new + skipped > 0;
+        let is_late = margin < 0 && before.new + skipped > 0;
+        if !is_new {
+            self.status.duplicate_blocks += u64::from(!header.flags.contains(Flags::REPEAT));
+        } else if is_late && !header.flags.contains(Flags::REPEAT) {
+            self.status.late_blocks += 1;
+            self.status.late_frames += count(before.new + skipped);
+        }
+        if is_new && !header.flags.contains(Flags::REPEAT) {
+            self.note_taken(header, position, margin, is_late);
+        }
+    }
+
+    fn note_taken(&mut self, header: &Header, position: u64, margin: i64, is_late: bool) {
+        let waited = self.waited(header);
+        let frames = i64::from(header.frames);
+        if header.first_channel == 0 {
+            self.timing.observe(margin, waited, frames);
+            self.taken.frames += frames;
+        }
+        self.taken.blocks += 1;
+        self.taken.late += u32::from(is_late);
+        self.taken.on_time += u32::from(!is_late);
+        if is_late {
+            self.taken.latest_late = self.taken.latest_late.max(Some(position));
+        } else {
+            self.measure_latency(header, margin);
+        }
+        self.status.margin_frames = margin;
+    }
+
+    /// The frame leaves `margin` frames into the callbacks to come: nothing but a move of the read position changes it.
+    fn measure_latency(&mut self, header: &Header, margin: i64) {
+        let latency = self.now + self.duration_of(margin) - header.host_time;
+        let status = &mut self.status.latency;
+        let is_first = status.blocks == 0;
+        status.last = latency;
+        status.min = if is_first { latency } else { status.min.min(latency) };
+        status.max = status.max.max(latency);
+        status.blocks += 1;
+        self.histogram.add(latency);
+    }
+
+    /// All blocks of this callback are taken: whether the read position has to move.
+    pub(super) fn settle(&mut self, frames: usize) {
+        let frames = signed(frames);
+        let taken = self.taken;
+        if let Some(anchor) = self.anchor {
+            self.status.level_frames = signed_distance(anchor.newest, anchor.read);
+            self.status.delay_frames = self.delay.max(anchor.floor);
+        }
+        self.timing.end_of_take(taken.blocks > 0, taken.late > 0);
+        self.note_burst(taken.frames, frames);
+        if taken.on_time > 0 {
+            self.since_on_time = 0;
+            self.late_in_a_row = 0;
+        } else if let Some(position) = taken.latest_late {
+            self.late_in_a_row += taken.late;
+            let enough = self.late_in_a_row >= 8 && self.since_on_time >= self.frames_in(5);
+            if enough || self.since_on_time >= self.frames_in(20) {
+                self.follow_the_late(position);
+            }
+        }
+        self.since_on_time = self.since_on_time.saturating_add(frames);
+        if self.anchor.is_some()
+            && let Some(slip) = self.timing.advance(frames)
+        {
+            self.move_by(slip.frames);
+            self.note_slip(slip);
+            if slip.cause == Cause::BlocksOftenLate {
+                self.lengthen(-slip.frames);
+            }
+        }
+    }
+
+    /// Nothing comes in time any more: read where the latest block is one delay away.
+    fn follow_the_late(&mut self, position: u64) {
+        let Some(anchor) = self.anchor else { return };
+        let target = position.saturating_add_signed(-self.delay.max(anchor.floor));
+        self.move_by(signed_distance(target, anchor.read));
+        self.timing.discard_window();
+        self.since_on_time = 0;
+        self.late_in_a_row = 0;
+        // The stream stood still, and we wait for it: of the silence nothing was missing.
+        self.gap = 0;
+        self.status.resyncs += 1;
+        self.status.last_cause = Some(Cause::BlocksLate);
+        self.status.last_cause_at = self.now;
+    }
+
+    /// The delay that holds is longer than was asked for.
+    fn lengthen(&mut self, frames: i64) {
+        let delay = self.delay;
+        if let Some(anchor) = self.anchor.as_mut() {
+            anchor.floor = delay.max(anchor.floor) + frames;
+            anchor.arrival_margin += frames;
+        }
+    }
+
+    fn move_by(&mut self, frames: i64) {
+        let Some(anchor) = self.anchor.as_mut() else { return };
+        self.renderer.jump(&self.buffer, anchor.read, anchor.full);
+        anchor.read = anchor.read.saturating_add_signed(frames);
+    }
+
+    fn note_slip(&mut self, slip: Slip) {
+        self.status.slips += 1;
+        self.status.slipped_frames += slip.frames;
+        self.status.last_cause = Some(slip.cause);
+        self.status.last_cause_at = self.now;
+    }
+
+    fn note_burst(&mut self, taken: i64, frames: i64) {
+        let burst = &mut self.burst;
+        burst.elapsed += frames;
+        if burst.elapsed >= i64::from(self.config.sample_rate.hz()) {
+            *burst = Burst { elapsed: 0, now: 0, before: burst.now };
+            self.histogram.summarise(&mut self.status.latency);
+        }
+        self.burst.now = self.burst.now.max(taken);
+        self.status.burst_frames = self.burst.now.max(self.burst.before);
+    }
+
+    /// Renders the block and moves the read position on.
+    pub(super) fn render<C: AsMut<[f32]>>(&mut self, frames: usize, output: &mut [C]) {
+        let anchor = self.anchor;
+        let source = Source {
+            buffer: &self.buffer,
+            read: anchor.map_or(0, |anchor| anchor.read),
+            full: anchor.map_or(u16::MAX, |anchor| anchor.full),
+            channels: anchor.map_or(1, |anchor| anchor.channels),
+            beginning: anchor.and_then(|anchor| anchor.position(MediaTime::ZERO)),
+            origin: anchor.map_or(u64::MAX, |anchor| anchor.origin),
+            newest: anchor.map_or(u64::MAX, |anchor| anchor.newest),
+        };
+        let gap_before = self.gap;
+        let rendered = self.renderer.render(&source, frames, output, &mut self.gap);
+        let status = &mut self.status;
+        status.played_frames += rendered.exact;
+        status.faded_frames += rendered.faded;
+        status.missing_frames += rendered.missing;
+        status.unsent_frames += rendered.unsent;
+        status.starved_frames += rendered.starved;
+        let Some(anchor) = self.anchor.as_mut() else { return };
+        anchor.read += count(frames);
+        status.played = anchor.media(anchor.read);
+        status.state = if self.gap >= gap_before + count(frames) && self.gap > 0 {
+            State::Starved
+        } else if anchor.read <= anchor.origin {
+            State::Waiting
+        } else {
+            State::Playing
+        };
+        let long = count(usize::try_from(self.frames_in(50)).unwrap_or(0));
+        if gap_before < long && self.gap >= long {
+            self.release.release = true;
+        }
+    }
+}
+
+fn signed(frames: usize) -> i64 {
+    i64::try_from(frames).unwrap_or(i64::MAX)
+}
+
+fn signed_distance(to: u64, from: u64) -> i64 {
+    to.checked_signed_diff(from).unwrap_or(0)
+}
