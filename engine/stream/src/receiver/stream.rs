@@ -10,7 +10,7 @@ use super::timing::{Slip, Timing};
 /// Epochs that are over, remembered so that their stragglers are not taken for new ones.
 const PAST: usize = 8;
 /// Further than this from an epoch's first block no honest frame index is: 265 days at 48 kHz.
-const REACH: i64 = 1 << 40;
+const REACH: u64 = 1 << 40;
 
 /// The audio side of the playout: what has come, where we read, and when to move.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ struct Burst {
 impl Anchor {
     fn position(&self, media: MediaTime) -> Option<u64> {
         let distance = (media - self.media_zero).get();
-        if distance.abs() > REACH { None } else { self.position_zero.checked_add_signed(distance) }
+        if distance.unsigned_abs() > REACH { None } else { self.position_zero.checked_add_signed(distance) }
     }
 
     fn media(&self, position: u64) -> MediaTime {
