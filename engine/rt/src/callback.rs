@@ -33,6 +33,7 @@ impl Callback<'_> {
 /// [`crate::trap::Allocator`]. Both are put back as they were on the way out, also when `f` unwinds. May be nested.
 ///
 /// *Realtime-safe: yes*, audio thread.
+#[cfg_attr(feature = "rtsan", sanitize(realtime = "nonblocking"))]
 pub fn enter<R>(f: impl FnOnce(&Callback<'_>) -> R) -> R {
     let callback = Callback { entered_at: host_time::now(), _bound_here: PhantomData };
     let _mode = FlushToZero::set();
@@ -43,6 +44,7 @@ pub fn enter<R>(f: impl FnOnce(&Callback<'_>) -> R) -> R {
 /// As [`enter`], at a time that the caller chooses: tests that live in virtual time.
 ///
 /// *Realtime-safe: yes*, audio thread.
+#[cfg_attr(feature = "rtsan", sanitize(realtime = "nonblocking"))]
 pub fn enter_at<R>(entered_at: HostTime, f: impl FnOnce(&Callback<'_>) -> R) -> R {
     let callback = Callback { entered_at, _bound_here: PhantomData };
     let _mode = FlushToZero::set();

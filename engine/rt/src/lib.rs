@@ -7,6 +7,8 @@
 //! On the audio thread nothing in here allocates, frees, locks, formats, or makes a system call, but for the one
 //! named wake, [`wake::Waker::wake`].
 
+// For RealtimeSanitizer, which is not stable yet; without the feature nothing unstable is used.
+#![cfg_attr(feature = "rtsan", feature(sanitize))]
 // The one crate of the engine that may use `unsafe`: ring, hand-off, floating-point mode, wake.
 #![allow(unsafe_code, reason = "the ring and hand-off crate; every operation carries its SAFETY line")]
 
