@@ -86,7 +86,9 @@ pub fn to_host(timing: u32, body: &Body) -> Option<HostEvent> {
             let (voice_id, channel, key) = voice(note);
             NoteEvent::NoteOff { timing, voice_id, channel, key, velocity: 0.0 }
         }
-        Body::NoteExpression { note, expression, value } => expressed(timing, note, expression, single(value)),
+        Body::NoteExpression { note, expression, value } => {
+            expressed(timing, note, expression, single(value))
+        }
         Body::Midi1 { bytes, .. } => NoteEvent::from_midi(timing, &bytes).ok()?,
         Body::Midi2 { .. } | Body::Lost { .. } => return None,
     })
@@ -96,11 +98,17 @@ fn expressed(timing: u32, note: NoteAddress, expression: Expression, value: f32)
     let (voice_id, channel, key) = voice(note);
     match expression {
         Expression::Volume => NoteEvent::PolyVolume { timing, voice_id, channel, key, gain: value },
-        Expression::Pan => NoteEvent::PolyPan { timing, voice_id, channel, key, pan: value.mul_add(2.0, -1.0) },
+        Expression::Pan => {
+            NoteEvent::PolyPan { timing, voice_id, channel, key, pan: value.mul_add(2.0, -1.0) }
+        }
         Expression::Tuning => NoteEvent::PolyTuning { timing, voice_id, channel, key, tuning: value },
         Expression::Vibrato => NoteEvent::PolyVibrato { timing, voice_id, channel, key, vibrato: value },
-        Expression::Expression => NoteEvent::PolyExpression { timing, voice_id, channel, key, expression: value },
-        Expression::Brightness => NoteEvent::PolyBrightness { timing, voice_id, channel, key, brightness: value },
+        Expression::Expression => {
+            NoteEvent::PolyExpression { timing, voice_id, channel, key, expression: value }
+        }
+        Expression::Brightness => {
+            NoteEvent::PolyBrightness { timing, voice_id, channel, key, brightness: value }
+        }
         Expression::Pressure => NoteEvent::PolyPressure { timing, voice_id, channel, key, pressure: value },
     }
 }
@@ -163,7 +171,10 @@ mod tests {
         let bend = HostEvent::MidiPitchBend { timing: 5, channel: 2, value: 0.5 };
         assert!(matches!(from_host(&bend), Some(Body::Midi1 { bytes: [0xE2, ..], .. })));
         let on = to_host(9, &Body::Midi1 { port: 0, bytes: [0x93, 60, 127] });
-        assert!(matches!(on, Some(NoteEvent::NoteOn { timing: 9, channel: Channel::Number(3), .. })), "{on:?}");
+        assert!(
+            matches!(on, Some(NoteEvent::NoteOn { timing: 9, channel: Channel::Number(3), .. })),
+            "{on:?}"
+        );
         round_trip(NoteEvent::MidiProgramChange { timing: 1, channel: 15, program: 99 });
     }
 

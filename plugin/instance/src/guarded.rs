@@ -221,7 +221,10 @@ mod tests {
             process_mode: ProcessMode::Offline,
         };
         let good = setup(&layout(2), &config(44_100.0)).unwrap();
-        assert_eq!((good.sample_rate.hz(), good.channels, good.block_max, good.offline), (44_100, 2, 1, true));
+        assert_eq!(
+            (good.sample_rate.hz(), good.channels, good.block_max, good.offline),
+            (44_100, 2, 1, true)
+        );
         for rate in [0.0, -48_000.0, f32::NAN, f32::INFINITY] {
             assert!(setup(&layout(2), &config(rate)).is_none(), "{rate}");
         }

@@ -21,7 +21,13 @@ const fn layout(
         main_output_channels: Some(channels),
         aux_input_ports: &[],
         aux_output_ports,
-        names: PortNames { layout: Some(name), main_input: None, main_output: None, aux_inputs: &[], aux_outputs },
+        names: PortNames {
+            layout: Some(name),
+            main_input: None,
+            main_output: None,
+            aux_inputs: &[],
+            aux_outputs,
+        },
     }
 }
 

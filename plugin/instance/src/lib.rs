@@ -5,13 +5,16 @@
 
 pub mod editor;
 pub mod events;
+pub mod feedback;
 pub mod guard;
 pub mod guarded;
 pub mod hand_off;
 pub mod layouts;
 pub mod log;
 pub mod params;
+mod pin;
 pub mod ramp;
+pub mod session;
 pub mod state;
 pub mod status;
 pub mod time;

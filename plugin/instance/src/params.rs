@@ -48,11 +48,8 @@ pub fn gain(level_db: f32) -> f32 {
 
 /// How long a received frame waits for stragglers, ms.
 pub fn playout_delay(name: &str) -> FloatParam {
-    let range = FloatRange::Skewed {
-        min: DELAY_MIN_MS,
-        max: DELAY_MAX_MS,
-        factor: FloatRange::skew_factor(-1.5),
-    };
+    let range =
+        FloatRange::Skewed { min: DELAY_MIN_MS, max: DELAY_MAX_MS, factor: FloatRange::skew_factor(-1.5) };
     FloatParam::new(name, DELAY_DEFAULT_MS, range)
         .with_step_size(0.1)
         .with_unit(" ms")

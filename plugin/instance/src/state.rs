@@ -245,7 +245,8 @@ mod tests {
 
     #[test]
     fn a_later_schema_is_kept_and_not_read() {
-        for json in [r#"{"schema":2,"name":"Bass","stream":{"group":7}}"#, r#"{"name":"no schema"}"#, "[1,2]"] {
+        for json in [r#"{"schema":2,"name":"Bass","stream":{"group":7}}"#, r#"{"name":"no schema"}"#, "[1,2]"]
+        {
             let stored = load(json);
             assert!(stored.unreadable().is_some());
             assert_eq!((stored.name(), stored.stream(), stored.stream_ref()), (String::new(), None, None));
@@ -258,7 +259,7 @@ mod tests {
     #[test]
     fn a_binding_comes_back() {
         let stored = Stored::default();
-        let stream = StreamRef { publisher: std::array::from_fn(|i| 0xF0 + (i % 16) as u8), stream: 42 };
+        let stream = StreamRef { publisher: *b"\xF0\x0Fabcdefghijklmnopqrstuvwxyz0123", stream: 42 };
         assert!(stored.set_binding(Some((stream, "Drums"))));
         let again = load(&save(&stored).to_string());
         assert_eq!((again.stream_ref(), again.name()), (Some(stream), "Drums".to_owned()));

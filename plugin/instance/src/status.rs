@@ -47,6 +47,17 @@ impl Status {
         Self { severity, cause: cause.into(), remedy: remedy.into() }
     }
 
+    /// A fault from an error's message, "cause; remedy", after what it means for the user.
+    pub fn from_error(error: &str, effect: &str) -> Self {
+        let (cause, remedy) = error.split_once("; ").unwrap_or((error, ""));
+        let mut letters = remedy.chars();
+        let remedy = match letters.next() {
+            Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str().trim_end_matches('.')),
+            None => String::new(),
+        };
+        Self::new(Severity::Fault, format!("{effect}: {cause}."), remedy)
+    }
+
     /// Cause and remedy as one line.
     pub fn sentence(&self) -> String {
         if self.remedy.is_empty() {
@@ -54,5 +65,21 @@ impl Status {
         } else {
             format!("{} {}", self.cause, self.remedy)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_becomes_cause_and_remedy() {
+        fn check(error: &str, expected: &str) {
+            let status = Status::from_error(error, "Nothing is published");
+            assert_eq!((status.severity, status.sentence().as_str()), (Severity::Fault, expected));
+        }
+        check("no port; choose another", "Nothing is published: no port. Choose another.");
+        check("no port", "Nothing is published: no port.");
+        check("a; b; c.", "Nothing is published: a. B; c.");
     }
 }

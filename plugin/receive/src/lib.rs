@@ -2,9 +2,14 @@
 //!
 //! The sentence of this crate: *it plays the stream that the project names, and no other, or silence, and says why.*
 
-// pub mod model;
+pub mod editor;
+mod mixer;
+pub mod model;
 pub mod params;
 mod part;
+pub mod shared;
+mod status;
+mod stream_list;
 
 pub use part::ReceivePart;
 

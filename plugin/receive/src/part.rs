@@ -1,19 +1,40 @@
-//! Receive in the callbacks.
+//! Receive in the callbacks: the stream beside the track's own input, or in its place.
 
 use std::sync::Arc;
 
 use audiocloud_engine::rt::callback::Callback;
 use audiocloud_instance::guard::Guard;
 use audiocloud_instance::guarded::{Notes, Part};
-use audiocloud_instance::layouts;
+use audiocloud_instance::hand_off::Taker;
 use audiocloud_instance::time::Setup;
+use audiocloud_instance::{events, layouts, params};
 use nice_plug::prelude::*;
 
-use crate::params::ReceiveParams;
+use crate::editor::{self, ReceiveEditor};
+use crate::mixer::{Mixer, Scratch};
+use crate::params::{Mode, ReceiveParams};
+use crate::shared::{Live, Shared};
 
 /// The part of Receive that is its own; see [`crate::Receive`].
 #[derive(Debug)]
-pub struct ReceivePart {}
+pub struct ReceivePart {
+    params: Arc<ReceiveParams>,
+    shared: Arc<Shared>,
+    /// What was sized at activation; `None` while inactive.
+    active: Option<Active>,
+}
+
+#[derive(Debug)]
+struct Active {
+    setup: Setup,
+    live: Taker<Live>,
+    /// The playout delay in force, ms.
+    delay_ms: f32,
+    mixer: Mixer,
+    /// The stream, and the last block of the one before it.
+    stream: Scratch,
+    leaving: Scratch,
+}
 
 impl Part for ReceivePart {
     const NAME: &'static str = "audiocloud Receive";
@@ -27,37 +48,171 @@ impl Part for ReceivePart {
     const LAYOUTS: &'static [AudioIOLayout] = layouts::THROUGH_AND_STREAM;
 
     type Params = ReceiveParams;
-    type Editor = ();
+    type Editor = ReceiveEditor;
 
-    fn new(_params: &Arc<ReceiveParams>, _guard: &Guard) -> Self {
-        Self {}
+    fn new(params: &Arc<ReceiveParams>, guard: &Guard) -> Self {
+        Self { params: params.clone(), shared: Shared::new(params, guard), active: None }
     }
 
-    fn editor(&mut self) -> Option<()> {
-        None
+    fn editor(&mut self) -> Option<ReceiveEditor> {
+        let (model, act) = (self.shared.clone(), self.shared.clone());
+        editor::create(
+            self.params.clone(),
+            self.shared.guard(),
+            move || model.model(),
+            move |action| act.act(action),
+        )
     }
 
-    fn activate(&mut self, _setup: &Setup) {}
+    fn activate(&mut self, setup: &Setup) {
+        let delay_ms = self.params.delay.value();
+        self.active = Some(Active {
+            setup: *setup,
+            live: self.shared.activate(setup),
+            delay_ms,
+            mixer: Mixer::new(setup.sample_rate.hz()),
+            stream: Scratch::new(setup),
+            leaving: Scratch::new(setup),
+        });
+    }
 
-    fn reset(&mut self, _callback: &Callback<'_>) {}
+    /// The level jumps to where it is set. The stream itself goes on: it belongs to the other side.
+    fn reset(&mut self, _callback: &Callback<'_>) {
+        let (level, mode) = (params::gain(self.params.level.value()), self.params.mode.value());
+        if let Some(active) = &mut self.active {
+            active.mixer.jump_to(level, mode);
+        }
+    }
 
     fn process(
         &mut self,
-        _callback: &Callback<'_>,
-        _main: &mut Buffer<'_>,
-        _aux: &mut AuxiliaryBuffers<'_>,
+        callback: &Callback<'_>,
+        main: &mut Buffer<'_>,
+        aux: &mut AuxiliaryBuffers<'_>,
         notes: &mut impl Notes,
     ) {
+        let Some(active) = &mut self.active else { return Self::after_panic(main, aux, notes) };
+        let (level, mode) = (params::gain(self.params.level.value()), self.params.mode.value());
+        active.mixer.glide_to(level, mode);
+        active.set_delay(self.params.delay.value());
+        let mut merge = Merge { notes, waiting: None, pass: mode == Mode::Mix };
+        active.take_over(callback, main.samples(), &mut merge);
+        let mut from = 0;
+        while from < main.samples() {
+            let to = main.samples().min(from + active.stream.frames());
+            active.play(callback, from, to, &mut merge);
+            active.mixer.mix(main.as_slice(), &active.stream, from..to);
+            for output in aux.outputs.iter_mut() {
+                active.stream.copy_to(output.as_slice(), from..to);
+            }
+            from = to;
+        }
+        merge.rest();
+    }
+
+    /// Silence; the stream's notes were let go by whoever plays them on.
+    fn after_panic(main: &mut Buffer<'_>, aux: &mut AuxiliaryBuffers<'_>, notes: &mut impl Notes) {
+        let silence =
+            |buffer: &mut Buffer<'_>| buffer.as_slice().iter_mut().for_each(|channel| channel.fill(0.0));
+        silence(main);
+        aux.outputs.iter_mut().for_each(silence);
         while let Some(event) = notes.next_event() {
             notes.try_send(event);
         }
     }
 
-    fn after_panic(_main: &mut Buffer<'_>, _aux: &mut AuxiliaryBuffers<'_>, notes: &mut impl Notes) {
-        while let Some(event) = notes.next_event() {
-            notes.try_send(event);
+    fn deactivate(&mut self) {
+        self.shared.deactivate();
+        self.active = None;
+    }
+}
+
+impl Drop for ReceivePart {
+    fn drop(&mut self) {
+        // The window and the runtime may hold on to `shared` for longer than the host lets us live.
+        self.shared.shut_down();
+    }
+}
+
+impl Active {
+    fn set_delay(&mut self, delay_ms: f32) {
+        if delay_ms != self.delay_ms {
+            self.delay_ms = delay_ms;
+            if let Some(live) = self.live.current() {
+                live.playout.set_playout_delay(self.setup.delay(delay_ms));
+            }
         }
     }
 
-    fn deactivate(&mut self) {}
+    /// Another stream was picked: the old one fades out within this block and its notes end, the new one follows.
+    fn take_over(&mut self, callback: &Callback<'_>, frames: usize, merge: &mut Merge<'_, impl Notes>) {
+        let (leaving, frames) = (&mut self.leaving, frames.min(self.stream.frames()));
+        leaving.clear();
+        let changed = self.live.exchange(|old| {
+            // Its events of this block would end at once: only its sound fades.
+            leaving.write(0..frames, |slices| old.playout.process(callback, slices, |_, _| ()));
+            old.playout.stop(callback, |offset, body| merge.stream_event(offset, &body));
+        });
+        if changed {
+            leaving.fade_out(frames, self.setup.sample_rate.hz());
+            if let Some(live) = self.live.current() {
+                live.playout.set_playout_delay(self.setup.delay(self.delay_ms));
+            }
+        }
+    }
+
+    /// Fills the scratch with the stream's frames `from..to` of this callback.
+    fn play(&mut self, callback: &Callback<'_>, from: usize, to: usize, merge: &mut Merge<'_, impl Notes>) {
+        let offset = u32::try_from(from).unwrap_or(u32::MAX);
+        match self.live.current() {
+            Some(live) => self.stream.write(0..to - from, |slices| {
+                live.playout.process(callback, slices, |at, body| {
+                    merge.stream_event(offset.saturating_add(at), &body);
+                });
+                if let Some(player) = &mut live.player {
+                    player.play(slices);
+                }
+            }),
+            None => self.stream.clear(),
+        }
+        if from == 0 {
+            self.stream.add(&mut self.leaving);
+        }
+    }
+}
+
+/// The host's own notes and the stream's, in one order of time.
+struct Merge<'a, N> {
+    notes: &'a mut N,
+    /// The host's next event, if it has been taken already.
+    waiting: Option<events::HostEvent>,
+    /// The host's own notes pass.
+    pass: bool,
+}
+
+impl<N: Notes> Merge<'_, N> {
+    fn stream_event(&mut self, offset: u32, body: &audiocloud_engine::rt::event::Body) {
+        self.host_events(offset);
+        if let Some(event) = events::to_host(offset, body) {
+            self.notes.try_send(event);
+        }
+    }
+
+    /// Sends the host's events up to and with this offset.
+    fn host_events(&mut self, until: u32) {
+        loop {
+            let Some(event) = self.waiting.take().or_else(|| self.notes.next_event()) else { return };
+            if event.timing() > until {
+                self.waiting = Some(event);
+                return;
+            }
+            if self.pass {
+                self.notes.try_send(event);
+            }
+        }
+    }
+
+    fn rest(mut self) {
+        self.host_events(u32::MAX);
+    }
 }

@@ -2,9 +2,12 @@
 //!
 //! The sentence of this crate: *what comes in goes out, bit for bit, whatever the network does.*
 
-// pub mod model;
+pub mod editor;
+pub mod model;
 pub mod params;
 mod part;
+pub mod shared;
+mod status;
 
 pub use part::SendPart;
 

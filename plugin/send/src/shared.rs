@@ -1,0 +1,364 @@
+//! Send beside the callbacks: its publication, and what the window and the status report know.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use audiocloud_engine::rt::{block_ring, event, snapshot};
+use audiocloud_engine::stream::sender::{self, Tap};
+use audiocloud_engine::units::MediaTime;
+use audiocloud_instance::editor::details::Detail;
+use audiocloud_instance::feedback::{Listener, Meeting};
+use audiocloud_instance::guard::{Guard, Stage};
+use audiocloud_instance::hand_off::{Giver, Taker, hand_off};
+use audiocloud_instance::session::Session;
+use audiocloud_instance::state::StreamRef;
+use audiocloud_instance::status::Status;
+use audiocloud_instance::time::{self, EVENTS, Epochs, Setup};
+use audiocloud_net::runtime::{Claim, ClaimError, Handle, Publication, PublishConfig, Report};
+use audiocloud_net::wire::codec::Codec;
+use audiocloud_net::wire::id::StreamId;
+use serde_json::json;
+
+use crate::model::{Action, Model};
+use crate::params::SendParams;
+use crate::status::{Facts, status};
+
+/// A name for a stream that nobody named.
+const UNNAMED: &str = "Untitled";
+/// Callbacks further apart than this mean that the host is not processing.
+const PROCESSING: Duration = Duration::from_millis(500);
+/// A fault of the network side is mentioned for this long.
+const RECENT: Duration = Duration::from_secs(10);
+
+/// What the callbacks of one publication work with.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) tap: Tap,
+    pub(crate) listener: Listener,
+}
+
+/// What the window, the report and the callbacks' owner share. The callbacks themselves never come here.
+#[derive(Debug)]
+pub struct Shared {
+    params: Arc<SendParams>,
+    guard: Guard,
+    link: Mutex<Link>,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    /// What the host decided, while the plug-in is active.
+    setup: Option<Setup>,
+    giver: Option<Giver<Live>>,
+    tap: Option<snapshot::Reader<sender::Status>>,
+    publication: Option<Publication>,
+    /// Where Receives of this stream in this process would be found.
+    meeting: Option<Arc<Meeting>>,
+    /// The stream's id while it is not published, so that nobody takes it over a bounce or a pause.
+    claim: Option<Claim>,
+    error: Option<String>,
+    fresh_identity: bool,
+    progress: Progress,
+    /// Last, so that it goes last: the runtime should hear that the others went.
+    session: Session,
+}
+
+/// What can be told only by looking twice.
+#[derive(Debug, Default)]
+struct Progress {
+    position: Option<(MediaTime, Instant)>,
+    lost: Option<(u64, Instant)>,
+}
+
+impl Progress {
+    /// Whether frames have been processed lately, and whether blocks have been lost lately.
+    fn look(&mut self, tap: &sender::Status, now: Instant) -> (bool, bool) {
+        let moved = match self.position {
+            Some((before, at)) if before == tap.position => now.duration_since(at) < PROCESSING,
+            _ => {
+                self.position = Some((tap.position, now));
+                true
+            }
+        };
+        let lost = tap.blocks_dropped + tap.events_dropped;
+        let overrun = match self.lost {
+            Some((before, at)) if before == lost => lost > 0 && now.duration_since(at) < RECENT,
+            _ => {
+                self.lost = Some((lost, now));
+                lost > 0
+            }
+        };
+        (moved, overrun)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(params: &Arc<SendParams>, guard: &Guard) -> Arc<Self> {
+        let (params, guard) = (params.clone(), guard.clone());
+        let shared = Arc::new(Self { params, guard, link: Mutex::default() });
+        let weak = Arc::downgrade(&shared);
+        shared.params.stored.on_load(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.guard.run(Stage::State, || shared.state_loaded());
+            }
+        });
+        shared
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes, where that can be done; the callbacks' end of it.
+    pub(crate) fn activate(self: &Arc<Self>, setup: &Setup) -> Taker<Live> {
+        let mut link = self.lock();
+        link.setup = Some(*setup);
+        link.unpublish();
+        let (giver, taker) = hand_off(self.publish(&mut link, setup));
+        link.giver = Some(giver);
+        taker
+    }
+
+    pub(crate) fn deactivate(&self) {
+        let mut link = self.lock();
+        link.unpublish();
+        (link.setup, link.giver) = (None, None);
+    }
+
+    /// Lets go of everything: the runtime's threads are joined in here when this was its last user.
+    pub(crate) fn shut_down(&self) {
+        let last = std::mem::take(&mut *self.lock());
+        drop(last);
+    }
+
+    /// The host loaded another state: another id or name.
+    fn state_loaded(self: &Arc<Self>) {
+        let mut link = self.lock();
+        let Some(setup) = link.setup else { return };
+        let published = link.publication.as_ref().map(|publication| publication.stream().get());
+        if published.is_some() && published == self.params.stored.stream() {
+            let name = self.name();
+            link.publication.iter().for_each(|publication| publication.rename(&name));
+            return;
+        }
+        link.unpublish();
+        let live = self.publish(&mut link, &setup);
+        link.give(live);
+    }
+
+    fn publish(self: &Arc<Self>, link: &mut Link, setup: &Setup) -> Option<Box<Live>> {
+        link.error = None;
+        if setup.offline || self.params.stored.unreadable().is_some() {
+            return None;
+        }
+        let claim = link.claim.take();
+        let Some(handle) = link.session.handle().cloned() else {
+            link.error = link.session.error().map(str::to_owned);
+            return None;
+        };
+        let claim = match self.claim(&handle, claim, &mut link.fresh_identity) {
+            Ok(claim) => claim,
+            Err(error) => {
+                tracing::error!(%error, "the stream's identity cannot be claimed");
+                link.error = Some(error.to_string());
+                return None;
+            }
+        };
+        let (blocks, samples) = setup.ring();
+        let (block_producer, block_consumer) = block_ring::block_ring(blocks, samples);
+        let (event_producer, event_consumer) = event::event_ring(EVENTS);
+        let config = sender::Config { sample_rate: setup.sample_rate, channels: setup.channels };
+        let epoch = Epochs::new().draw();
+        let tap = Tap::new(config, block_producer, event_producer, handle.waker(), epoch);
+        link.tap = Some(tap.status());
+        let config = PublishConfig {
+            name: self.name(),
+            sample_rate: setup.sample_rate,
+            channels: setup.channels,
+            codec: Codec::PcmF32,
+            max_block: setup.block_max,
+        };
+        let stream = StreamRef { publisher: handle.device().0, stream: claim.stream().0 };
+        let meeting = Meeting::of(stream);
+        link.meeting = Some(meeting.clone());
+        let listener = Listener::new(meeting, setup.sample_rate.hz(), setup.block_max);
+        let report = report(Arc::downgrade(self));
+        link.publication = Some(handle.publish(claim, config, block_consumer, event_consumer, report));
+        Some(Box::new(Live { tap, listener }))
+    }
+
+    /// The stored id, kept or claimed anew; a fresh one where there is none or another Send has it.
+    fn claim(&self, handle: &Handle, kept: Option<Claim>, fresh: &mut bool) -> Result<Claim, ClaimError> {
+        let stored = &self.params.stored;
+        if let Some(stream) = stored.stream().map(StreamId) {
+            if let Some(claim) = kept.filter(|claim| claim.stream() == stream) {
+                return Ok(claim);
+            }
+            match handle.claim(stream) {
+                Err(ClaimError::Taken) => *fresh = true,
+                result => {
+                    *fresh = false;
+                    return result;
+                }
+            }
+        }
+        let stream = StreamId(u64::from_le_bytes(time::random()));
+        let claim = handle.claim(stream)?;
+        stored.set_stream(stream.0);
+        Ok(claim)
+    }
+
+    fn name(&self) -> String {
+        let name = self.params.stored.name();
+        if name.trim().is_empty() { UNNAMED.to_owned() } else { name }
+    }
+
+    /// What the window shows now.
+    pub fn model(&self) -> Model {
+        let mut link = self.lock();
+        let tap = link.tap.as_ref().map(snapshot::Reader::read);
+        let channels = link.setup.map_or(0, |setup| usize::from(setup.channels));
+        Model {
+            name: self.name(),
+            status: self.status(&mut link),
+            subscribers: link.subscribers(),
+            format: link.setup.map_or_else(String::new, |setup| format(&setup)),
+            peaks: tap.map_or_else(Vec::new, |tap| tap.peaks.iter().copied().take(channels).collect()),
+            ahead_ms: tap.map_or(0.0, |tap| tap.ahead_ms()),
+            identity: self.identity(&link),
+            details: tap.map_or_else(Vec::new, |tap| details(&tap)),
+            revision: self.params.stored.revision(),
+        }
+    }
+
+    /// Does what the user asked for in the window.
+    pub fn act(&self, action: Action) {
+        match action {
+            Action::SetName(name) => {
+                if self.params.stored.set_name(name.trim()) {
+                    let name = self.name();
+                    self.lock().publication.iter().for_each(|publication| publication.rename(&name));
+                }
+            }
+        }
+    }
+
+    /// The guard around the window's drawing.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    fn identity(&self, link: &Link) -> String {
+        let device =
+            link.session.started().map_or_else(String::new, |handle| handle.device().short().to_string());
+        let stream = self.params.stored.stream().map_or_else(String::new, |stream| format!("{stream:016x}"));
+        format!("{device} {stream}").trim().to_owned()
+    }
+
+    fn status(&self, link: &mut Link) -> Status {
+        let tap = link.tap.as_ref().map(snapshot::Reader::read);
+        let (processing, overrun) =
+            tap.map_or((false, false), |tap| link.progress.look(&tap, Instant::now()));
+        status(&Facts {
+            panicked: self.guard.status("audiocloud Send", "audio passes through, nothing is published"),
+            unreadable_schema: self.params.stored.unreadable(),
+            active: link.setup.is_some(),
+            offline: link.setup.is_some_and(|setup| setup.offline),
+            error: link.error.clone(),
+            looped: link.meeting.as_ref().is_some_and(|meeting| meeting.is_looped()),
+            fresh_identity: link.fresh_identity,
+            transmit: self.params.transmit.value(),
+            processing,
+            ahead_ms: tap.map_or(0.0, |tap| tap.ahead_ms()),
+            block_ms: link.setup.map_or(0.0, |setup| block_ms(&setup)),
+            overrun,
+            subscribers: link.subscribers(),
+        })
+    }
+
+    fn report(&self) -> serde_json::Value {
+        // The runtime asks from its own thread, perhaps while we are telling it something: never wait for it.
+        let Ok(mut link) = self.link.try_lock() else { return json!({ "plugin": "send", "busy": true }) };
+        let said = self.status(&mut link);
+        let tap = link.tap.as_ref().map(snapshot::Reader::read);
+        let mut report = json!({
+            "plugin": "send",
+            "severity": said.severity.word(),
+            "sentence": said.sentence(),
+            "transmit": self.params.transmit.value(),
+        });
+        if let (Some(tap), Some(fields)) = (tap, report.as_object_mut()) {
+            fields.insert("position".to_owned(), tap.position.get().into());
+            fields.insert("blocks".to_owned(), tap.blocks.into());
+            fields.insert("frames".to_owned(), tap.frames.into());
+            fields.insert("blocks_dropped".to_owned(), tap.blocks_dropped.into());
+            fields.insert("frames_dropped".to_owned(), tap.frames_dropped.into());
+            fields.insert("events".to_owned(), tap.events.into());
+            fields.insert("events_dropped".to_owned(), tap.events_dropped.into());
+            fields.insert("ahead_ms".to_owned(), tap.ahead_ms().into());
+        }
+        report
+    }
+}
+
+impl Link {
+    /// Off the air; the claim stays ours.
+    fn unpublish(&mut self) {
+        if let Some(publication) = self.publication.take() {
+            self.claim = Some(publication.into_claim());
+        }
+        (self.tap, self.meeting, self.progress) = (None, None, Progress::default());
+    }
+
+    fn give(&mut self, live: Option<Box<Live>>) {
+        // Full means that no callback has run for a long while: the next activation brings everything anew.
+        if self.giver.as_mut().is_some_and(|giver| giver.give(live).is_err()) {
+            self.unpublish();
+            self.error = Some(
+                "the host stopped calling while the stream changed; switch the plug-in off and on".into(),
+            );
+        }
+    }
+
+    fn subscribers(&self) -> usize {
+        self.publication.as_ref().map_or(0, |publication| publication.status().subscribers)
+    }
+}
+
+fn report(shared: Weak<Shared>) -> Report {
+    Box::new(move || {
+        let report = shared.upgrade().and_then(|shared| shared.guard.run(Stage::Report, || shared.report()));
+        report.unwrap_or_default()
+    })
+}
+
+fn details(tap: &sender::Status) -> Vec<Detail> {
+    vec![
+        Detail::new(
+            "Frames sent",
+            tap.frames.to_string(),
+            "Handed to the network side since the stream began.",
+        ),
+        Detail::new("Events sent", tap.events.to_string(), "Notes and expressions, handed over likewise."),
+        Detail::new(
+            "Blocks lost (this computer)",
+            tap.blocks_dropped.to_string(),
+            "The network side did not take them in time: the processor was busy.",
+        ),
+        Detail::new(
+            "Events lost (this computer)",
+            tap.events_dropped.to_string(),
+            "As blocks lost; receivers let go of sounding notes.",
+        ),
+    ]
+}
+
+fn format(setup: &Setup) -> String {
+    let rate = f64::from(setup.sample_rate.hz()) / 1_000.0;
+    let plural = if setup.channels == 1 { "" } else { "s" };
+    format!("{rate} kHz, {} channel{plural}, 32-bit float", setup.channels)
+}
+
+fn block_ms(setup: &Setup) -> f64 {
+    f64::from(setup.block_max) * 1_000.0 / f64::from(setup.sample_rate.hz())
+}
