@@ -9,8 +9,9 @@ const SAMPLES_MAX: usize = 256;
 ///
 /// The *arrival margin* of a block is the number of frames from its arrival until its first frame is due. On one clock
 /// it stays the same, whatever the block sizes; drift moves it steadily; jitter scatters it. So each window of two
-/// seconds gives a median, the first one after settling is the reference, and two windows in a row that are beyond
-/// it by more than half a sender's block and 2 ms call for a slip back to the reference.
+/// seconds gives a median, the first one after settling is the reference, and windows that are beyond it by more than
+/// half a sender's block and 2 ms call for a slip back to the reference: two in a row when the median got there
+/// steadily, as drift does, five when it leapt, as it does when a machine or a network is busy for a while.
 #[derive(Debug)]
 pub(super) struct Timing {
     millisecond: i64,
@@ -22,6 +23,9 @@ pub(super) struct Timing {
     skipped: u32,
     settled: bool,
     reference: Option<i64>,
+    /// The last window's median, and how many windows in a row it moved by little.
+    median: i64,
+    steady: u32,
     /// The windows in a row that called for a slip in the same direction.
     calls: i32,
     sender_block: i64,
@@ -73,6 +77,8 @@ impl Timing {
             skipped: 0,
             settled: false,
             reference: None,
+            median: 0,
+            steady: 0,
             calls: 0,
             sender_block: 0,
             callback: Callbacks::default(),
@@ -84,6 +90,7 @@ impl Timing {
     pub(super) fn relearn(&mut self) {
         self.settled = false;
         self.reference = None;
+        self.steady = 0;
         self.sender_block = 0;
         self.often = OftenLate::default();
         self.discard_window();
@@ -92,6 +99,7 @@ impl Timing {
     /// The read position was moved by others: all margins are `frames` larger, which is as it should be.
     pub(super) fn shift_reference(&mut self, frames: i64) {
         self.reference = self.reference.map(|reference| reference.saturating_add(frames));
+        self.median = self.median.saturating_add(frames);
         self.discard_window();
     }
 
@@ -182,6 +190,10 @@ impl Timing {
         if !std::mem::replace(&mut self.settled, true) {
             return None;
         }
+        // 250 ppm of a window.
+        let is_near = (median - self.median).abs() <= self.millisecond / 2;
+        self.steady = if is_near { self.steady + 1 } else { 0 };
+        self.median = median;
         let reference = *self.reference.get_or_insert(median);
         let moved = median - reference;
         let fast = self.sender_block / 2 + 2 * self.millisecond;
@@ -190,9 +202,11 @@ impl Timing {
         let slow = fast.min(room.max(self.millisecond));
         let call = i32::from(moved > fast) - i32::from(moved < -slow);
         self.calls = if call.signum() == self.calls.signum() { self.calls + call } else { call };
-        if self.calls.abs() < 2 {
+        let enough = if self.steady >= 4 { 2 } else { 5 };
+        if self.calls.abs() < enough {
             return None;
         }
+        self.median = reference;
         let cause = if moved > 0 { Cause::ClockFast } else { Cause::ClockSlow };
         Some(Slip { frames: moved, cause })
     }
@@ -249,6 +263,14 @@ mod tests {
         let scattered = |time: f64| 480 - frames((time * 7_919.0).fract() * 144.0);
         let stalled = |time: f64| scattered(time) - if time % 10.0 < 0.05 { 1_440 } else { 0 };
         assert_eq!(slips(300, stalled), []);
+    }
+
+    #[test]
+    fn a_busy_while_is_waited_out_and_a_lasting_leap_is_not() {
+        // Six seconds in which everything comes 5 ms later, and back to what it was.
+        assert_eq!(slips(60, |time| if (20.0..26.0).contains(&time) { 240 } else { 480 }), []);
+        let lasting = slips(60, |time| if time > 20.0 { 240 } else { 480 });
+        assert_eq!(lasting, [Slip { frames: -240, cause: Cause::ClockSlow }]);
     }
 
     #[test]

@@ -89,6 +89,8 @@ pub(super) struct World {
     pub(super) arrival: Arrival,
     /// Blocks that the sender's host renders at once.
     pub(super) burst: u64,
+    /// Callbacks that the receiver's host makes at once.
+    pub(super) receiver_burst: u64,
     /// The first block that is sent.
     pub(super) joins_at: u64,
     pub(super) ahead_nanos: i64,
@@ -113,6 +115,7 @@ impl Default for World {
             ppm: 0.0,
             arrival: Arrival::AtOnce,
             burst: 1,
+            receiver_burst: 1,
             joins_at: 0,
             ahead_nanos: 0,
             stall: None,
@@ -156,11 +159,15 @@ impl World {
             while let Some((_, delay)) = delays.next_if(|(at, _)| *at <= done) {
                 bench.playout.set_playout_delay(Frames::new(*delay));
             }
+            if index % self.receiver_burst == 0 {
+                bench.clock = HostTime::new(nanos(done));
+            }
             let now = bench.now();
             while let Some((time, header)) = arrivals.next_if(|(time, _)| *time <= now.get()) {
                 bench.push(&Header { host_time: HostTime::new(time), ..header }, self.signal);
             }
             bench.callback(usize::try_from(self.receiver.get(index)).unwrap());
+            bench.clock = now;
             level_max = level_max.max(bench.status().level_frames);
             causes.extend(bench.status().last_cause.filter(|cause| causes.last() != Some(cause)));
         }
@@ -305,6 +312,7 @@ pub(super) struct Bench {
     pub(super) heard: Vec<(usize, Body)>,
     pub(super) events: event::Producer,
     producer: block_ring::Producer,
+    clock: HostTime,
 }
 
 pub(super) fn bench(channels: u16, max_block: u32, delay: i64) -> Bench {
@@ -323,6 +331,7 @@ pub(super) fn bench(channels: u16, max_block: u32, delay: i64) -> Bench {
         heard: Vec::new(),
         events,
         producer,
+        clock: HostTime::new(0),
     }
 }
 
@@ -331,8 +340,9 @@ impl Bench {
         buffer::count(self.output[0].len())
     }
 
+    /// The time of the next callback.
     pub(super) fn now(&self) -> HostTime {
-        HostTime::new(nanos(self.done()))
+        self.clock
     }
 
     pub(super) fn status(&self) -> Status {
@@ -371,6 +381,7 @@ impl Bench {
             assert!(block.iter().all(|sample| !sample.is_nan()), "every sample is written");
             output.extend(block);
         }
+        self.clock = HostTime::new(nanos(self.done()));
     }
 
     pub(super) fn first_sound(&self) -> Option<usize> {
