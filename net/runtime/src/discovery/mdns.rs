@@ -24,6 +24,8 @@ const VERSION: &str = "1";
 const PERIOD_S: u64 = 3600;
 /// How often the clock is looked at: often enough that a machine that wakes from sleep renews its name soon.
 const ROTATION_CHECK: Duration = Duration::from_secs(30);
+/// How soon a cable that is put in, or a network that is joined, is noticed.
+const ADDRESS_CHECK_S: u32 = 1;
 /// A host that claims more addresses than this has them ignored.
 const ADDRESSES_MAX: usize = 8;
 /// Own names that may still come back from others' caches.
@@ -122,6 +124,7 @@ pub(super) fn start(
 }
 
 fn configure(daemon: &ServiceDaemon, interfaces: &[String]) -> mdns_sd::Result<()> {
+    daemon.set_ip_check_interval(ADDRESS_CHECK_S)?;
     if interfaces.is_empty() {
         // Control sockets serve this machine.
         return daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6]);
