@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::editor::slider::{self, Gesture};
 use audiocloud_instance::editor::window::{self, View, Window, mark_changed};
 use audiocloud_instance::editor::{details, figure, meter, page, theme};
 use audiocloud_instance::guard::Guard;
 use audiocloud_instance::params::{DELAY_DEFAULT_MS, DELAY_MAX_MS, DELAY_MIN_MS, LEVEL_MAX_DB, LEVEL_MIN_DB};
-use egui::{Button, RichText, Slider, Ui, vec2};
+use egui::{Button, RichText, Slider, Ui, Vec2, vec2};
 use nice_plug::prelude::{FloatParam, Param, ParamSetter};
 
 use crate::model::{Action, Model};
@@ -15,6 +16,10 @@ use crate::params::{Mode, ReceiveParams};
 use crate::stream_list;
 
 const PLUG_IN: &str = "audiocloud Receive";
+
+/// Points.
+const SIZE: Vec2 = vec2(460.0, 470.0);
+const SIZE_MIN: Vec2 = vec2(380.0, 340.0);
 
 /// The values of Receive's parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,18 +44,23 @@ pub enum Request {
 /// Draws one frame of the window and says what the user asked for.
 pub fn ui(ui: &mut Ui, model: &Model, controls: Controls) -> Vec<Request> {
     let mut requests = Vec::new();
-    page(ui, PLUG_IN, "", &model.status, |ui| {
-        requests.extend(stream_list::show(ui, model).map(Request::Act));
-        ui.add_space(4.0);
-        requests.extend(level(ui, controls.level_db).into_iter().map(Request::Level));
-        requests.extend(delay(ui, controls.delay_ms).into_iter().map(Request::Delay));
-        requests.extend(mode(ui, controls.mode).map(Request::Mode));
-        ui.add_space(6.0);
-        meter::show(ui, "Stream", &model.peaks);
-        ui.add_space(6.0);
-        ui.horizontal(|ui| figures(ui, model));
-        details::show(ui, &model.identity, &model.details);
-    });
+    page(
+        ui,
+        PLUG_IN,
+        &model.status,
+        |ui| latency(ui, model),
+        |ui| {
+            requests.extend(stream_list::show(ui, model).map(Request::Act));
+            ui.add_space(4.0);
+            requests.extend(level(ui, controls.level_db).into_iter().map(Request::Level));
+            requests.extend(delay(ui, controls.delay_ms).into_iter().map(Request::Delay));
+            requests.extend(mode(ui, controls.mode).map(Request::Mode));
+            ui.add_space(6.0);
+            meter::show(ui, "Stream", &model.peaks);
+            ui.add_space(2.0);
+            details::show(ui, &model.identity, &lines(model));
+        },
+    );
     requests
 }
 
@@ -106,17 +116,28 @@ fn mode(ui: &mut Ui, current: Mode) -> Option<Mode> {
     wanted
 }
 
-fn figures(ui: &mut Ui, model: &Model) {
+fn latency(ui: &mut Ui, model: &Model) {
     let latency = model.latency_ms.map_or_else(|| "--".to_owned(), figure::milliseconds);
     let meaning =
         "From a sample's arrival in Send to its leaving this track; measured when both run on this computer.";
     figure::show(ui, "Latency", &latency, meaning);
-    let meaning =
+}
+
+fn lines(model: &Model) -> Vec<Detail> {
+    let missing =
         "Frames that were due and had not come, since the stream began: lost or late on the network.";
-    figure::show(ui, "Missing frames", &model.missing_frames.to_string(), meaning);
-    let meaning =
+    let late =
         "Blocks that came after they were due: the playout delay is shorter than the network's wander.";
-    figure::show(ui, "Late blocks", &model.late_blocks.to_string(), meaning);
+    let own = [
+        Detail::new("Missing frames (network)", model.missing_frames.to_string(), missing),
+        Detail::new("Late blocks (playout delay)", model.late_blocks.to_string(), late),
+        Detail::new(
+            "Delay in force",
+            figure::milliseconds(model.delay_ms),
+            "The playout delay as it is applied.",
+        ),
+    ];
+    own.into_iter().chain(model.details.iter().cloned()).collect()
 }
 
 /// The window's content in a host: model and actions by closure, parameters through the host.
@@ -144,7 +165,7 @@ pub fn create(
     act: impl FnMut(Action) + Send + 'static,
 ) -> Option<ReceiveEditor> {
     let view = ReceiveView { params, model: Box::new(model), act: Box::new(act), revision: 0 };
-    window::create(PLUG_IN, vec2(460.0, 440.0), vec2(380.0, 340.0), guard, view)
+    window::create(PLUG_IN, SIZE, SIZE_MIN, guard, view)
 }
 
 impl View for ReceiveView {
@@ -191,6 +212,7 @@ fn carry_out(setter: &ParamSetter<'_>, param: &FloatParam, gesture: Gesture) {
 mod tests {
     use super::*;
     use crate::model::{Bound, Choice};
+    use audiocloud_instance::editor::picture::{draw, scale};
     use audiocloud_instance::state::StreamRef;
     use audiocloud_instance::status::{Severity, Status};
     use egui::accesskit::Role;
@@ -232,7 +254,7 @@ mod tests {
     const CONTROLS: Controls = Controls { level_db: 0.0, mode: Mode::Mix, delay_ms: 10.0 };
 
     fn harness<'a>(model: Model) -> Harness<'a, Vec<Request>> {
-        Harness::builder().with_size([460.0, 440.0]).build_ui_state(
+        Harness::builder().with_size(SIZE).build_ui_state(
             move |ui, seen: &mut Vec<Request>| {
                 theme::apply(ui.ctx());
                 seen.extend(self::ui(ui, &model, CONTROLS));
@@ -250,10 +272,11 @@ mod tests {
         harness.get_by_label("Mix");
         harness.get_by_label("Channel L: -6.0 dBFS");
         harness.get_by_label("Latency: 12.3 ms");
-        harness.get_by_label("Missing frames: 128");
-        harness.get_by_label("Late blocks: 1");
         harness.get_by_label("Good: Playing Drums from Studio B.");
-        harness.get_by_label("Details");
+        harness.get_by_label("Details").click();
+        harness.run();
+        harness.get_by_label("Missing frames (network)");
+        harness.get_by_label("128");
         assert!(harness.state().is_empty(), "looking asks for nothing");
     }
 
@@ -318,5 +341,23 @@ mod tests {
             assert_eq!(parse_level(&level_text(level_db)), Some(level_db));
         }
         assert_eq!(parse_level("loud"), None);
+    }
+
+    #[test]
+    fn it_has_its_picture() {
+        let draw = |model: &Model| draw(SIZE, scale(), |ui| drop(self::ui(ui, model, CONTROLS)));
+        let picture = draw(&model());
+        picture.keep("receive").unwrap();
+        assert!(picture.count(theme::ACCENT_DARK) > 3000, "the bound stream and the mode are marked");
+        let status = Status::new(
+            Severity::Fault,
+            "Studio B's Send of Drums is not in reach; the output is silent.",
+            "Start it there, or pick another stream.",
+        );
+        let missing = Model { choices: vec![choice(2, "Bass", "")], status, peaks: vec![0.0; 2], ..model() };
+        let missing = draw(&missing);
+        missing.keep("receive_missing").unwrap();
+        assert!(missing.count(theme::FAULT) > 100, "the sign of a fault");
+        draw(&Model::default()).keep("receive_empty").unwrap();
     }
 }

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::editor::window::{self, View, Window, mark_changed};
 use audiocloud_instance::editor::{details, figure, meter, page, theme, toggle};
 use audiocloud_instance::guard::Guard;
-use egui::{Key, RichText, TextEdit, Ui, vec2};
+use egui::{Key, RichText, TextEdit, Ui, Vec2, vec2};
 use nice_plug::prelude::{BoolParam, ParamSetter};
 
 use crate::model::{Action, Model};
 use crate::params::SendParams;
 
 const PLUG_IN: &str = "audiocloud Send";
+/// Points.
+const SIZE: Vec2 = vec2(460.0, 300.0);
+const SIZE_MIN: Vec2 = vec2(380.0, 260.0);
 const NAME_CHARACTERS_MAX: usize = 64;
 
 /// What the user asked for in one frame.
@@ -25,34 +29,49 @@ pub enum Request {
 /// Draws one frame of the window and says what the user asked for.
 pub fn ui(ui: &mut Ui, model: &Model, transmit: bool) -> Vec<Request> {
     let mut requests = Vec::new();
-    page(ui, PLUG_IN, &model.format, &model.status, |ui| {
-        let mut transmit = transmit;
-        ui.horizontal(|ui| {
-            let label = ui.label(RichText::new("Stream name").color(theme::TEXT_WEAK));
-            let width = (ui.available_width() - 116.0).max(80.0);
-            if let Some(name) = name_edit(ui, &model.name, width, label.id) {
-                requests.push(Request::Act(Action::SetName(name)));
-            }
-            let switch = toggle::show(ui, "Transmit", &mut transmit);
-            if switch.on_hover_text("Off: audio still passes through, nothing is published.").changed() {
-                requests.push(Request::Transmit(transmit));
-            }
-        });
-        ui.add_space(6.0);
-        meter::show(ui, "Input", &model.peaks);
-        ui.add_space(6.0);
-        ui.horizontal(|ui| figures(ui, model));
-        details::show(ui, &model.identity, &model.details);
-    });
+    page(
+        ui,
+        PLUG_IN,
+        &model.status,
+        |ui| figures(ui, model),
+        |ui| {
+            let mut transmit = transmit;
+            ui.horizontal(|ui| {
+                let label = ui.label(RichText::new("Stream name").color(theme::TEXT_WEAK));
+                let width = (ui.available_width() - 116.0).max(80.0);
+                if let Some(name) = name_edit(ui, &model.name, width, label.id) {
+                    requests.push(Request::Act(Action::SetName(name)));
+                }
+                let switch = toggle::show(ui, "Transmit", &mut transmit);
+                if switch.on_hover_text("Off: audio still passes through, nothing is published.").changed() {
+                    requests.push(Request::Transmit(transmit));
+                }
+            });
+            ui.add_space(6.0);
+            meter::show(ui, "Input", &model.peaks);
+            ui.add_space(2.0);
+            details::show(ui, &model.identity, &lines(model));
+        },
+    );
     requests
 }
 
+/// At the right of the head, from the right.
 fn figures(ui: &mut Ui, model: &Model) {
     let listeners = model.subscribers.to_string();
     figure::show(ui, "Listeners", &listeners, "Receivers that play this stream now.");
-    let ahead = if model.peaks.is_empty() { "--".to_owned() } else { figure::milliseconds(model.ahead_ms) };
-    let meaning = "How far the host processes ahead of real time; about one block is usual. A playout delay must be longer.";
-    figure::show(ui, "Host ahead", &ahead, meaning);
+    if !model.peaks.is_empty() {
+        let meaning =
+            "How far the host runs ahead of real time; about one block is usual. It adds to the latency.";
+        figure::show(ui, "Host ahead", &figure::milliseconds(model.ahead_ms), meaning);
+    }
+}
+
+fn lines(model: &Model) -> Vec<Detail> {
+    let format = (!model.format.is_empty()).then(|| {
+        Detail::new("Format", model.format.clone(), "Sample rate, layout and coding of the stream.")
+    });
+    format.into_iter().chain(model.details.iter().cloned()).collect()
 }
 
 /// The name, edited in place: what is typed counts from Enter or from leaving the field, and Escape takes it back.
@@ -103,7 +122,7 @@ pub fn create(
     act: impl FnMut(Action) + Send + 'static,
 ) -> Option<SendEditor> {
     let view = SendView { params, model: Box::new(model), act: Box::new(act), revision: 0 };
-    window::create(PLUG_IN, vec2(460.0, 300.0), vec2(380.0, 260.0), guard, view)
+    window::create(PLUG_IN, SIZE, SIZE_MIN, guard, view)
 }
 
 impl View for SendView {
@@ -131,7 +150,7 @@ fn set_bool(setter: &ParamSetter<'_>, param: &BoolParam, on: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use audiocloud_instance::editor::details::Detail;
+    use audiocloud_instance::editor::picture::{draw, scale};
     use audiocloud_instance::status::{Severity, Status};
     use egui::accesskit::Role;
     use egui_kittest::Harness;
@@ -152,7 +171,7 @@ mod tests {
     }
 
     fn harness<'a>(model: Model) -> Harness<'a, Vec<Request>> {
-        Harness::builder().with_size([460.0, 300.0]).build_ui_state(
+        Harness::builder().with_size(SIZE).build_ui_state(
             move |ui, seen: &mut Vec<Request>| {
                 theme::apply(ui.ctx());
                 seen.extend(self::ui(ui, &model, true));
@@ -216,5 +235,23 @@ mod tests {
         harness.run();
         harness.get_by_label("Blocks lost (this computer)");
         harness.get_by_label("Identity");
+        harness.get_by_label("48 kHz, 2 channels, 32-bit float");
+    }
+
+    #[test]
+    fn it_has_its_picture() {
+        let draw = |model: &Model| draw(SIZE, scale(), |ui| drop(self::ui(ui, model, true)));
+        let picture = draw(&model());
+        picture.keep("send").unwrap();
+        assert!(picture.count(theme::ACCENT) > 100, "the switch is on");
+        let silent = draw(&Model { peaks: vec![0.0; 2], ..model() });
+        assert_ne!(picture, silent, "the meter shows the level");
+        let lost = Status::new(
+            Severity::Warning,
+            "Another Send already uses this stream's identity (a duplicated track?): this one is now a new stream.",
+            "Pick the new stream in each Receive that should play it, and save the project.",
+        );
+        let many = Model { status: lost, peaks: vec![0.5, 0.4, 0.3, 0.01, 0.2, 0.1, 1.2, 0.0], ..model() };
+        draw(&many).keep("send_warning").unwrap();
     }
 }

@@ -1,19 +1,20 @@
-//! One figure with its name: small above, large below.
+//! One figure with its name before it.
 
 use egui::accesskit::Role;
-use egui::{Align2, Response, Sense, Ui, WidgetInfo, vec2};
+use egui::{FontId, Response, Sense, Ui, WidgetInfo, pos2, vec2};
 
 use super::theme;
 
-const SIZE: egui::Vec2 = vec2(118.0, 34.0);
-
 /// Draws it. In the accessibility tree it is one label, "Latency: 4.2 ms".
 pub fn show(ui: &mut Ui, name: &str, value: &str, meaning: &str) -> Response {
-    let (rect, response) = ui.allocate_exact_size(SIZE, Sense::hover());
-    let painter = ui.painter();
-    let name_font = egui::FontId::proportional(11.5);
-    painter.text(rect.left_top(), Align2::LEFT_TOP, name, name_font, theme::TEXT_WEAK);
-    painter.text(rect.left_bottom(), Align2::LEFT_BOTTOM, value, theme::figure_font(15.0), theme::TEXT);
+    let words = ui.painter().layout_no_wrap(name.to_owned(), FontId::proportional(12.0), theme::TEXT_WEAK);
+    let figure = ui.painter().layout_no_wrap(value.to_owned(), theme::figure_font(13.5), theme::TEXT);
+    let size = vec2(words.size().x + 6.0 + figure.size().x, words.size().y.max(figure.size().y));
+    let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
+    let middle = |height: f32| rect.center().y - height / 2.0;
+    let at = pos2(rect.right() - figure.size().x, middle(figure.size().y));
+    ui.painter().galley(pos2(rect.left(), middle(words.size().y)), words, theme::TEXT_WEAK);
+    ui.painter().galley(at, figure, theme::TEXT);
     response.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("{name}: {value}")));
     response.on_hover_text(meaning)
 }

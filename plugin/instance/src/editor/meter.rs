@@ -17,6 +17,7 @@ const HOLD_S: f64 = 1.5;
 /// Everything from here up is drawn in the warning's colour, dBFS.
 const HOT_DB: f32 = -6.0;
 const FIGURE_WIDTH: f32 = 92.0;
+const SCALE_HEIGHT: f32 = 14.0;
 const NAME_WIDTH: f32 = 18.0;
 const MARKS_DB: [(f32, &str); 6] =
     [(-48.0, "-48"), (-36.0, "-36"), (-24.0, "-24"), (-12.0, "-12"), (-6.0, "-6"), (0.0, "0")];
@@ -82,34 +83,33 @@ pub fn show(ui: &mut Ui, name: &str, peaks: &[f32]) -> Response {
     let channels = advance(ui, id, peaks);
     let loudest_db = channels.iter().map(|c| c.held_db).fold(f32::NEG_INFINITY, f32::max);
 
-    ui.horizontal(|ui| {
-        let rows = channels.len().max(1);
-        let (pitch, bar) = bar_sizes(rows);
-        let height = pitch * small(rows) + 14.0;
-        let (area, response) =
-            ui.allocate_exact_size(vec2(ui.available_width() - FIGURE_WIDTH, height), Sense::hover());
-        let bars = Rect::from_min_max(area.min + vec2(NAME_WIDTH, 0.0), area.max);
-        if channels.is_empty() {
-            ui.painter().rect_filled(
-                Rect::from_min_size(bars.min, vec2(bars.width(), bar)),
-                2.0,
-                theme::WELL,
-            );
-        }
-        for (index, (channel, peak)) in channels.iter().zip(peaks).enumerate() {
-            let top = area.top() + pitch * small(index);
-            let label = channel_name(index, channels.len());
-            let rect = Rect::from_min_size(pos2(bars.left(), top), vec2(bars.width(), bar));
-            let text = pos2(area.left(), rect.center().y);
-            ui.painter().text(text, Align2::LEFT_CENTER, &label, theme::figure_font(10.5), theme::TEXT_WEAK);
-            paint_bar(ui, rect, channel);
-            describe(ui, id.with(index), rect, &format!("Channel {label}: {}", dbfs(decibels(*peak))), *peak);
-        }
-        paint_scale(ui, bars, area.top() + pitch * small(rows));
-        figure(ui, loudest_db, pitch * small(rows));
-        response
-    })
-    .inner
+    let rows = channels.len().max(1);
+    let (pitch, bar) = bar_sizes(rows);
+    let height = pitch * small(rows);
+    let (area, response) =
+        ui.allocate_exact_size(vec2(ui.available_width(), height + SCALE_HEIGHT), Sense::hover());
+    let bars = Rect::from_min_max(
+        area.min + vec2(NAME_WIDTH, 0.0),
+        pos2(area.right() - FIGURE_WIDTH, area.bottom()),
+    );
+    if channels.is_empty() {
+        ui.painter().rect_filled(Rect::from_min_size(bars.min, vec2(bars.width(), bar)), 2.0, theme::WELL);
+    }
+    for (index, (channel, peak)) in channels.iter().zip(peaks).enumerate() {
+        let label = channel_name(index, channels.len());
+        let top = area.top() + pitch * small(index);
+        let rect = Rect::from_min_size(pos2(bars.left(), top), vec2(bars.width(), bar));
+        let text = pos2(area.left(), rect.center().y);
+        let font = theme::figure_font(if rows > 4 { 9.0 } else { 10.5 });
+        ui.painter().text(text, Align2::LEFT_CENTER, &label, font, theme::TEXT_WEAK);
+        paint_bar(ui, rect, channel);
+        describe(ui, id.with(index), rect, &format!("Channel {label}: {}", dbfs(decibels(*peak))), *peak);
+    }
+    paint_scale(ui, bars, area.top() + height);
+    let figure_area =
+        Rect::from_min_max(pos2(bars.right(), area.top()), pos2(area.right(), area.top() + height));
+    figure(ui, id.with("figure"), figure_area, loudest_db);
+    response
 }
 
 fn advance(ui: &Ui, id: Id, peaks: &[f32]) -> Vec<Ballistics> {
@@ -153,9 +153,15 @@ fn paint_bar(ui: &Ui, rect: Rect, channel: &Ballistics) {
         }
     };
     let (hot, end) = (x_at(rect, HOT_DB), x_at(rect, channel.shown_db));
-    let body = if channel.shown_db > 0.0 { theme::FAULT } else { theme::GOOD };
-    segment(rect.left(), end.min(hot), body.gamma_multiply(0.85));
-    segment(hot, end, if channel.shown_db > 0.0 { theme::FAULT } else { theme::WARNING });
+    let (body, top) = if channel.shown_db > 0.0 {
+        (theme::FAULT, theme::FAULT)
+    } else {
+        (theme::GOOD.gamma_multiply(0.85), theme::WARNING)
+    };
+    if end > hot {
+        segment(rect.left(), end, top);
+    }
+    segment(rect.left(), end.min(hot), body);
     if channel.held_db > FLOOR_DB {
         let x = x_at(rect, channel.held_db);
         segment(x - 2.0, x, theme::TEXT);
@@ -170,11 +176,11 @@ fn paint_scale(ui: &Ui, bars: Rect, top: f32) {
     }
 }
 
-fn figure(ui: &mut Ui, loudest_db: f32, height: f32) {
+fn figure(ui: &Ui, id: Id, area: Rect, loudest_db: f32) {
     let text = dbfs(loudest_db);
-    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), height), Sense::hover());
     let color = if loudest_db > 0.0 { theme::FAULT } else { theme::TEXT };
-    ui.painter().text(rect.right_center(), Align2::RIGHT_CENTER, &text, theme::figure_font(12.5), color);
+    ui.painter().text(area.right_center(), Align2::RIGHT_CENTER, &text, theme::figure_font(12.5), color);
+    let response = ui.interact(area, id, Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &text));
     response.on_hover_text("The highest peak of the last moments. Above 0 dBFS other equipment may clip.");
 }

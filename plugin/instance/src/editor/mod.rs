@@ -6,6 +6,8 @@
 pub mod details;
 pub mod figure;
 pub mod meter;
+#[cfg(feature = "pictures")]
+pub mod picture;
 pub mod slider;
 pub mod status_line;
 pub mod theme;
@@ -40,9 +42,15 @@ pub fn guarded_ui(guard: &Guard, plug_in: &str, ui: &mut Ui, draw: impl FnOnce(&
     });
 }
 
-/// The common shape of a window: the plug-in's name, its content, which scrolls where it must, and at the foot the
+/// The common shape of a window: the plug-in's name, `aside`, from the right, its content, which scrolls where it must, and at the foot the
 /// sentence of status, always in sight.
-pub fn page(ui: &mut Ui, plug_in: &str, aside: &str, status: &Status, content: impl FnOnce(&mut Ui)) {
+pub fn page(
+    ui: &mut Ui,
+    plug_in: &str,
+    status: &Status,
+    aside: impl FnOnce(&mut Ui),
+    content: impl FnOnce(&mut Ui),
+) {
     ui.painter().rect_filled(ui.clip_rect(), 0.0, theme::BACKGROUND);
     let margin = Margin::same(theme::MARGIN);
     let foot = Frame::new().inner_margin(Margin { top: 6, ..margin });
@@ -56,14 +64,15 @@ pub fn page(ui: &mut Ui, plug_in: &str, aside: &str, status: &Status, content: i
     });
 }
 
-fn header(ui: &mut Ui, plug_in: &str, aside: &str) {
+fn header(ui: &mut Ui, plug_in: &str, aside: impl FnOnce(&mut Ui)) {
     let (maker, name) = plug_in.split_once(' ').unwrap_or(("", plug_in));
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 5.0;
         ui.label(RichText::new(maker).heading().color(theme::TEXT_WEAK));
         ui.label(RichText::new(name).heading().color(theme::TEXT));
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            ui.label(RichText::new(aside).small().color(theme::TEXT_WEAK));
+            ui.spacing_mut().item_spacing.x = 18.0;
+            aside(ui);
         });
     });
     ui.add_space(4.0);
@@ -111,11 +120,17 @@ mod tests {
     fn the_status_stays_in_sight_of_a_long_page() {
         let status = Status::new(Severity::Warning, "Something is late.", "Raise the delay.");
         let mut harness = Harness::builder().with_size([400.0, 200.0]).build_ui(|ui| {
-            page(ui, "audiocloud Send", "", &status, |ui| {
-                for line in 0..100 {
-                    ui.label(format!("line {line}"));
-                }
-            });
+            page(
+                ui,
+                "audiocloud Send",
+                &status,
+                |_| (),
+                |ui| {
+                    for line in 0..100 {
+                        ui.label(format!("line {line}"));
+                    }
+                },
+            );
         });
         harness.run();
         let foot = harness.get_by_label("Warning: Something is late. Raise the delay.").rect();

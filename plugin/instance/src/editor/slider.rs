@@ -15,7 +15,7 @@ pub enum Gesture {
 /// Width of the names, so that sliders below each other start together, points.
 pub const NAME_WIDTH: f32 = 92.0;
 /// Width of the figure at the right, points.
-const VALUE_WIDTH: f32 = 76.0;
+const VALUE_WIDTH: f32 = 68.0;
 
 /// Draws a `slider` that works on `value`, named `name`, and says what the user did. A double click on the name sets
 /// `default`.
@@ -44,8 +44,9 @@ pub fn show(
             if label.double_clicked() {
                 *value = default;
             }
-            ui.spacing_mut().slider_width = (ui.available_width() - VALUE_WIDTH).max(60.0);
-            ui.spacing_mut().interact_size.x = VALUE_WIDTH - 10.0;
+            ui.spacing_mut().slider_width =
+                (ui.available_width() - VALUE_WIDTH - ui.spacing().item_spacing.x).max(60.0);
+            ui.spacing_mut().interact_size.x = VALUE_WIDTH;
             ui.add(slider(value)).labelled_by(label.id)
         })
         .inner;

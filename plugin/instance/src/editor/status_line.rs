@@ -19,7 +19,7 @@ pub fn show(ui: &mut Ui, status: &Status) -> Response {
         .show(ui, |ui| {
             ui.set_min_width(ui.available_width());
             ui.horizontal_top(|ui| {
-                let (rect, _) = ui.allocate_exact_size(vec2(16.0, 17.0), Sense::hover());
+                let (rect, _) = ui.allocate_exact_size(vec2(16.0, 20.0), Sense::hover());
                 paint_sign(ui.painter(), rect.center(), status.severity, color);
                 ui.vertical(|ui| {
                     ui.spacing_mut().item_spacing.y = 2.0;
