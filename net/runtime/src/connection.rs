@@ -340,7 +340,10 @@ async fn read_messages(context: Rc<Context>, id: u64, connection: Connection, mu
                 return;
             }
             Err(ReadError::Stream(_)) => {
-                connection.close(CloseCode::ProtocolError.code(), b"the control stream ended");
+                // The usual case is that the connection has ended, for a cause that is not to be overwritten.
+                if connection.close_reason().is_none() {
+                    connection.close(CloseCode::ProtocolError.code(), b"the control stream ended");
+                }
                 return;
             }
         }

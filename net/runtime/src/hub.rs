@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use audiocloud_rt::host_time;
-use audiocloud_units::SampleRate;
+use audiocloud_units::{HostTime, SampleRate};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{ConfigId, DeviceId, InstanceId, StreamId, StreamKey};
 use audiocloud_wire::message::{
@@ -21,9 +21,10 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::candidates::{Candidate, Candidates, Place};
 use crate::command::Command;
+use crate::directory::micros;
 use crate::peer::{Peer, dials};
 use crate::publisher::{Pass, Publisher};
-use crate::status::{Link, LossCause, PeerState, PeerStatus, Shared, StreamEntry, lock};
+use crate::status::{Link, LossCause, Shared, lock};
 use crate::subscriber::{Intake, Route, Subscriber, SubscriptionId};
 
 /// The most peers connected at once.
@@ -36,11 +37,11 @@ const REFUSED_MAX: usize = 64;
 /// Why a connection of ours is closed, for the other side's QUIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseCode {
-    Goodbye = 0,
-    Refused = 1,
-    Duplicate = 2,
-    ProtocolError = 3,
-    Busy = 4,
+    Goodbye,
+    Refused,
+    Duplicate,
+    ProtocolError,
+    Busy,
 }
 
 impl CloseCode {
@@ -61,9 +62,10 @@ pub(crate) struct Connected {
     pub(crate) connection: quinn::Connection,
     pub(crate) address: SocketAddr,
     dialled_by_us: bool,
+    since: HostTime,
     outgoing: mpsc::Sender<Message>,
     intake: Intake,
-    streams: BTreeMap<StreamId, StreamAnnouncement>,
+    pub(crate) streams: BTreeMap<StreamId, StreamAnnouncement>,
 }
 
 impl Connected {
@@ -82,9 +84,9 @@ pub(crate) struct Hub {
     pub(crate) candidates: Candidates,
     /// Rung when candidates change.
     pub(crate) dialler: Arc<Notify>,
-    links: BTreeMap<u64, Connected>,
-    publishers: HashMap<StreamId, Publisher>,
-    subscribers: HashMap<SubscriptionId, Subscriber>,
+    pub(crate) links: BTreeMap<u64, Connected>,
+    pub(crate) publishers: HashMap<StreamId, Publisher>,
+    pub(crate) subscribers: HashMap<SubscriptionId, Subscriber>,
     configs: HashMap<StreamId, ConfigId>,
     refused: BTreeMap<DeviceId, String>,
     revision: u64,
@@ -207,10 +209,12 @@ impl Hub {
         outgoing: mpsc::Sender<Message>,
     ) -> u64 {
         let earlier = self.links.iter().find(|(_, link)| link.peer.instance == peer.instance);
-        if let Some((&id, link)) = earlier {
-            link.connection.close(CloseCode::Duplicate.code(), b"another connection is kept");
-            self.drop_link(id);
-        }
+        let earlier = earlier.map(|(&id, _)| id).and_then(|id| self.drop_link(id));
+        // It is the same process, so what it publishes is known already.
+        let streams = earlier.map_or_else(BTreeMap::new, |earlier| {
+            earlier.connection.close(CloseCode::Duplicate.code(), b"another connection is kept");
+            earlier.streams
+        });
         self.next_link += 1;
         let id = self.next_link;
         self.shared.journal.note(&format!("connected to {peer} at {address}"));
@@ -220,9 +224,10 @@ impl Hub {
             connection,
             address,
             dialled_by_us,
+            since: host_time::now(),
             outgoing,
             intake: Intake::default(),
-            streams: BTreeMap::new(),
+            streams,
         };
         link.send(Message::Directory(self.directory()));
         self.links.insert(id, link);
@@ -338,6 +343,11 @@ impl Hub {
 
     // ---- Subscriptions.
 
+    /// Says anew where subscriptions without a route stand.
+    pub(crate) fn candidates_changed(&mut self) {
+        self.settle(LossCause::ConnectionBroken);
+    }
+
     /// Finds for every subscription where its blocks come from, and says where it stands. `cause` is why one that was
     /// live is so no longer.
     fn settle(&mut self, cause: LossCause) {
@@ -433,23 +443,17 @@ impl Hub {
         if let Some(cause) = ended {
             return Link::Lost { since: now, cause };
         }
-        let mut connected = self.links.values().filter(|link| link.peer.device == key.publisher).peekable();
-        if connected.peek().is_some() || key.publisher == self.hello.device {
-            let unplayable = connected.find(|link| link.streams.contains_key(&key.stream));
-            return match (unplayable, state) {
-                (Some(link), _) => Link::Unplayable {
-                    reason: format!(
-                        "\"{}\" sends it in a form that needs a newer version here",
-                        link.peer.name
-                    ),
-                },
-                (None, lost @ Link::Lost { cause: LossCause::Unpublished, .. }) => lost,
-                _ if self.is_elsewhere(key) => Link::Searching { since: now },
-                _ => Link::NotPublished,
-            };
+        let of_publisher = || self.links.values().filter(|link| link.peer.device == key.publisher);
+        if let Some(link) = of_publisher().find(|link| link.streams.contains_key(&key.stream)) {
+            let reason = format!("\"{}\" sends it in a form that needs a newer version here", link.peer.name);
+            return Link::Unplayable { reason };
         }
-        if let lost @ Link::Lost { .. } = state {
-            return lost;
+        if let lost @ Link::Lost { since, .. } = state {
+            // A process of the publisher that came back without the stream is news; one that never had it is not.
+            return if of_publisher().any(|link| link.since > since) { Link::NotPublished } else { lost };
+        }
+        if of_publisher().next().is_some() {
+            return Link::NotPublished;
         }
         if let Some(reason) = self.refused.get(&key.publisher) {
             return Link::Refused { reason: reason.clone() };
@@ -461,12 +465,6 @@ impl Hub {
             searching @ Link::Searching { .. } => searching,
             _ => Link::Searching { since: now },
         }
-    }
-
-    /// A stream of our own device that no process connected to us publishes: it may still be found.
-    fn is_elsewhere(&self, key: StreamKey) -> bool {
-        key.publisher == self.hello.device
-            && self.links.values().all(|link| link.peer.device != key.publisher)
     }
 
     fn describe(&self, id: SubscriptionId, key: StreamKey, route: Route, link: Link) {
@@ -498,55 +496,6 @@ impl Hub {
         }
     }
 
-    // ---- What others see.
-
-    /// Brings what other threads read up to date.
-    pub(crate) fn show(&self) {
-        let mut streams: Vec<_> =
-            self.publishers.values().map(|publisher| self.local_entry(publisher)).collect();
-        let mut peers = Vec::new();
-        for link in self.links.values() {
-            streams.extend(link.streams.values().filter_map(|stream| remote_entry(link, stream)));
-            peers.push(connected_status(link));
-        }
-        for candidate in self.candidates.iter().filter(|one| !Self::is_connected(&self.links, one)) {
-            peers.extend(candidate_status(candidate));
-        }
-        streams.sort_by(|a, b| (a.key, a.local).cmp(&(b.key, b.local)));
-        streams.dedup_by_key(|entry| entry.key);
-        *lock(&self.shared.streams) = streams;
-        *lock(&self.shared.peers) = peers;
-    }
-
-    /// Round trips, for those who watch.
-    pub(crate) fn refresh(&mut self) {
-        for subscriber in self.subscribers.values() {
-            if let Route::Link(link) = subscriber.route
-                && let Some(link) = self.links.get(&link)
-            {
-                subscriber.shared.state().rtt_us = micros(link.connection.rtt());
-            }
-        }
-        self.show();
-    }
-
-    /// Says anew where subscriptions without a route stand.
-    pub(crate) fn candidates_changed(&mut self) {
-        self.settle(LossCause::ConnectionBroken);
-    }
-
-    fn local_entry(&self, publisher: &Publisher) -> StreamEntry {
-        StreamEntry {
-            key: StreamKey::new(self.hello.device, publisher.shared.stream),
-            name: lock(&publisher.shared.name).clone(),
-            publisher_name: self.shared.name.clone(),
-            sample_rate: publisher.shared.sample_rate,
-            channels: publisher.shared.channels,
-            codec: Some(publisher.shared.codec),
-            local: true,
-        }
-    }
-
     /// Enough to spread retries; nothing depends on its quality.
     pub(crate) fn random(&self) -> u8 {
         let [low, ..] = (host_time::now().get() / 1000).to_le_bytes();
@@ -557,59 +506,6 @@ impl Hub {
 /// How to play it, if we can.
 fn playable(stream: &StreamAnnouncement) -> Option<(Codec, SampleRate)> {
     Some((stream.codec?, SampleRate::new(stream.sample_rate_hz)?))
-}
-
-fn remote_entry(link: &Connected, stream: &StreamAnnouncement) -> Option<StreamEntry> {
-    Some(StreamEntry {
-        key: StreamKey::new(link.peer.device, stream.stream),
-        name: stream.name.to_string(),
-        publisher_name: link.peer.name.clone(),
-        sample_rate: SampleRate::new(stream.sample_rate_hz)?,
-        channels: stream.channels.into(),
-        codec: stream.codec,
-        local: false,
-    })
-}
-
-fn connected_status(link: &Connected) -> PeerStatus {
-    let stats = link.connection.stats();
-    PeerStatus {
-        device: Some(link.peer.device),
-        user: Some(link.peer.user),
-        instance: Some(link.peer.instance),
-        name: link.peer.name.clone(),
-        address: link.address,
-        state: PeerState::Connected,
-        reason: String::new(),
-        rtt_us: micros(stats.path.rtt),
-        lost_packets: stats.path.lost_packets,
-        streams: link.streams.len(),
-    }
-}
-
-fn candidate_status(candidate: &Candidate) -> Option<PeerStatus> {
-    let Place::Address(address) = candidate.place else { return None };
-    let state = match (&candidate.refused, candidate.is_dialling()) {
-        (Some(_), _) => PeerState::Refused,
-        (None, true) => PeerState::Connecting,
-        (None, false) => PeerState::Away,
-    };
-    Some(PeerStatus {
-        device: candidate.device,
-        user: None,
-        instance: candidate.instance,
-        name: String::new(),
-        address,
-        state,
-        reason: candidate.refused.clone().unwrap_or_default(),
-        rtt_us: 0,
-        lost_packets: 0,
-        streams: 0,
-    })
-}
-
-fn micros(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Drop for Hub {

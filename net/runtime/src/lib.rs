@@ -20,6 +20,7 @@ mod command;
 mod connection;
 mod convert;
 mod counters;
+mod directory;
 mod error;
 mod handle;
 mod hello;

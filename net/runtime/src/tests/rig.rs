@@ -127,7 +127,7 @@ impl Sender {
         });
         pushed.unwrap();
         self.waker.wake();
-        self.header.start = self.header.start + Frames::new(i64::from(self.header.frames));
+        self.header.start += Frames::new(i64::from(self.header.frames));
         self.header.flags = Flags::NONE;
     }
 }

@@ -1,0 +1,110 @@
+//! What others read of the hub: streams that can be reached, peers that are known.
+
+use audiocloud_units::SampleRate;
+use audiocloud_wire::id::StreamKey;
+use audiocloud_wire::message::StreamAnnouncement;
+
+use crate::candidates::{Candidate, Place};
+use crate::hub::{Connected, Hub};
+use crate::publisher::Publisher;
+use crate::status::{PeerState, PeerStatus, StreamEntry, lock};
+use crate::subscriber::Route;
+
+impl Hub {
+    /// Brings what other threads read up to date.
+    pub(crate) fn show(&self) {
+        let mut streams: Vec<_> =
+            self.publishers.values().map(|publisher| self.local_entry(publisher)).collect();
+        let mut peers = Vec::new();
+        for link in self.links.values() {
+            streams.extend(link.streams.values().filter_map(|stream| remote_entry(link, stream)));
+            peers.push(connected_status(link));
+        }
+        for candidate in self.candidates.iter().filter(|one| !Self::is_connected(&self.links, one)) {
+            peers.extend(candidate_status(candidate));
+        }
+        // Our own first: it is the shorter way.
+        streams.sort_by_key(|entry| (entry.key, !entry.local));
+        streams.dedup_by_key(|entry| entry.key);
+        *lock(&self.shared.streams) = streams;
+        *lock(&self.shared.peers) = peers;
+    }
+
+    /// Round trips, for those who watch.
+    pub(crate) fn refresh(&mut self) {
+        for subscriber in self.subscribers.values() {
+            if let Route::Link(link) = subscriber.route
+                && let Some(link) = self.links.get(&link)
+            {
+                subscriber.shared.state().rtt_us = micros(link.connection.rtt());
+            }
+        }
+        self.show();
+    }
+
+    fn local_entry(&self, publisher: &Publisher) -> StreamEntry {
+        StreamEntry {
+            key: StreamKey::new(self.hello.device, publisher.shared.stream),
+            name: lock(&publisher.shared.name).clone(),
+            publisher_name: self.shared.name.clone(),
+            sample_rate: publisher.shared.sample_rate,
+            channels: publisher.shared.channels,
+            codec: Some(publisher.shared.codec),
+            local: true,
+        }
+    }
+}
+
+fn remote_entry(link: &Connected, stream: &StreamAnnouncement) -> Option<StreamEntry> {
+    Some(StreamEntry {
+        key: StreamKey::new(link.peer.device, stream.stream),
+        name: stream.name.to_string(),
+        publisher_name: link.peer.name.clone(),
+        sample_rate: SampleRate::new(stream.sample_rate_hz)?,
+        channels: stream.channels.into(),
+        codec: stream.codec,
+        local: false,
+    })
+}
+
+fn connected_status(link: &Connected) -> PeerStatus {
+    let stats = link.connection.stats();
+    PeerStatus {
+        device: Some(link.peer.device),
+        user: Some(link.peer.user),
+        instance: Some(link.peer.instance),
+        name: link.peer.name.clone(),
+        address: link.address,
+        state: PeerState::Connected,
+        reason: String::new(),
+        rtt_us: micros(stats.path.rtt),
+        lost_packets: stats.path.lost_packets,
+        streams: link.streams.len(),
+    }
+}
+
+fn candidate_status(candidate: &Candidate) -> Option<PeerStatus> {
+    let Place::Address(address) = candidate.place else { return None };
+    let state = match (&candidate.refused, candidate.is_dialling()) {
+        (Some(_), _) => PeerState::Refused,
+        (None, true) => PeerState::Connecting,
+        (None, false) => PeerState::Away,
+    };
+    Some(PeerStatus {
+        device: candidate.device,
+        user: None,
+        instance: candidate.instance,
+        name: String::new(),
+        address,
+        state,
+        reason: candidate.refused.clone().unwrap_or_default(),
+        rtt_us: 0,
+        lost_packets: 0,
+        streams: 0,
+    })
+}
+
+/// In whole microseconds.
+pub(crate) fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
