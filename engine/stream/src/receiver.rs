@@ -6,6 +6,7 @@
 //! position is moved, counted and with its cause, when the clocks drift apart, when the stream leaps, or when the
 //! user asks for another delay.
 
+mod anchor;
 mod buffer;
 mod histogram;
 mod notes;
@@ -17,7 +18,7 @@ mod timing;
 use audiocloud_rt::block_ring;
 use audiocloud_rt::callback::Callback;
 use audiocloud_rt::event::{self, Body};
-use audiocloud_rt::snapshot;
+use audiocloud_rt::{log, snapshot};
 use audiocloud_units::{Frames, HostTime, Nanos, SampleRate};
 
 pub use status::{Cause, Latency, State, Status};
@@ -78,6 +79,15 @@ impl Playout {
         }
     }
 
+    /// Also writes what happens into a log. For the time before the first callback.
+    ///
+    /// *Realtime-safe: no*.
+    #[must_use]
+    pub fn with_log(mut self, log: log::Producer) -> Self {
+        self.stream.set_log(log);
+        self
+    }
+
     /// Another playout delay, from the next callback on: cross-faded, counted, clamped to 0 and
     /// [`Config::playout_delay_max`].
     ///
@@ -121,7 +131,7 @@ impl Playout {
     ///
     /// *Realtime-safe: yes*, audio thread, as far as `on_event` is.
     pub fn stop(&mut self, _callback: &Callback<'_>, mut on_event: impl FnMut(u32, Body)) {
-        self.stream.status.notes_released += self.notes.release(0, &mut on_event);
+        self.release_notes(&mut on_event);
         self.notes.forget_all();
         self.stream.forget();
         self.last_callback = None;
@@ -165,7 +175,15 @@ impl Playout {
             self.stream.status.events_lost += buffer::count(self.notes.forget_all());
         }
         if wish.release {
-            self.stream.status.notes_released += self.notes.release(0, on_event);
+            self.release_notes(on_event);
+        }
+    }
+
+    fn release_notes(&mut self, on_event: &mut impl FnMut(u32, Body)) {
+        let released = self.notes.release(0, on_event);
+        if released > 0 {
+            self.stream.status.notes_released += released;
+            self.stream.note(log::What::NotesReleased, released, 0);
         }
     }
 

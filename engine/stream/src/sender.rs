@@ -4,7 +4,7 @@ mod ahead;
 
 use audiocloud_rt::block_ring::{self, Epoch, Flags, Header};
 use audiocloud_rt::callback::Callback;
-use audiocloud_rt::{event, snapshot, wake};
+use audiocloud_rt::{event, log, snapshot, wake};
 use audiocloud_units::{Frames, HostTime, MediaTime, Nanos, SampleRate, SessionTime};
 
 use crate::meter::{self, Meter};
@@ -72,6 +72,7 @@ pub struct Tap {
     events_lost: u32,
     ahead: ahead::Ahead,
     meter: Meter,
+    log: Option<log::Producer>,
     status: Status,
     writer: snapshot::Writer<Status>,
 }
@@ -115,9 +116,19 @@ impl Tap {
             events_lost: 0,
             ahead: ahead::Ahead::new(config.sample_rate),
             meter: Meter::new(config.sample_rate),
+            log: None,
             status,
             writer,
         }
+    }
+
+    /// Also writes what happens into a log. For the time before the first callback.
+    ///
+    /// *Realtime-safe: no*.
+    #[must_use]
+    pub fn with_log(mut self, log: log::Producer) -> Self {
+        self.log = Some(log);
+        self
     }
 
     /// What happens `offset` frames into the block that is processed next. Call before [`Tap::process`].
@@ -183,6 +194,7 @@ impl Tap {
     ///
     /// *Realtime-safe: yes*, audio thread.
     pub fn restart(&mut self, epoch: Epoch) {
+        self.note(log::What::EpochChanged, u64::from(epoch.0), u64::from(self.status.epoch.0));
         self.status.epoch = epoch;
         self.status.position = MediaTime::ZERO;
         self.discontinuity = false;
@@ -202,6 +214,12 @@ impl Tap {
         self.status.last_block_at = callback.entered_at();
         self.status.ahead = self.ahead.observe(callback.entered_at(), length(frames));
         self.meter.fall(frames);
+    }
+
+    fn note(&mut self, what: log::What, a: u64, b: u64) {
+        if let Some(log) = self.log.as_mut() {
+            log.push(log::Entry { at: self.status.last_block_at, what, a, b });
+        }
     }
 
     fn publish(&mut self) {
@@ -263,6 +281,7 @@ impl Tap {
                 self.discontinuity = true;
                 self.status.blocks_dropped += 1;
                 self.status.frames_dropped += count;
+                self.note(log::What::RingFull, count, self.status.blocks_dropped);
             }
         }
         self.status.position += length(frames);

@@ -1,7 +1,9 @@
 use audiocloud_rt::block_ring::{Epoch, Flags, Header, Samples};
+use audiocloud_rt::log::{self, What};
 use audiocloud_units::{Frames, HostTime, MediaTime, Nanos, SampleRate};
 
 use super::Config;
+use super::anchor::Anchor;
 use super::buffer::{self, Buffer, count};
 use super::render::{Renderer, Source};
 use super::status::{Cause, Latency, State, Status};
@@ -9,8 +11,6 @@ use super::timing::{Slip, Timing};
 
 /// Epochs that are over, remembered so that their stragglers are not taken for new ones.
 const PAST: usize = 8;
-/// Further than this from an epoch's first block no honest frame index is: 265 days at 48 kHz.
-const REACH: u64 = 1 << 40;
 
 /// The audio side of the playout: what has come, where we read, and when to move.
 #[derive(Debug)]
@@ -33,27 +33,8 @@ pub(super) struct Stream {
     release: Release,
     histogram: super::histogram::Histogram,
     burst: Burst,
+    log: Option<log::Producer>,
     pub(super) status: Status,
-}
-
-/// The epoch being played, and how its media time maps to positions.
-#[derive(Clone, Copy, Debug)]
-struct Anchor {
-    epoch: Epoch,
-    media_zero: MediaTime,
-    position_zero: u64,
-    stream_channels: u16,
-    channels: usize,
-    full: u16,
-    read: u64,
-    origin: u64,
-    newest: u64,
-    /// What the delay has to be at least, from the phase between arrival and callback.
-    floor: i64,
-    /// From the first block's arrival until it is due.
-    arrival_margin: i64,
-    /// The block that it was anchored on had waited for long: a fresher one in the same callback is better.
-    stale: bool,
 }
 
 /// What one callback found in the ring.
@@ -79,18 +60,6 @@ struct Burst {
     elapsed: i64,
     now: i64,
     before: i64,
-}
-
-impl Anchor {
-    fn position(&self, media: MediaTime) -> Option<u64> {
-        let distance = (media - self.media_zero).get();
-        if distance.unsigned_abs() > REACH { None } else { self.position_zero.checked_add_signed(distance) }
-    }
-
-    fn media(&self, position: u64) -> MediaTime {
-        let distance = position.checked_signed_diff(self.position_zero).unwrap_or(0);
-        self.media_zero + Frames::new(distance)
-    }
 }
 
 impl Stream {
@@ -120,7 +89,19 @@ impl Stream {
             release: Release::default(),
             histogram: super::histogram::Histogram::new(),
             burst: Burst::default(),
+            log: None,
             status: Status::new(),
+        }
+    }
+
+    pub(super) fn set_log(&mut self, log: log::Producer) {
+        self.log = Some(log);
+    }
+
+    /// Writes an entry into the log, where there is one.
+    pub(super) fn note(&mut self, what: What, a: u64, b: u64) {
+        if let Some(log) = self.log.as_mut() {
+            log.push(log::Entry { at: self.now, what, a, b });
         }
     }
 
@@ -167,11 +148,11 @@ impl Stream {
 
     /// The next block is a first one again, though the epoch may be the same.
     pub(super) fn begin_anew(&mut self, cause: Cause, now: HostTime) {
-        if self.anchor.is_some() {
+        if let Some(anchor) = self.anchor {
+            self.now = now;
             self.leave_epoch(false);
-            self.status.resyncs += 1;
-            self.status.last_cause = Some(cause);
-            self.status.last_cause_at = now;
+            let read = anchor.media(anchor.read);
+            self.note_resync(cause, read, read);
         }
     }
 
@@ -210,6 +191,7 @@ impl Stream {
             self.move_by(-longer);
             self.timing.shift_reference(longer);
             self.status.delay_changes += 1;
+            self.note(What::DelayChanged, self.delay.unsigned_abs(), before.unsigned_abs());
         }
     }
 
@@ -250,8 +232,12 @@ impl Stream {
 
     fn mismatch(&mut self, theirs: SampleRate) {
         self.status.mismatched_blocks += 1;
-        self.leave_epoch(false);
-        self.status.state = State::RateMismatch { theirs };
+        let state = State::RateMismatch { theirs };
+        if self.status.state != state {
+            self.leave_epoch(false);
+            self.status.state = state;
+            self.note(What::RateMismatch, u64::from(theirs.hz()), u64::from(self.config.sample_rate.hz()));
+        }
     }
 
     /// Frames that a block waited between its arrival and this callback, within reason: host times of other
@@ -298,27 +284,14 @@ impl Stream {
 
     /// The first block of an epoch sets its zero.
     fn begin_epoch(&mut self, header: &Header) {
+        let before = self.status.epoch.map_or(0, |epoch| epoch.0);
+        self.note(What::EpochChanged, u64::from(header.epoch.0), u64::from(before));
         self.status.epochs += 1;
         self.status.epoch = Some(header.epoch);
         self.status.stream_channels = header.stream_channels;
         self.status.latency = Latency::default();
         self.histogram.clear();
-        let channels = usize::from(header.stream_channels).min(usize::from(self.config.channels));
-        let channels = channels.clamp(1, buffer::CHANNELS_MAX);
-        self.anchor = Some(Anchor {
-            epoch: header.epoch,
-            media_zero: header.start,
-            position_zero: self.next_zero,
-            stream_channels: header.stream_channels,
-            channels,
-            full: (0..channels).fold(0, |full, channel| full | 1 << channel),
-            read: self.next_zero,
-            origin: self.next_zero,
-            newest: self.next_zero,
-            floor: 0,
-            arrival_margin: 0,
-            stale: false,
-        });
+        self.anchor = Some(Anchor::new(header, self.next_zero, self.config.channels));
         self.anchor_at(header);
     }
 
@@ -344,15 +317,14 @@ impl Stream {
 
     /// The stream goes on where nothing connects to what we have: begin there.
     fn leap(&mut self, header: &Header, samples: &Samples<'_>, cause: Cause) {
-        self.status.resyncs += 1;
-        self.status.last_cause = Some(cause);
-        self.status.last_cause_at = self.now;
         self.renderer.cut();
         self.release.release = true;
         let Some(anchor) = self.anchor.as_mut() else { return };
+        let before = anchor.media(anchor.read);
         anchor.position_zero = anchor.read.max(anchor.newest) + 4 * count(self.buffer.capacity());
         anchor.media_zero = header.start;
         self.anchor_at(header);
+        self.note_resync(cause, header.start, before);
         self.timing.discard_window();
         if let Some(position) = self.anchor.and_then(|anchor| anchor.position(header.start)) {
             let margin = self.anchor.map_or(0, |anchor| signed_distance(position, anchor.read));
@@ -466,8 +438,17 @@ impl Stream {
         self.late_in_a_row = 0;
         // The stream stood still, and we wait for it: of the silence nothing was missing.
         self.gap = 0;
+        self.note_resync(Cause::BlocksLate, anchor.media(target), anchor.media(anchor.read));
+    }
+
+    fn note_resync(&mut self, cause: Cause, new: MediaTime, old: MediaTime) {
         self.status.resyncs += 1;
-        self.status.last_cause = Some(Cause::BlocksLate);
+        self.note_cause(cause);
+        self.note(What::Resynced, new.get(), old.get());
+    }
+
+    fn note_cause(&mut self, cause: Cause) {
+        self.status.last_cause = Some(cause);
         self.status.last_cause_at = self.now;
     }
 
@@ -489,8 +470,11 @@ impl Stream {
     fn note_slip(&mut self, slip: Slip) {
         self.status.slips += 1;
         self.status.slipped_frames += slip.frames;
-        self.status.last_cause = Some(slip.cause);
-        self.status.last_cause_at = self.now;
+        self.note_cause(slip.cause);
+        if let Some(anchor) = self.anchor {
+            let new = anchor.media(anchor.read);
+            self.note(What::Slipped, new.get(), (new - Frames::new(slip.frames)).get());
+        }
     }
 
     fn note_burst(&mut self, taken: i64, frames: i64) {
@@ -526,7 +510,8 @@ impl Stream {
         status.starved_frames += rendered.starved;
         let Some(anchor) = self.anchor.as_mut() else { return };
         anchor.read += count(frames);
-        status.played = anchor.media(anchor.read);
+        let (before, played) = (status.state, anchor.media(anchor.read));
+        status.played = played;
         status.state = if self.gap >= gap_before + count(frames) && self.gap > 0 {
             State::Starved
         } else if anchor.read <= anchor.origin {
@@ -534,6 +519,14 @@ impl Stream {
         } else {
             State::Playing
         };
+        match (before, status.state) {
+            (before, State::Playing) if before != State::Playing => {
+                let epoch = anchor.epoch.0;
+                self.note(What::Playing, played.get(), u64::from(epoch));
+            }
+            (State::Playing, State::Starved) => self.note(What::Starved, played.get(), 0),
+            _ => {}
+        }
         let long = count(usize::try_from(self.frames_in(50)).unwrap_or(0));
         if gap_before < long && self.gap >= long {
             self.release.release = true;
