@@ -89,6 +89,8 @@ pub(super) struct World {
     pub(super) arrival: Arrival,
     /// Blocks that the sender's host renders at once.
     pub(super) burst: u64,
+    /// Frames of a packet, into which the runtime cuts a sender's block.
+    pub(super) packet: u32,
     /// Callbacks that the receiver's host makes at once.
     pub(super) receiver_burst: u64,
     /// The first block that is sent.
@@ -115,6 +117,7 @@ impl Default for World {
             ppm: 0.0,
             arrival: Arrival::AtOnce,
             burst: 1,
+            packet: u32::MAX,
             receiver_burst: 1,
             joins_at: 0,
             ahead_nanos: 0,
@@ -183,12 +186,17 @@ impl World {
     fn arrivals(&self, total: u64) -> (Vec<(i64, Header)>, Vec<Lost>) {
         let (mut arrivals, mut lost) = (Vec::new(), Vec::new());
         let mut start = 0;
-        let mut sent_at = 0;
+        let (mut sent_at, mut block, mut left) = (0, 0, 0);
         for index in 0.. {
-            let frames = self.sender.get(index);
-            if index % self.burst == 0 {
-                sent_at = self.send_time(start);
+            if left == 0 {
+                left = self.sender.get(block);
+                if block % self.burst == 0 {
+                    sent_at = self.send_time(start);
+                }
+                block += 1;
             }
+            let frames = left.min(self.packet);
+            left -= frames;
             let is_over = start >= self.ends_after || sent_at > nanos(total);
             if is_over {
                 return (arrivals, lost);
