@@ -22,12 +22,12 @@ use clack_host::{
 use audiocloud_rig::{
     audio::Audio,
     callback_log::{CallbackLog, Record},
+    clock::now_ns,
     notes::{Address, Body, NoteEvent},
 };
 
 use crate::{
     heap,
-    pace::now_ns,
     plugin::{Host, Ports},
 };
 

@@ -2,18 +2,13 @@
 
 #![allow(unsafe_code, reason = "clock and scheduling calls of the C library")]
 
-use audiocloud_rig::process::{Block, Pace};
+use audiocloud_rig::{
+    clock::now_ns,
+    process::{Block, Pace},
+};
 
 /// A host that is later than this gives the lost time up, instead of racing through what it missed.
 const CATCH_UP_MAX_NS: i64 = 100_000_000;
-
-/// `CLOCK_MONOTONIC` in nanoseconds.
-pub(crate) fn now_ns() -> i64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` may be written, and the clock exists on every system this builds for.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
-}
 
 fn sleep_until(deadline_ns: i64) {
     let time = libc::timespec { tv_sec: deadline_ns / 1_000_000_000, tv_nsec: deadline_ns % 1_000_000_000 };

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use audiocloud_rig::{
     audio::{self, seconds_to_frames},
+    clock::now_ns,
     process::{Block, Pace},
     report::{Report, Spread},
 };
@@ -98,8 +99,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     };
     let mut session = Session::new(plugin, audio_loop, arguments.jack.clone(), &engine);
     let processor = session.activate()?;
+    let ready_ns = now_ns();
     session.launch(engine, processor)?;
-    tell(&json!({ "event": "ready" }));
+    tell(&json!({ "event": "ready", "host_ns": ready_ns }));
     let returned = session.serve(&read_commands())?;
     session.finish(returned, arguments)
 }

@@ -359,10 +359,10 @@ impl Pair {
 /// How long a rig may take to load a plug-in and begin.
 pub const START: Duration = Duration::from_secs(20);
 
-/// Whether a subscription of a status is live and its packets arrive.
+/// Whether a subscription of a status is live and plays.
 pub fn is_playing(subscription: &Value) -> bool {
     let link = subscription["link"].as_str().is_some_and(|link| link.eq_ignore_ascii_case("live"));
-    link && figure(subscription, "packets").is_some_and(|packets| packets > 0)
+    link && subscription["report"]["state"].as_str().is_some_and(|state| state.starts_with("Playing"))
 }
 
 /// Send's persisted field.
@@ -381,11 +381,14 @@ mod tests {
 
     #[test]
     fn figures_are_found_at_any_depth() {
-        let status = json!({"runtimes": [{"subscriptions": [{"link": "Live", "counters": {"packets": 7}}]}]});
+        let status = json!({"runtimes": [{"subscriptions": [
+            {"link": "live", "report": {"state": "Playing"}, "counters": {"packets": 7}}
+        ]}]});
         assert_eq!(figure(&status, "packets"), Some(7));
         assert_eq!(figure(&status, "absent"), None);
         assert!(subscriptions(&status).into_iter().all(is_playing));
-        assert!(!is_playing(&json!({"link": "searching", "counters": {"packets": 7}})));
+        assert!(!is_playing(&json!({"link": "live", "report": {"state": "Waiting"}})));
+        assert!(!is_playing(&json!({"link": "lost", "report": {"state": "Playing"}})));
     }
 
     #[test]

@@ -1,0 +1,9 @@
+//! The built plug-ins, in processes of their own, over real sockets.
+
+mod cut;
+mod everyday;
+mod faults;
+mod latency;
+mod notes;
+mod strangers;
+mod whole;
