@@ -5,8 +5,9 @@
 //! names are new each hour: who lacks the secret learns neither who is there nor whether it was there
 //! yesterday.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,8 +23,10 @@ use super::{Discovered, DiscoveryConfig, Source};
 const SERVICE: &str = "_audiocloud._udp.local.";
 const VERSION: &str = "1";
 const PERIOD_S: u64 = 3600;
-/// How often the clock is looked at: often enough that a machine that wakes from sleep renews its name soon.
-const ROTATION_CHECK: Duration = Duration::from_secs(30);
+/// How often names are checked for their age and hints are given again: soon enough for a machine that wakes from sleep.
+const CLOCK: Duration = Duration::from_secs(15);
+/// Services, and proven addresses, that are remembered.
+const PRESENT_MAX: usize = 256;
 /// How soon a cable that is put in, or a network that is joined, is noticed.
 const ADDRESS_CHECK_S: u32 = 1;
 /// A host that claims more addresses than this has them ignored.
@@ -101,6 +104,7 @@ impl std::fmt::Debug for Daemon {
 /// Announces and browses; devices of this user go to `found`.
 pub(super) fn start(
     config: &DiscoveryConfig,
+    proven: Proven,
     found: mpsc::Sender<Discovered>,
 ) -> Result<(Mdns, JoinHandle<()>), Error> {
     let (name, info) = service(config, period_now())?;
@@ -120,7 +124,7 @@ pub(super) fn start(
         }
     };
     let names = Names { config: config.clone(), own: VecDeque::from([name]), period: period_now() };
-    Ok((mdns, tokio::spawn(run(names, daemon, events, found))))
+    Ok((mdns, tokio::spawn(run(names, daemon, events, proven, found))))
 }
 
 fn configure(daemon: &ServiceDaemon, interfaces: &[String]) -> mdns_sd::Result<()> {
@@ -137,27 +141,84 @@ async fn run(
     mut names: Names,
     daemon: ServiceDaemon,
     events: mdns_sd::Receiver<ServiceEvent>,
+    proven: Proven,
     found: mpsc::Sender<Discovered>,
 ) {
-    let mut clock = tokio::time::interval(ROTATION_CHECK);
+    let mut clock = tokio::time::interval(CLOCK);
+    let mut present = Present::default();
     loop {
-        tokio::select! {
+        let hints = tokio::select! {
             event = events.recv_async() => match event {
-                Ok(ServiceEvent::ServiceResolved(service)) => {
-                    for hint in names.hints(&service) {
-                        if found.send(hint).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-                Ok(_) => {}
+                Ok(ServiceEvent::ServiceResolved(service)) => present.appeared(&service.fullname, names.hints(&service)),
+                Ok(ServiceEvent::ServiceRemoved(_, fullname)) => present.left(&fullname),
+                Ok(_) => Vec::new(),
                 Err(_) => return,
             },
-            _ = clock.tick() => if let Err(error) = names.renew(&daemon, period_now()) {
-                tracing::debug!(target: "audiocloud::discovery", %error, "mDNS name not renewed");
-            },
+            _ = clock.tick() => {
+                if let Err(error) = names.renew(&daemon, period_now()) {
+                    tracing::debug!(target: "audiocloud::discovery", %error, "mDNS name not renewed");
+                }
+                present.reminders(&proven)
+            }
+        };
+        for hint in hints {
+            if found.send(hint).await.is_err() {
+                return;
+            }
         }
     }
+}
+
+/// Services of this user that are on the network now.
+#[derive(Debug, Default)]
+struct Present(BTreeMap<String, Vec<Discovered>>);
+
+impl Present {
+    fn appeared(&mut self, fullname: &str, hints: Vec<Discovered>) -> Vec<Discovered> {
+        if !hints.is_empty() && (self.0.len() < PRESENT_MAX || self.0.contains_key(fullname)) {
+            self.0.insert(fullname.to_owned(), hints.clone());
+        }
+        hints
+    }
+
+    fn left(&mut self, fullname: &str) -> Vec<Discovered> {
+        self.0.remove(fullname);
+        Vec::new()
+    }
+
+    /// Hints to give again: after a break of the network that the records outlive, nothing else would bring peers back
+    /// together. Of a service that was reached before, only where it was reached.
+    fn reminders(&self, proven: &Proven) -> Vec<Discovered> {
+        let chosen = self.0.values().flat_map(|hints| {
+            let reached: Vec<Discovered> =
+                hints.iter().filter(|hint| proven.contains(hint.address)).copied().collect();
+            if reached.is_empty() { hints.clone() } else { reached }
+        });
+        chosen.collect()
+    }
+}
+
+/// Addresses that led to a peer in this run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proven(Arc<Mutex<BTreeSet<SocketAddr>>>);
+
+impl Proven {
+    pub(super) fn insert(&self, address: SocketAddr) {
+        let mut addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if addresses.len() >= PRESENT_MAX {
+            addresses.pop_first();
+        }
+        addresses.insert(comparable(address));
+    }
+
+    fn contains(&self, address: SocketAddr) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&comparable(address))
+    }
+}
+
+/// The same place in one form: an endpoint for both families sees IPv4 addresses as IPv6 ones.
+fn comparable(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Which names are ours, and whose are of this user.
@@ -418,6 +479,26 @@ mod tests {
         let many: Vec<String> = (0..40).map(|last| format!("192.0.2.{last}")).collect();
         assert_eq!(v4.hints(&seen("theirs", &txt, &many.join(","))).len(), ADDRESSES_MAX);
         assert_eq!(v4.hints(&seen("theirs", &txt, "2001:db8::1")), []);
+    }
+
+    #[test]
+    fn who_is_present_is_called_to_mind_by_the_address_that_worked() {
+        let names = names("::");
+        let txt = [("v", "1"), ("h", &keyed_hash(&SECRET, "theirs", 100))];
+        let service = seen("theirs", &txt, "192.0.2.7,2001:db8::1");
+        let (mut present, proven) = (Present::default(), Proven::default());
+        let check = |present: &Present, expected: &[&str]| {
+            let again: Vec<String> =
+                present.reminders(&proven).iter().map(|hint| hint.address.to_string()).collect();
+            assert_eq!(again, expected);
+        };
+        assert_eq!(present.appeared(&service.fullname, names.hints(&service)).len(), 2);
+        assert_eq!(present.appeared("stranger", Vec::new()), []);
+        check(&present, &["192.0.2.7:9", "[2001:db8::1]:9"]);
+        proven.insert("[::ffff:192.0.2.7]:9".parse().unwrap());
+        check(&present, &["192.0.2.7:9"]);
+        present.left(&service.fullname);
+        check(&present, &[]);
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub struct Discovery {
     tasks: Vec<JoinHandle<()>>,
     mdns: Option<mdns::Mdns>,
     last_seen: last_seen::Writer,
+    proven: mdns::Proven,
     problems: Vec<String>,
 }
 
@@ -78,9 +79,9 @@ pub fn start(config: DiscoveryConfig, found: mpsc::Sender<Discovered>) -> Discov
     let mut tasks = vec![tokio::spawn(local::run(config.runtime_dir.clone(), me, found.clone()))];
     let (last_seen, writing) = last_seen::start(&config.config_dir, found.clone());
     tasks.push(writing);
-    let mut mdns = None;
+    let (mut mdns, proven) = (None, mdns::Proven::default());
     if config.mdns {
-        match mdns::start(&config, found) {
+        match mdns::start(&config, proven.clone(), found) {
             Ok((started, task)) => {
                 mdns = Some(started);
                 tasks.push(task);
@@ -88,13 +89,14 @@ pub fn start(config: DiscoveryConfig, found: mpsc::Sender<Discovered>) -> Discov
             Err(error) => problems.push(error.to_string()),
         }
     }
-    Discovery { tasks, mdns, last_seen, problems }
+    Discovery { tasks, mdns, last_seen, proven, problems }
 }
 
 impl Discovery {
     /// Remembers an address that led to an authenticated peer, for the next start. Cheap; written later,
     /// elsewhere.
     pub fn proven(&self, device: DeviceId, address: SocketAddr) {
+        self.proven.insert(address);
         self.last_seen.proven(device, address);
     }
 
