@@ -5,7 +5,7 @@
 //! Addresses nobody has proved to own are bounded and forgotten, the oldest first.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 /// The most unproven addresses remembered.
 const UNPINNED_MAX: usize = 512;
@@ -84,8 +84,14 @@ impl AddressTable {
 }
 
 /// An IPv4 address that came through an IPv6 socket is still that IPv4 address.
+/// Of an IPv6 one the scope is kept, for link-local addresses mean nothing without.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address {
+        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_none() => {
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into()
+        }
+        _ => SocketAddr::new(address.ip().to_canonical(), address.port()),
+    }
 }
 
 /// The address to hand to a socket of the family `ipv6`; none when that family cannot reach it.
@@ -137,6 +143,14 @@ mod tests {
         table.unpin(real(1));
         assert!(!table.is_pinned(real(1)));
         assert_eq!(table.unpinned.len(), UNPINNED_MAX + 1, "until the next new address");
+    }
+
+    #[test]
+    fn link_local_addresses_keep_their_scope() {
+        let address = "[fe80::1%3]:5".parse().unwrap();
+        let mut table = AddressTable::default();
+        let seen = table.virtual_of(address);
+        assert_eq!(table.real_of(seen), Some(address));
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(crate) struct Candidate {
     pub(crate) key: Option<[u8; 32]>,
     pub(crate) refused: Option<String>,
     source: Source,
+    /// A peer of ours was there: its network may come back.
+    proven: bool,
     failures: u32,
     due: Instant,
     dialling: bool,
@@ -58,6 +60,8 @@ impl Candidate {
     fn failures_max(&self) -> u32 {
         match self.source {
             Source::Explicit => u32::MAX,
+            // Each takes five seconds and the time of a handshake: over an hour.
+            _ if self.proven && self.source != Source::Local => 500,
             Source::Local => 30,
             Source::Mdns => 10,
             Source::LastSeen => 4,
@@ -81,6 +85,7 @@ impl Candidates {
             key: Some(peer.key),
             refused: None,
             source: Source::Explicit,
+            proven: false,
             failures: 0,
             due: now,
             dialling: false,
@@ -124,6 +129,7 @@ impl Candidates {
             key: None,
             refused: None,
             source: hint.source,
+            proven: false,
             failures: 0,
             due: if waits { now + PATIENCE } else { now },
             dialling: false,
@@ -163,6 +169,7 @@ impl Candidates {
     pub(crate) fn connected(&mut self, place: &Place, instance: InstanceId) {
         if let Some(candidate) = self.get_mut(place) {
             candidate.dialling = false;
+            candidate.proven = true;
             candidate.failures = 0;
             candidate.refused = None;
             candidate.instance = Some(instance);

@@ -13,33 +13,42 @@ use crate::subscriber::Route;
 impl Hub {
     /// Brings what other threads read up to date.
     pub(crate) fn show(&self) {
-        let mut streams: Vec<_> =
-            self.publishers.values().map(|publisher| self.local_entry(publisher)).collect();
-        let mut peers = Vec::new();
-        for link in self.links.values() {
-            streams.extend(link.streams.values().filter_map(|stream| remote_entry(link, stream)));
-            peers.push(connected_status(link));
-        }
-        for candidate in self.candidates.iter().filter(|one| !Self::is_connected(&self.links, one)) {
-            peers.extend(candidate_status(candidate));
-        }
-        // Our own first: it is the shorter way.
-        streams.sort_by_key(|entry| (entry.key, !entry.local));
-        streams.dedup_by_key(|entry| entry.key);
-        *lock(&self.shared.streams) = streams;
-        *lock(&self.shared.peers) = peers;
+        *lock(&self.shared.streams) = self.stream_entries();
+        *lock(&self.shared.peers) = self.peer_entries();
     }
 
-    /// Round trips, for those who watch.
-    pub(crate) fn refresh(&mut self) {
+    /// Figures that move by themselves, for those who watch. Whoever is just reading may be a thread of low priority that
+    /// was put to sleep: media does not wait for it.
+    pub(crate) fn refresh(&self) {
         for subscriber in self.subscribers.values() {
             if let Route::Link(link) = subscriber.route
                 && let Some(link) = self.links.get(&link)
+                && let Ok(mut state) = subscriber.shared.state.try_lock()
             {
-                subscriber.shared.state().rtt_us = micros(link.connection.rtt());
+                state.rtt_us = micros(link.connection.rtt());
             }
         }
-        self.show();
+        if let Ok(mut peers) = self.shared.peers.try_lock() {
+            *peers = self.peer_entries();
+        }
+    }
+
+    fn stream_entries(&self) -> Vec<StreamEntry> {
+        let local = self.publishers.values().map(|publisher| self.local_entry(publisher));
+        let remote = self
+            .links
+            .values()
+            .flat_map(|link| link.streams.values().filter_map(|stream| remote_entry(link, stream)));
+        let mut streams: Vec<_> = local.chain(remote).collect();
+        // Our own first: it is the shorter way.
+        streams.sort_by_key(|entry| (entry.key, !entry.local));
+        streams.dedup_by_key(|entry| entry.key);
+        streams
+    }
+
+    fn peer_entries(&self) -> Vec<PeerStatus> {
+        let away = self.candidates.iter().filter(|one| !Self::is_connected(&self.links, one));
+        self.links.values().map(connected_status).chain(away.filter_map(candidate_status)).collect()
     }
 
     fn local_entry(&self, publisher: &Publisher) -> StreamEntry {

@@ -513,5 +513,10 @@ impl Drop for Hub {
         for publisher in self.publishers.values() {
             publisher.shared.subscribers.store(0, Ordering::Relaxed);
         }
+        // Whoever still holds a subscription is not to believe in it.
+        for subscriber in self.subscribers.values().filter(|one| one.route != Route::None) {
+            let lost = Link::Lost { since: host_time::now(), cause: LossCause::ConnectionBroken };
+            subscriber.shared.state().link = lost;
+        }
     }
 }

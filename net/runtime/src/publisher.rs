@@ -133,14 +133,16 @@ impl Publisher {
         self.shared.subscribers.store(self.remotes.len() + self.locals.len(), Ordering::Relaxed);
     }
 
-    /// Takes what the callback left, and sends it: events first, for they belong to the blocks that follow them.
+    /// Takes what the callback left, and sends it: events first, for they belong to the blocks that follow them. Blocks
+    /// that come meanwhile wait for the next pass, or they would overtake their events.
     pub(crate) fn pump(
         &mut self,
         subscribers: &mut HashMap<SubscriptionId, Subscriber>,
         arena: &mut BytesMut,
     ) -> Pass {
+        let waiting = self.blocks.blocks();
         let mut pass = Pass { more: self.pump_events(subscribers, arena), announce: false };
-        for _ in 0..BLOCKS_PER_PASS {
+        for _ in 0..waiting.min(BLOCKS_PER_PASS) {
             let Some(header) = self.blocks.peek() else { return pass };
             pass.announce |= self.enter_epoch(header.epoch);
             self.pump_block(subscribers, arena);

@@ -1,6 +1,5 @@
 //! From packets to rings: one subscription, and the streams that come over one connection.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -326,9 +325,7 @@ impl Incoming {
             });
         }
         for event in packet.events() {
-            let is_late =
-                !is_ahead && event.number.wrapping_sub(expected).cmp(&(u32::MAX / 2)) == Ordering::Greater;
-            if is_late {
+            if event.number.wrapping_sub(expected) > u32::MAX / 2 {
                 self.each(subscribers, |one| one.shared.counters.events_late.add(1));
                 continue;
             }
@@ -347,6 +344,9 @@ impl Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use audiocloud_wire::id::{DeviceId, StreamKey};
+    use audiocloud_wire::message::Text;
+    use audiocloud_wire::packet::{PACKET_BYTES_MAX, audio, event as wire_event};
 
     #[test]
     fn sequence_numbers_tell_loss_from_disorder() {
@@ -364,5 +364,200 @@ mod tests {
         check(2, Arrival::Duplicate);
         check(99, Arrival::Late);
         assert_eq!(window.arrive(8, 500), Arrival::After(0), "a new epoch counts anew");
+    }
+
+    const STREAM: StreamId = StreamId(5);
+    const ID: SubscriptionId = SubscriptionId(1);
+
+    struct Bench {
+        intake: Intake,
+        subscribers: HashMap<SubscriptionId, Subscriber>,
+        counters: RuntimeCounters,
+        blocks: block_ring::Consumer,
+        events: event::Consumer,
+    }
+
+    fn announcement(config: u16) -> StreamAnnouncement {
+        StreamAnnouncement {
+            stream: STREAM,
+            name: Text::new("test"),
+            config: ConfigId(config),
+            epoch: 1,
+            sample_rate_hz: 48_000,
+            channels: 2,
+            codec: Some(Codec::PcmF32),
+            clock_domain: Text::default(),
+            block_frames_max: 0,
+        }
+    }
+
+    impl Bench {
+        fn new(blocks: usize, events: usize) -> Self {
+            let (blocks_in, blocks_out) = block_ring::block_ring(blocks, 4096);
+            let (events_in, events_out) = event::event_ring(events);
+            let key = StreamKey::new(DeviceId([0; 32]), STREAM);
+            let shared = Arc::new(SubscriptionShared::new(key, Box::new(|| serde_json::Value::Null)));
+            let mut bench = Self {
+                intake: Intake::default(),
+                subscribers: HashMap::from([(ID, Subscriber::new(shared, blocks_in, events_in))]),
+                counters: RuntimeCounters::default(),
+                blocks: blocks_out,
+                events: events_out,
+            };
+            assert!(bench.announce(1), "a new stream is asked for");
+            bench
+        }
+
+        fn announce(&mut self, config: u16) -> bool {
+            self.intake.add(ID, &announcement(config), Codec::PcmF32, SampleRate::new(48_000).unwrap())
+        }
+
+        fn receive(&mut self, datagram: &[u8]) {
+            self.intake.handle_datagram(datagram, &mut self.subscribers, &self.counters);
+        }
+
+        fn audio(&mut self, config: u16, sequence: u32, channels: u8) {
+            let header = audio::Header {
+                stream: STREAM,
+                epoch: 1,
+                config: ConfigId(config),
+                sequence,
+                first_frame: u64::from(sequence) * 4,
+                frames: 4,
+                first_channel: 0,
+                channels,
+                session_time_ns: 0,
+                flags: audio::Flags::NONE,
+            };
+            let mut out = [0; PACKET_BYTES_MAX];
+            let payload = vec![0; 16 * usize::from(channels)];
+            let length = AudioPacket::encode(&header, &[], &payload, &mut out).unwrap();
+            self.receive(&out[..length]);
+        }
+
+        fn notes(&mut self, epoch: u32, first_number: u32, count: u32) {
+            let header = wire_event::Header {
+                stream: STREAM,
+                epoch,
+                config: ConfigId(1),
+                first_number,
+                base_frame: 0,
+            };
+            let mut out = [0; PACKET_BYTES_MAX];
+            let mut encoder = wire_event::Encoder::new(&header, &[], &mut out).unwrap();
+            for number in first_number..first_number + count {
+                let [low, high, ..] = number.to_le_bytes();
+                let body = wire_event::Body::Midi1 { port: 0, bytes: [0x90, low, high] };
+                encoder.try_push(number.into(), &body).unwrap();
+            }
+            let length = encoder.finish();
+            self.receive(&out[..length]);
+        }
+
+        /// Numbers of notes, and losses as negative counts.
+        fn heard(&mut self) -> Vec<i64> {
+            let events = std::iter::from_fn(|| self.events.pop().ok());
+            let number = |event: Event| match event.body {
+                Body::Midi1 { bytes: [_, low, high], .. } => i64::from(u16::from_le_bytes([low, high])),
+                Body::Lost { count } => -i64::from(count),
+                other => panic!("{other:?}"),
+            };
+            events.map(number).collect()
+        }
+
+        fn figures(&self) -> crate::counters::SubscriptionFigures {
+            self.subscribers[&ID].shared.counters.figures()
+        }
+    }
+
+    #[test]
+    fn packets_are_counted_by_what_is_wrong_with_them() {
+        let mut bench = Bench::new(64, 8);
+        for sequence in [0, 1, 4, 3, 3] {
+            bench.audio(1, sequence, 2);
+        }
+        bench.audio(2, 5, 2);
+        bench.audio(1, 6, 3);
+        bench.receive(&[]);
+        bench.receive(&[0x10; 100]);
+        let figures = bench.figures();
+        assert_eq!((figures.packets, figures.sequence_gaps), (4, 1));
+        assert_eq!((figures.reordered, figures.duplicates), (1, 1));
+        assert_eq!((figures.unknown_config, figures.undecodable), (1, 1));
+        assert_eq!(bench.counters.undecodable_packets.get() + bench.counters.unknown_stream.get(), 2);
+        let starts = std::iter::from_fn(|| bench.blocks.try_pop(|header, _| header.start.get()));
+        assert_eq!(starts.collect::<Vec<_>>(), [0, 4, 16, 12]);
+        assert!(bench.announce(2), "a new configuration is asked for");
+        bench.audio(2, 0, 2);
+        assert_eq!(bench.figures().packets, 5, "and counts anew");
+        assert!(!bench.announce(2));
+    }
+
+    #[test]
+    fn a_full_ring_is_counted() {
+        let mut bench = Bench::new(2, 8);
+        for sequence in 0..5 {
+            bench.audio(1, sequence, 2);
+        }
+        assert_eq!((bench.figures().packets, bench.figures().ring_full), (2, 3));
+    }
+
+    #[test]
+    fn lost_events_are_noticed_by_their_numbers() {
+        let mut bench = Bench::new(8, 64);
+        bench.notes(1, 3, 2);
+        assert_eq!(bench.heard(), [3, 4], "who comes late has missed nothing");
+        bench.notes(1, 7, 1);
+        assert_eq!(bench.heard(), [-2, 7]);
+        bench.notes(1, 5, 2);
+        assert_eq!(bench.heard(), [0; 0], "given up already");
+        bench.notes(1, 10, 0);
+        assert_eq!(bench.heard(), [-2], "the last ones are missed too");
+        bench.notes(1, 9, 3);
+        assert_eq!(bench.heard(), [10, 11], "of a packet that overlaps the new part is heard");
+        bench.notes(2, 1, 1);
+        assert_eq!(bench.heard(), [-1, 1], "a new epoch begins with 0");
+        assert_eq!((bench.figures().events_lost, bench.figures().events_late), (5, 3));
+    }
+
+    #[test]
+    fn events_without_room_are_told_as_lost() {
+        let mut bench = Bench::new(8, 2);
+        bench.notes(1, 0, 5);
+        assert_eq!(bench.heard(), [0, 1]);
+        bench.notes(1, 5, 1);
+        assert_eq!(bench.heard(), [-3, 5]);
+        assert_eq!(bench.figures().event_ring_full, 3);
+    }
+
+    #[test]
+    fn whatever_a_peer_sends_is_survived() {
+        let mut bench = Bench::new(8, 8);
+        let mut state = 1_u64;
+        let mut random = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33).to_le_bytes()[0]
+        };
+        for round in (0..=u8::MAX).cycle().take(20_000) {
+            let mut datagram: Vec<u8> = (0..usize::from(random())).map(|_| random()).collect();
+            if let [first, config @ ..] = datagram.as_mut_slice()
+                && config.len() > 40
+            {
+                // Close to valid, so that it gets far.
+                *first = 0x10 + (round % 2);
+                config[1..3].copy_from_slice(&[0, 1]);
+                config[7..15].copy_from_slice(&STREAM.to_bytes());
+                config[39..41].copy_from_slice(&[0, 0]);
+            }
+            bench.receive(&datagram);
+            bench.heard_any();
+        }
+    }
+
+    impl Bench {
+        fn heard_any(&mut self) {
+            while self.events.pop().is_ok() {}
+            while self.blocks.try_pop(|_, _| ()).is_some() {}
+        }
     }
 }

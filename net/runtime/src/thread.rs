@@ -32,6 +32,8 @@ use crate::{Config, Error, tls, transport};
 
 /// Of SCHED_FIFO: below the audio threads of common hosts, above everything ordinary.
 const PRIORITY: u8 = 60;
+/// Of the socket, each way: a third of a second of eight channels at 192 kHz.
+const BUFFER_BYTES: usize = 2 << 20;
 /// Hints that may wait.
 const HINTS_MAX: usize = 256;
 /// First packets of strangers that may wait for the thread.
@@ -139,14 +141,25 @@ impl NetworkThread {
 
 /// The port, on all addresses: on a machine without IPv6, of IPv4.
 fn bind(address: SocketAddr) -> Result<UdpSocket, Error> {
-    let bound = UdpSocket::bind(address).or_else(|error| {
+    let opened = UdpSocket::bind(address).or_else(|error| {
         if address.is_ipv6() && address.ip().is_unspecified() {
             UdpSocket::bind((Ipv4Addr::UNSPECIFIED, address.port()))
         } else {
             Err(error)
         }
     });
-    bound.map_err(|source| Error::Bind { address, source })
+    let socket = opened.map_err(|source| Error::Bind { address, source })?;
+    if let Err(error) = enlarge_buffers(&socket) {
+        tracing::debug!(target: "audiocloud::net", %error, "the socket's buffers stay as they are");
+    }
+    Ok(socket)
+}
+
+/// The kernel keeps what arrives while the thread is held up; the system's limits (`net.core.rmem_max`) apply.
+fn enlarge_buffers(socket: &UdpSocket) -> io::Result<()> {
+    let state = quinn::udp::UdpSocketState::new(socket.into())?;
+    state.set_recv_buffer_size(socket.into(), BUFFER_BYTES)?;
+    state.set_send_buffer_size(socket.into(), BUFFER_BYTES)
 }
 
 fn run(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) {
