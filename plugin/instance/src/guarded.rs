@@ -145,6 +145,9 @@ impl<P: Part> Plugin for Guarded<P> {
     }
 
     fn reset(&mut self) {
+        // nice-plug asks for the current thread's id when a parameter changes, which allocates on a thread's first
+        // time: better here, before the first block, than in it.
+        std::hint::black_box(std::thread::current().id());
         self.run(Stage::Reset, |part| callback::enter(|callback| part.reset(callback)));
     }
 

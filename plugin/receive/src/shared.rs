@@ -329,11 +329,11 @@ fn figures(playout: &receiver::Status) -> serde_json::Value {
 
 fn state_word(state: receiver::State) -> &'static str {
     match state {
-        receiver::State::Empty => "empty",
-        receiver::State::Waiting => "waiting",
-        receiver::State::Playing => "playing",
-        receiver::State::Starved => "starved",
-        receiver::State::RateMismatch { .. } => "rate-mismatch",
+        receiver::State::Empty => "Empty",
+        receiver::State::Waiting => "Waiting",
+        receiver::State::Playing => "Playing",
+        receiver::State::Starved => "Starved",
+        receiver::State::RateMismatch { .. } => "RateMismatch",
     }
 }
 
