@@ -26,3 +26,6 @@ pub const ALL: &[Class] = &[SEND, RECEIVE];
 
 /// Who makes them.
 pub const VENDOR: &str = "audiocloud";
+
+/// Where they tell of them.
+pub const URL: &str = "https://audiocloud.org";

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::classes::{Class, VENDOR};
+use crate::classes::{Class, URL, VENDOR};
 
 /// nice-plug names this version in its factory; the two must agree.
 const SDK_VERSION: &str = "VST 3.6.14";
@@ -78,7 +78,7 @@ pub fn text(name: &str, version: &str, classes: &[Class]) -> String {
         version,
         factory: FactoryInfo {
             vendor: VENDOR,
-            url: "",
+            url: URL,
             email: "",
             flags: FactoryFlags {
                 unicode: true,

@@ -33,12 +33,12 @@ def read(host_state):
 
 def stream(host_state):
     """What is kept about the stream: `schema`, its id, its name."""
-    return json.loads(json.loads(read(host_state)["fields"]["stream"]))
+    return json.loads(read(host_state)["fields"]["stream"])
 
 
 def packed(fields):
     """What is kept about a stream, as it stands among the fields of a state."""
-    return json.dumps(json.dumps(fields))
+    return json.dumps(fields)
 
 
 def write(host_state, state):
