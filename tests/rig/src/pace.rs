@@ -38,7 +38,7 @@ pub(crate) fn schedule(priority: Option<u32>) -> String {
     // SAFETY: the calling thread exists, and `parameters` is read during the call only.
     let result = unsafe { libc::pthread_setschedparam(thread, libc::SCHED_FIFO, &raw const parameters) };
     if result == 0 {
-        format!("fifo:{priority}")
+        format!("SCHED_FIFO {priority}")
     } else {
         format!("ordinary (SCHED_FIFO refused: {})", std::io::Error::from_raw_os_error(result))
     }
