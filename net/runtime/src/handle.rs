@@ -252,6 +252,14 @@ impl Handle {
         Subscription { shared, id, commands: self.commands.clone() }
     }
 
+    /// Shows a report among the `instances` of the status command for as long as what is returned lives: that of a
+    /// plug-in which need not publish or play anything.
+    pub fn show(&self, report: Report) -> Shown {
+        let report = Arc::new(report);
+        lock(&self.shared.instances).push(Arc::downgrade(&report));
+        Shown { _report: report }
+    }
+
     /// All streams that can be reached now, those of this process included.
     pub fn streams(&self) -> Vec<StreamEntry> {
         lock(&self.shared.streams).clone()
@@ -280,6 +288,18 @@ impl Handle {
     /// The answer to the status command.
     pub fn status_json(&self) -> serde_json::Value {
         self.shared.to_json()
+    }
+}
+
+/// A report that is shown. Dropping it ends that.
+pub struct Shown {
+    /// Held, for its life is the report's.
+    _report: Arc<Report>,
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shown").finish_non_exhaustive()
     }
 }
 

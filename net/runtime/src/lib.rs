@@ -40,7 +40,7 @@ pub use claim::{Claim, ClaimError};
 pub use config::{Config, ExplicitPeer};
 pub use counters::{PublicationFigures, RuntimeFigures, SubscriptionFigures};
 pub use error::Error;
-pub use handle::{Handle, Publication, PublishConfig, Runtime, Subscription, random_stream};
+pub use handle::{Handle, Publication, PublishConfig, Runtime, Shown, Subscription, random_stream};
 pub use status::{
     Link, LossCause, PeerState, PeerStatus, PublicationStatus, Report, StreamEntry, SubscriptionStatus,
 };

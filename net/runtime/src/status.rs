@@ -286,6 +286,8 @@ pub(crate) struct Shared {
     pub(crate) paths: Arc<Paths>,
     pub(crate) streams: Mutex<Vec<StreamEntry>>,
     pub(crate) peers: Mutex<Vec<PeerStatus>>,
+    /// Reports of plug-ins, whether they publish, play, or neither.
+    pub(crate) instances: Mutex<Vec<Weak<Report>>>,
     pub(crate) publications: Mutex<Vec<Weak<PublicationShared>>>,
     pub(crate) subscriptions: Mutex<Vec<Weak<SubscriptionShared>>>,
 }
@@ -299,6 +301,7 @@ impl Shared {
 
     /// The answer to the status command.
     pub(crate) fn to_json(&self) -> Value {
+        let instances: Vec<_> = living(&self.instances);
         let publications: Vec<_> = living(&self.publications);
         let subscriptions: Vec<_> = living(&self.subscriptions);
         json!({
@@ -311,6 +314,7 @@ impl Shared {
             "port": self.port.load(Ordering::Relaxed),
             "peers": lock(&self.peers).iter().map(peer_json).collect::<Vec<_>>(),
             "streams": lock(&self.streams).iter().map(stream_json).collect::<Vec<_>>(),
+            "instances": instances.iter().map(|report| report()).collect::<Vec<_>>(),
             "publications": publications.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
             "subscriptions": subscriptions.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
             "refusals": self.journal.refusals(),

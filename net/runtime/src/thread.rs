@@ -92,6 +92,7 @@ impl NetworkThread {
             paths: Arc::new(Paths::default()),
             streams: Mutex::default(),
             peers: Mutex::default(),
+            instances: Mutex::default(),
             publications: Mutex::default(),
             subscriptions: Mutex::default(),
         });

@@ -15,7 +15,7 @@ use audiocloud_instance::session::Session;
 use audiocloud_instance::state::StreamRef;
 use audiocloud_instance::status::Status;
 use audiocloud_instance::time::{EVENTS, Setup};
-use audiocloud_net::runtime::{self, Report, StreamEntry, Subscription};
+use audiocloud_net::runtime::{self, Report, Shown, StreamEntry, Subscription};
 use audiocloud_net::wire::codec::Codec;
 use audiocloud_net::wire::id::StreamKey;
 use serde_json::json;
@@ -53,6 +53,8 @@ struct Link {
     bound: Option<StreamRef>,
     playout: Option<snapshot::Reader<receiver::Status>>,
     watch: Option<Watch>,
+    /// Our line in the status command.
+    shown: Option<Shown>,
     error: Option<String>,
     gaps: Gaps,
     /// Last, so that it goes last: the runtime should hear that the others went.
@@ -142,14 +144,15 @@ impl Shared {
     fn subscribe(self: &Arc<Self>, link: &mut Link, setup: &Setup) -> Option<Box<Live>> {
         link.unsubscribe();
         link.error = None;
-        if setup.offline || self.params.stored.unreadable().is_some() {
-            return None;
-        }
-        // Started even with no stream picked: the list of streams comes from it.
+        // Also where nothing is to be played: the list of streams comes from it, and the status command's answer.
         let Some(handle) = link.session.handle().cloned() else {
             link.error = link.session.error().map(str::to_owned);
             return None;
         };
+        link.shown.get_or_insert_with(|| handle.show(report(Arc::downgrade(self))));
+        if setup.offline || self.params.stored.unreadable().is_some() {
+            return None;
+        }
         let stream = self.params.stored.stream_ref()?;
         let (blocks, samples) = setup.ring();
         let (block_producer, block_consumer) = block_ring::block_ring(blocks, samples);
@@ -241,6 +244,8 @@ impl Shared {
             looped: link.watch.as_ref().is_some_and(Watch::is_looped),
             ours_hz: link.setup.map_or(0, |setup| setup.sample_rate.hz()),
             gaps: playout.map_or(0, |playout| link.gaps.look(playout.missing_frames, Instant::now())),
+            silent_s: playout
+                .map_or(0, |playout| (host_time::now() - playout.last_block_at).get() / 1_000_000_000),
             cause: playout.as_ref().and_then(recent_cause),
             burst_ms: link.frames_ms(playout.map_or(0, |playout| playout.burst_frames)),
             delay_ms: f64::from(self.params.delay.value()),
@@ -255,6 +260,7 @@ impl Shared {
         let playout = link.playout.as_ref().map(snapshot::Reader::read);
         let mut report = json!({
             "plugin": "receive",
+            "stream": self.params.stored.stream_ref().map(|stream| stream.to_string()),
             "severity": said.severity.word(),
             "sentence": said.sentence(),
             "delay_ms": self.params.delay.value(),

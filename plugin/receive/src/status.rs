@@ -57,6 +57,8 @@ pub(crate) struct Facts {
     pub(crate) ours_hz: u32,
     /// Frames were missing within the last ten seconds: how many.
     pub(crate) gaps: u64,
+    /// How long nothing has come, s.
+    pub(crate) silent_s: i64,
     /// Why the playout had to move within the last ten seconds.
     pub(crate) cause: Option<Cause>,
     /// How far the sender's host runs ahead in bursts, and the playout delay, ms.
@@ -160,8 +162,8 @@ fn live(facts: &Facts, name: &str, publisher: &str) -> Status {
         ),
         Sound::Starved => Status::new(
             Warning,
-            format!("“{name}” has stopped: nothing comes from {publisher}, though it is connected."),
-            "See that its host is processing, and that Transmit is on.",
+            format!("“{name}” has stopped: nothing has come from {publisher} for {} s.", facts.silent_s),
+            "Its host stopped processing, Transmit is off there, or it crashed; it comes back by itself.",
         ),
         Sound::Playing if facts.gaps > 0 => gaps(facts, name),
         Sound::Playing => Status::new(Good, format!("Playing “{name}” from {publisher}."), ""),

@@ -14,7 +14,7 @@ use audiocloud_instance::session::Session;
 use audiocloud_instance::state::StreamRef;
 use audiocloud_instance::status::Status;
 use audiocloud_instance::time::{self, EVENTS, Epochs, Setup};
-use audiocloud_net::runtime::{Claim, ClaimError, Handle, Publication, PublishConfig, Report};
+use audiocloud_net::runtime::{Claim, ClaimError, Handle, Publication, PublishConfig, Report, Shown};
 use audiocloud_net::wire::codec::Codec;
 use audiocloud_net::wire::id::StreamId;
 use serde_json::json;
@@ -56,6 +56,8 @@ struct Link {
     meeting: Option<Arc<Meeting>>,
     /// The stream's id while it is not published, so that nobody takes it over a bounce or a pause.
     claim: Option<Claim>,
+    /// Our line in the status command.
+    shown: Option<Shown>,
     error: Option<String>,
     fresh_identity: bool,
     progress: Progress,
@@ -148,14 +150,16 @@ impl Shared {
 
     fn publish(self: &Arc<Self>, link: &mut Link, setup: &Setup) -> Option<Box<Live>> {
         link.error = None;
-        if setup.offline || self.params.stored.unreadable().is_some() {
-            return None;
-        }
-        let claim = link.claim.take();
+        // Also where nothing is to be published: the status command should say why.
         let Some(handle) = link.session.handle().cloned() else {
             link.error = link.session.error().map(str::to_owned);
             return None;
         };
+        link.shown.get_or_insert_with(|| handle.show(report(Arc::downgrade(self))));
+        if setup.offline || self.params.stored.unreadable().is_some() {
+            return None;
+        }
+        let claim = link.claim.take();
         let claim = match self.claim(&handle, claim, &mut link.fresh_identity) {
             Ok(claim) => claim,
             Err(error) => {
@@ -283,6 +287,8 @@ impl Shared {
         let tap = link.tap.as_ref().map(snapshot::Reader::read);
         let mut report = json!({
             "plugin": "send",
+            "name": self.name(),
+            "stream": self.params.stored.stream().map(|stream| format!("{stream:016x}")),
             "severity": said.severity.word(),
             "sentence": said.sentence(),
             "transmit": self.params.transmit.value(),

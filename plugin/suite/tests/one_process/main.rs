@@ -6,7 +6,7 @@ mod studio;
 
 use std::process::Command;
 
-use audiocloud_net::runtime::Runtime;
+use audiocloud_instance::session::Session;
 use audiocloud_receive::ReceivePart;
 use audiocloud_send::SendPart;
 use nice_plug::midi::{Channel, Key, VoiceID};
@@ -38,15 +38,19 @@ fn alone(name: &str, environment: &[(&str, &str)], test: impl FnOnce()) {
 }
 
 fn receive_of(stream: &str) -> String {
-    let device = Runtime::acquire().unwrap().device();
+    let device = status()["device"].as_str().unwrap().to_owned();
     format!(r#"{{"schema":1,"publisher":"{device}","stream":"{stream}","name":"Drums"}}"#)
+}
+
+/// What the status command would answer.
+fn status() -> Value {
+    Session::default().handle().unwrap().status_json()
 }
 
 /// The sentence in the report of the publication or subscription of a stream.
 fn sentence(kind: &str, stream: &str) -> String {
-    let status = Runtime::acquire().unwrap().status_json();
     let one = |entry: &&Value| entry["stream"] == stream;
-    let report = status[kind].as_array().unwrap().iter().find(one).map(|entry| entry["report"].clone());
+    let report = status()[kind].as_array().unwrap().iter().find(one).map(|entry| entry["report"].clone());
     report.and_then(|report| Some(report["sentence"].as_str()?.to_owned())).unwrap_or_default()
 }
 
@@ -104,7 +108,8 @@ fn what_is_sent_is_played_bit_for_bit_and_passed_through() {
         let first = (0..played.len()).find(|frame| played[*frame] != 0.0).expect("something is played");
         // Past the fade-in every frame is the next of the signal.
         let from = first + 480;
-        let start = (0..played.len()).find(|frame| signal(*frame).to_bits() == played[from].to_bits()).unwrap();
+        let start =
+            (0..played.len()).find(|frame| signal(*frame).to_bits() == played[from].to_bits()).unwrap();
         let wrong = (0..played.len() - from)
             .filter(|index| played[from + index].to_bits() != signal(start + index).to_bits())
             .count();
@@ -210,7 +215,12 @@ fn an_offline_render_publishes_nothing_and_plays_silence() {
             assert_eq!(receive.main, before, "the input passes in Mix");
             assert!(receive.aux.iter().flatten().all(|sample| *sample == 0.0));
         }
-        assert!(Runtime::acquire().unwrap().status_json()["publications"].as_array().unwrap().is_empty());
+        assert!(status()["publications"].as_array().unwrap().is_empty());
+        let said: Vec<Value> = status()["instances"].as_array().unwrap().clone();
+        assert!(
+            said.len() == 2
+                && said.iter().all(|one| one["sentence"].as_str().unwrap().starts_with("Offline"))
+        );
         // Back in real time the stream is there again, under its old id.
         send.activate(ProcessMode::Realtime);
         assert!(send.save().contains("00000000000000aa"));
@@ -257,7 +267,10 @@ fn a_feedback_loop_is_found_and_faded() {
             feed(&mut send, block);
             let before = send.main.clone();
             for (channel, back) in send.main.iter_mut().zip(&receive.main) {
-                channel.iter_mut().zip(back).for_each(|(own, back)| *own = (*own * 0.1 + back).clamp(-8.0, 8.0));
+                channel
+                    .iter_mut()
+                    .zip(back)
+                    .for_each(|(own, back)| *own = (*own * 0.1 + back).clamp(-8.0, 8.0));
             }
             send.process();
             receive.main = before;

@@ -28,8 +28,15 @@ impl<P: Part> Rack<P> {
         let params = plugin.params();
         let silence = || [vec![0.0; BLOCK], vec![0.0; BLOCK]];
         let (main, aux) = (silence(), silence());
-        let mut rack =
-            Self { plugin, params, main, aux, notes_in: VecDeque::new(), notes_out: Vec::new(), active: false };
+        let mut rack = Self {
+            plugin,
+            params,
+            main,
+            aux,
+            notes_in: VecDeque::new(),
+            notes_out: Vec::new(),
+            active: false,
+        };
         rack.load(state);
         rack.activate(mode);
         rack
@@ -112,7 +119,12 @@ struct Context<P> {
 
 impl<P> Default for Context<P> {
     fn default() -> Self {
-        Self { notes_in: VecDeque::new(), notes_out: Vec::new(), transport: None, plugin: std::marker::PhantomData }
+        Self {
+            notes_in: VecDeque::new(),
+            notes_out: Vec::new(),
+            transport: None,
+            plugin: std::marker::PhantomData,
+        }
     }
 }
 
