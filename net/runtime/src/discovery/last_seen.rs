@@ -188,6 +188,18 @@ mod tests {
         task.abort();
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_is_learnt_is_written_while_running() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, task) = start(folder.path(), mpsc::channel(4).0);
+        writer.proven(DeviceId([1; 32]), address(1));
+        while writer.read().is_empty() {
+            tokio::time::sleep(WRITE_EVERY).await;
+        }
+        assert!(writer.news().is_empty());
+        task.abort();
+    }
+
     #[test]
     fn a_damaged_file_is_no_more_than_forgotten() {
         let check = |text: &[u8]| {

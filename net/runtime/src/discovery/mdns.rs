@@ -23,8 +23,9 @@ use super::{Discovered, DiscoveryConfig, Source};
 const SERVICE: &str = "_audiocloud._udp.local.";
 const VERSION: &str = "1";
 const PERIOD_S: u64 = 3600;
-/// How often names are checked for their age and hints are given again: soon enough for a machine that wakes from sleep.
-const CLOCK: Duration = Duration::from_secs(15);
+/// How often names are checked for their age and hints are given again: soon enough for a machine that wakes
+/// from sleep.
+const CLOCK: Duration = Duration::from_secs(5);
 /// Services, and proven addresses, that are remembered.
 const PRESENT_MAX: usize = 256;
 /// How soon a cable that is put in, or a network that is joined, is noticed.
@@ -186,8 +187,8 @@ impl Present {
         Vec::new()
     }
 
-    /// Hints to give again: after a break of the network that the records outlive, nothing else would bring peers back
-    /// together. Of a service that was reached before, only where it was reached.
+    /// Hints to give again: after a break of the network that the records outlive, nothing else would bring
+    /// peers back together. Of a service that was reached before, only where it was reached.
     fn reminders(&self, proven: &Proven) -> Vec<Discovered> {
         let chosen = self.0.values().flat_map(|hints| {
             let reached: Vec<Discovered> =
