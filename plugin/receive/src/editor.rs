@@ -157,7 +157,8 @@ impl std::fmt::Debug for ReceiveView {
     }
 }
 
-/// Makes Receive's editor. Both closures are called on the window's thread, `model` once a frame, while it is open.
+/// Makes Receive's editor. Both closures are called on the window's thread, `model` once a frame, while it is
+/// open.
 pub fn create(
     params: Arc<ReceiveParams>,
     guard: &Guard,

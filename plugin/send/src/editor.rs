@@ -74,7 +74,8 @@ fn lines(model: &Model) -> Vec<Detail> {
     format.into_iter().chain(model.details.iter().cloned()).collect()
 }
 
-/// The name, edited in place: what is typed counts from Enter or from leaving the field, and Escape takes it back.
+/// The name, edited in place: what is typed counts from Enter or from leaving the field, and Escape takes it
+/// back.
 fn name_edit(ui: &mut Ui, name: &str, width: f32, label: egui::Id) -> Option<String> {
     let draft_id = ui.scope_id().with("draft");
     let mut draft = ui.data(|data| data.get_temp::<String>(draft_id)).unwrap_or_else(|| name.to_owned());
@@ -114,7 +115,8 @@ impl std::fmt::Debug for SendView {
     }
 }
 
-/// Makes Send's editor. Both closures are called on the window's thread, `model` once a frame, while it is open.
+/// Makes Send's editor. Both closures are called on the window's thread, `model` once a frame, while it is
+/// open.
 pub fn create(
     params: Arc<SendParams>,
     guard: &Guard,

@@ -13,7 +13,8 @@ pub struct Detail {
     pub name: Cow<'static, str>,
     /// Its value with its unit.
     pub value: Cow<'static, str>,
-    /// What it means and whose business it is; shown when the pointer rests on the line, and read by screen readers.
+    /// What it means and whose business it is; shown when the pointer rests on the line, and read by screen
+    /// readers.
     pub meaning: Cow<'static, str>,
 }
 

@@ -1,6 +1,7 @@
 //! A peak meter: a bar per channel, full scale at the right, the held peak as a mark and a figure.
 //!
-//! The fall of 20 dB in 1.7 s is IEC 60268-10's for a type I meter; the rise is immediate, as the peaks are samples.
+//! The fall of 20 dB in 1.7 s is IEC 60268-10's for a type I meter; the rise is immediate, as the peaks are
+//! samples.
 
 use egui::accesskit::Role;
 use egui::{Align2, Id, Rect, Response, Sense, Ui, WidgetInfo, pos2, vec2};
@@ -39,8 +40,8 @@ pub fn dbfs(level_db: f32) -> String {
     }
 }
 
-/// A channel's short name: sides where there are two, else its number, for tracks of six and eight channels are not
-/// always surround.
+/// A channel's short name: sides where there are two, else its number, for tracks of six and eight channels
+/// are not always surround.
 pub fn channel_name(channel: usize, channels: usize) -> String {
     match (channels, channel) {
         (1, _) => "M".to_owned(),
@@ -75,8 +76,8 @@ impl Ballistics {
 
 /// Draws linear `peaks`, one bar each, at most [`CHANNELS_MAX`]; no channels is one unlit bar.
 ///
-/// In the accessibility tree each bar is a meter, "Channel L: -6.0 dBFS", and the loudest held peak is a label,
-/// "-6.0 dBFS".
+/// In the accessibility tree each bar is a meter, "Channel L: -6.0 dBFS", and the loudest held peak is a
+/// label, "-6.0 dBFS".
 pub fn show(ui: &mut Ui, name: &str, peaks: &[f32]) -> Response {
     let peaks = &peaks[..peaks.len().min(CHANNELS_MAX)];
     let id = ui.scope_id().with(("meter", name));

@@ -1,7 +1,8 @@
 //! What the windows of all audiocloud plug-ins share.
 //!
-//! A window is a function of a model and a `Ui`, which tests call without a display; [`window`] puts it into a host.
-//! Everything that can be seen has its name and role in egui's tree: what a screen reader will read, tests read today.
+//! A window is a function of a model and a `Ui`, which tests call without a display; [`window`] puts it into
+//! a host. Everything that can be seen has its name and role in egui's tree: what a screen reader will read,
+//! tests read today.
 
 pub mod details;
 pub mod figure;
@@ -34,7 +35,7 @@ pub fn guarded_ui(guard: &Guard, plug_in: &str, ui: &mut Ui, draw: impl FnOnce(&
     Frame::new().inner_margin(Margin::same(theme::MARGIN)).show(&mut plain, |ui| {
         ui.label(RichText::new(plug_in).heading().color(theme::TEXT));
         let cause = guard
-            .status(plug_in, "")
+            .status(&format!("The window of {plug_in}"), "")
             .map_or_else(|| "This window stopped; the sound goes on.".into(), |status| status.cause);
         let remedy =
             "Close this window and open it again. If this comes back, please report the sentence above.";
@@ -42,8 +43,8 @@ pub fn guarded_ui(guard: &Guard, plug_in: &str, ui: &mut Ui, draw: impl FnOnce(&
     });
 }
 
-/// The common shape of a window: the plug-in's name, `aside`, from the right, its content, which scrolls where it must, and at the foot the
-/// sentence of status, always in sight.
+/// The common shape of a window: the plug-in's name, across from it `aside`, laid out from the right, then
+/// the content, which scrolls where it must, and at the foot the sentence of status, always in sight.
 pub fn page(
     ui: &mut Ui,
     plug_in: &str,

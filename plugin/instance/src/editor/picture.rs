@@ -1,6 +1,8 @@
-//! Pictures of windows, drawn without a display, a graphics card or a driver: for tests and the documentation.
+//! Pictures of windows, drawn without a display, a graphics card or a driver: for tests and the
+//! documentation.
 //!
-//! A plain triangle rasteriser with egui's blending: premultiplied alpha, in gamma space, textures to the nearest texel.
+//! A plain triangle rasteriser with egui's blending: premultiplied alpha, in gamma space, textures to the
+//! nearest texel.
 
 use std::collections::HashMap;
 use std::io;
@@ -27,8 +29,8 @@ pub fn scale() -> f32 {
     if std::env::var_os(KEEP_VARIABLE).is_some() { 2.0 } else { 1.0 }
 }
 
-/// Draws a window's content `ui` of `size` points at `scale` pixels a point. It is called for several frames, a
-/// thirtieth of a second each, until animations are over; the last is kept.
+/// Draws a window's content `ui` of `size` points at `scale` pixels a point. It is called for several frames,
+/// a thirtieth of a second each, until animations are over; the last is kept.
 pub fn draw(size: Vec2, scale: f32, mut ui: impl FnMut(&mut Ui)) -> Picture {
     let context = Context::default();
     theme::apply(&context);
@@ -137,7 +139,8 @@ fn edge(a: Pos2, b: Pos2, p: Pos2) -> f32 {
     (b.x - a.x) * (p.y - a.y) - (b.y - a.y) * (p.x - a.x)
 }
 
-/// Whether a pixel's centre that lies exactly on `a b` belongs to this triangle: neighbours must not both draw it.
+/// Whether a pixel's centre that lies exactly on `a b` belongs to this triangle: neighbours must not both
+/// draw it.
 fn owns_edge(a: Pos2, b: Pos2) -> bool {
     b.y < a.y || (b.y == a.y && b.x > a.x)
 }

@@ -1,4 +1,5 @@
-//! A slider for a parameter of the host, and its gestures: a host records automation from the first touch to the last.
+//! A slider for a parameter of the host, and its gestures: a host records automation from the first touch to
+//! the last.
 
 use egui::{Response, RichText, Slider, Ui};
 
@@ -17,8 +18,8 @@ pub const NAME_WIDTH: f32 = 92.0;
 /// Width of the figure at the right, points.
 const VALUE_WIDTH: f32 = 68.0;
 
-/// Draws a `slider` that works on `value`, named `name`, and says what the user did. A double click on the name sets
-/// `default`.
+/// Draws a `slider` that works on `value`, named `name`, and says what the user did. A double click on the
+/// name sets `default`.
 pub fn show(
     ui: &mut Ui,
     name: &str,

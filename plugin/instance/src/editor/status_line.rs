@@ -1,4 +1,5 @@
-//! One sentence of status: a sign, a word, the cause, the remedy. The colour only repeats what shape and word say.
+//! One sentence of status: a sign, a word, the cause, the remedy. The colour only repeats what shape and word
+//! say.
 
 use egui::accesskit::Role;
 use egui::{Color32, Frame, Margin, Painter, Pos2, Rect, Response, RichText, Sense, Shape, Stroke, Ui};
@@ -50,7 +51,8 @@ pub fn word(severity: Severity) -> &'static str {
     }
 }
 
-/// A shape per severity, told apart without colour: ring, tick, triangle, cross. Painted, for fonts lack them.
+/// A shape per severity, told apart without colour: ring, tick, triangle, cross. Painted, for fonts lack
+/// them.
 pub fn paint_sign(painter: &Painter, center: Pos2, severity: Severity, color: Color32) {
     let stroke = Stroke::new(1.8, color);
     let at = |x: f32, y: f32| pos2(center.x + x, center.y + y);
