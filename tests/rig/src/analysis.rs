@@ -255,6 +255,16 @@ pub struct Latency {
     pub series: Vec<(f64, f32)>,
 }
 
+impl std::fmt::Display for Latency {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { median_ms, p99_ms, max_ms, frames, .. } = self;
+        write!(
+            formatter,
+            "median {median_ms:.2} ms, p99 {p99_ms:.2} ms, max {max_ms:.2} ms over {frames} frames"
+        )
+    }
+}
+
 /// The latency of the frames `range` of Send's run, given both callback logs and how many frames later (or, where
 /// negative, earlier) in Receive's run a frame comes out than it went into Send's.
 ///

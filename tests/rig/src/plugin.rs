@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clack_extensions::{
     audio_ports::{AudioPortInfoBuffer, PluginAudioPorts},
     audio_ports_config::{AudioPortsConfigBuffer, PluginAudioPortsConfig},
@@ -19,6 +19,7 @@ use clack_extensions::{
     },
     render::{PluginRender, RenderMode},
     state::{HostState, HostStateImpl, PluginState},
+    thread_check::{HostThreadCheck, HostThreadCheckImpl},
 };
 use clack_host::{prelude::*, utils::ClapId};
 use serde_json::{Value, json};
@@ -26,10 +27,35 @@ use serde_json::{Value, json};
 use audiocloud_rig::report::Parameter;
 
 /// What the plug-in asked the host for, from any thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Requests {
     pub(crate) callback: AtomicBool,
     pub(crate) restart: AtomicBool,
+    /// The system's id of the thread that made the plug-in.
+    main_thread: libc::pid_t,
+}
+
+impl Requests {
+    fn new() -> Self {
+        Self { callback: AtomicBool::new(false), restart: AtomicBool::new(false), main_thread: thread_id() }
+    }
+}
+
+fn thread_id() -> libc::pid_t {
+    // SAFETY: it has no preconditions.
+    unsafe { libc::gettid() }
+}
+
+// Without this extension, nice-plug asks Rust's standard library which thread it is on, and that allocates once on
+// every thread that is not Rust's own: an operation on the heap that no host with the extension sees.
+impl HostThreadCheckImpl for Requests {
+    fn is_main_thread(&self) -> bool {
+        thread_id() == self.main_thread
+    }
+
+    fn is_audio_thread(&self) -> bool {
+        thread_id() != self.main_thread
+    }
 }
 
 impl SharedHandler<'_> for Requests {
@@ -79,6 +105,7 @@ impl HostHandlers for Host {
 
     fn declare_extensions(builder: &mut HostExtensions<Self>, _shared: &Self::Shared<'_>) {
         builder.register::<HostParams>().register::<HostState>().register::<HostLatency>();
+        builder.register::<HostThreadCheck>();
     }
 }
 
@@ -101,7 +128,7 @@ impl Plugin {
             unsafe { PluginEntry::load(path) }.with_context(|| format!("loading {}", path.display()))?;
         let host = HostInfo::new("audiocloud-rig", "audiocloud", "", env!("CARGO_PKG_VERSION"))?;
         let name = CString::new(id)?;
-        let instance = PluginInstance::new(|()| Requests::default(), |_| MainThread, &entry, &name, &host)
+        let instance = PluginInstance::new(|()| Requests::new(), |_| MainThread, &entry, &name, &host)
             .with_context(|| format!("making a {id} from {}", path.display()))?;
         Ok(Self { instance })
     }
@@ -133,7 +160,7 @@ impl Plugin {
     }
 
     /// Loads `state`, or makes one of `fields` where there are any: nice-plug keeps its state as JSON, every persisted
-    /// field as a string of JSON in it.
+    /// field as a string of JSON in it. In CLAP's stream, but not in the rig's files, its length comes first.
     pub(crate) fn load_state(&mut self, state: Option<&[u8]>, fields: &[(String, Value)]) -> Result<()> {
         let mut whole: Value = match state {
             Some(bytes) if fields.is_empty() => return self.load_bytes(bytes),
@@ -150,7 +177,9 @@ impl Plugin {
     fn load_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         let handle = self.instance.plugin_handle();
         let state: PluginState = handle.get_extension().context("the plug-in keeps no state")?;
-        state.load(&handle, &mut &bytes[..]).context("the plug-in refused the state")
+        let mut stream = u64::try_from(bytes.len())?.to_le_bytes().to_vec();
+        stream.extend_from_slice(bytes);
+        state.load(&handle, &mut &stream[..]).context("the plug-in refused the state")
     }
 
     pub(crate) fn save_state(&mut self) -> Result<Vec<u8>> {
@@ -158,7 +187,14 @@ impl Plugin {
         let Some(state) = handle.get_extension::<PluginState>() else { return Ok(b"null".to_vec()) };
         let mut bytes = Vec::new();
         state.save(&handle, &mut bytes).context("the plug-in did not save its state")?;
-        Ok(bytes)
+        ensure!(bytes.len() > 8, "the plug-in's state is empty");
+        let json = bytes.split_off(8);
+        let length = <[u8; 8]>::try_from(bytes).map_or(0, u64::from_le_bytes);
+        ensure!(
+            usize::try_from(length) == Ok(json.len()),
+            "the plug-in's state has another length than it says"
+        );
+        Ok(json)
     }
 
     pub(crate) fn latency(&mut self) -> Option<u32> {

@@ -362,7 +362,9 @@ pub const START: Duration = Duration::from_secs(20);
 /// Whether a subscription of a status is live and plays.
 pub fn is_playing(subscription: &Value) -> bool {
     let link = subscription["link"].as_str().is_some_and(|link| link.eq_ignore_ascii_case("live"));
-    link && subscription["report"]["state"].as_str().is_some_and(|state| state.starts_with("Playing"))
+    link && subscription["report"]["state"]
+        .as_str()
+        .is_some_and(|state| state.eq_ignore_ascii_case("playing"))
 }
 
 /// Send's persisted field.
