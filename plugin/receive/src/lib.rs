@@ -13,5 +13,9 @@ mod stream_list;
 
 pub use part::ReceivePart;
 
-/// The plug-in.
+/// The plug-in, as CLAP.
 pub type Receive = audiocloud_instance::guarded::Guarded<ReceivePart>;
+
+/// The plug-in, as VST3: without the output for the stream by itself. A host may leave a second output inactive, as
+/// pedalboard does, and nice-plug then calls `process` no more, not even for the main output.
+pub type ReceiveVst3 = audiocloud_instance::guarded::Guarded<ReceivePart<false>>;

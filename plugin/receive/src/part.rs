@@ -15,9 +15,9 @@ use crate::mixer::{Mixer, Scratch};
 use crate::params::{Mode, ReceiveParams};
 use crate::shared::{Live, Shared};
 
-/// The part of Receive that is its own; see [`crate::Receive`].
+/// The part of Receive that is its own; see [`crate::Receive`]. With or without an output for the stream by itself.
 #[derive(Debug)]
-pub struct ReceivePart {
+pub struct ReceivePart<const STREAM_OUTPUT: bool = true> {
     params: Arc<ReceiveParams>,
     shared: Arc<Shared>,
     /// What was sized at activation; `None` while inactive.
@@ -36,7 +36,7 @@ struct Active {
     leaving: Scratch,
 }
 
-impl Part for ReceivePart {
+impl<const STREAM_OUTPUT: bool> Part for ReceivePart<STREAM_OUTPUT> {
     const NAME: &'static str = "audiocloud Receive";
     const DESCRIPTION: &'static str = "Plays a stream that another studio publishes";
     const CLAP_ID: &'static str = "org.audiocloud.receive";
@@ -45,7 +45,8 @@ impl Part for ReceivePart {
         &[ClapFeature::AudioEffect, ClapFeature::NoteEffect, ClapFeature::Utility];
     const VST3_SUBCATEGORIES: &'static [Vst3SubCategory] =
         &[Vst3SubCategory::Fx, Vst3SubCategory::Tools, Vst3SubCategory::Network];
-    const LAYOUTS: &'static [AudioIOLayout] = layouts::THROUGH_AND_STREAM;
+    const LAYOUTS: &'static [AudioIOLayout] =
+        if STREAM_OUTPUT { layouts::THROUGH_AND_STREAM } else { layouts::THROUGH };
 
     type Params = ReceiveParams;
     type Editor = ReceiveEditor;
@@ -127,7 +128,7 @@ impl Part for ReceivePart {
     }
 }
 
-impl Drop for ReceivePart {
+impl<const STREAM_OUTPUT: bool> Drop for ReceivePart<STREAM_OUTPUT> {
     fn drop(&mut self) {
         // The window and the runtime may hold on to `shared` for longer than the host lets us live.
         self.shared.shut_down();

@@ -7,7 +7,7 @@
 #![allow(unsafe_code, reason = "the entry points of CLAP and VST3 are C functions")]
 
 #[cfg(not(feature = "only-send"))]
-use audiocloud_receive::Receive;
+use audiocloud_receive::{Receive, ReceiveVst3};
 #[cfg(not(feature = "only-receive"))]
 use audiocloud_send::Send;
 
@@ -16,9 +16,9 @@ compile_error!("only-send and only-receive exclude each other");
 
 #[cfg(not(any(feature = "only-send", feature = "only-receive")))]
 mod export {
-    use super::{Receive, Send};
+    use super::{Receive, ReceiveVst3, Send};
     nice_plug::nice_export_clap!(Send, Receive);
-    nice_plug::nice_export_vst3!(Send, Receive);
+    nice_plug::nice_export_vst3!(Send, ReceiveVst3);
 }
 
 #[cfg(all(feature = "only-send", not(feature = "only-receive")))]
@@ -30,7 +30,7 @@ mod export {
 
 #[cfg(all(feature = "only-receive", not(feature = "only-send")))]
 mod export {
-    use super::Receive;
+    use super::{Receive, ReceiveVst3};
     nice_plug::nice_export_clap!(Receive);
-    nice_plug::nice_export_vst3!(Receive);
+    nice_plug::nice_export_vst3!(ReceiveVst3);
 }
