@@ -27,8 +27,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (one, two) = (Runtime::acquire_with(config.clone())?, Runtime::acquire_with(config)?);
     let sample_rate = SampleRate::new(48_000).ok_or("a rate")?;
     let stream = random_stream();
-    let publish =
-        PublishConfig { name: "latency".into(), sample_rate, channels, codec: Codec::PcmF32, max_block: frames };
+    let publish = PublishConfig {
+        name: "latency".into(),
+        sample_rate,
+        channels,
+        codec: Codec::PcmF32,
+        max_block: frames,
+    };
     let room = usize::try_from(frames)? * usize::from(channels) * 64;
     let (mut blocks, blocks_out) = block_ring(64, room);
     let (_events, events_out) = event_ring(16);
@@ -60,10 +65,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             flags: Flags::NONE,
         };
         let mut sent = Vec::new();
+        let mut late = Duration::ZERO;
         let mut next = Instant::now();
         for _ in 0..count {
             next += period;
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            late = late.max(Instant::now().saturating_duration_since(next));
             header.host_time = host_time::now();
             sent.push(header.host_time);
             if blocks.try_push(&header, |_, _, out| out.fill(0.25)).is_err() {
@@ -72,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             waker.wake();
             header.start += Frames::new(i64::from(frames));
         }
-        sent
+        (sent, late)
     });
     let mut arrivals = Vec::new();
     let mut finished = false;
@@ -83,7 +90,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let sent = callback.join().map_err(|_| "the callback panicked")?;
+    let (sent, late) = callback.join().map_err(|_| "the callback panicked")?;
+    println!("the callback itself was late by at most {} µs", late.as_micros());
     let mut micros: Vec<i64> = arrivals
         .iter()
         .filter(|(start, _)| start % u64::from(frames) == 0)

@@ -56,6 +56,11 @@ impl Candidate {
         self.dialling
     }
 
+    /// In a row.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// After this many failures in a row nobody will be there.
     fn failures_max(&self) -> u32 {
         match self.source {

@@ -81,7 +81,7 @@ pub(crate) async fn dial_candidates(context: Rc<Context>) {
 
 async fn dial(context: Rc<Context>, candidate: Candidate) {
     context.hub.borrow_mut().candidates_changed();
-    let result = match resolve(&candidate.place).await {
+    let result = match resolve(&candidate.place, candidate.failures()).await {
         Ok(address) => dial_address(&context, &candidate, address).await,
         Err(error) => Err(broken(error)),
     };
@@ -125,12 +125,15 @@ async fn dial(context: Rc<Context>, candidate: Candidate) {
     hub.candidates_changed();
 }
 
-async fn resolve(place: &Place) -> std::io::Result<SocketAddr> {
+/// A name may have several addresses, of which not all lead there: each attempt takes the next one.
+async fn resolve(place: &Place, attempt: u32) -> std::io::Result<SocketAddr> {
     match place {
         Place::Address(address) => Ok(*address),
         Place::Named(name) => {
-            let mut found = tokio::net::lookup_host(name.as_str()).await?;
-            found.next().ok_or_else(|| std::io::Error::other("the name has no address"))
+            let found: Vec<_> = tokio::net::lookup_host(name.as_str()).await?.collect();
+            let attempt = usize::try_from(attempt).unwrap_or(0);
+            let next = attempt.checked_rem(found.len()).and_then(|index| found.get(index).copied());
+            next.ok_or_else(|| std::io::Error::other("the name has no address"))
         }
     }
 }

@@ -371,9 +371,17 @@ impl Hub {
         subscriber.route = best;
         let ended = before != Route::None && best == Route::None;
         let link = if best == Route::None {
-            let was_live = subscriber.was_live;
+            let subscriber = &*subscriber;
             let state = subscriber.shared.state().link.clone();
-            self.idle_link(key, state, ended.then_some(cause), was_live)
+            let (was_live, since) = (subscriber.was_live, subscriber.searching_since);
+            match self.idle_link(key, state, ended.then_some(cause)) {
+                // Whoever had the stream before has lost it, wherever else it has been looked for meanwhile.
+                Link::Searching { .. } if was_live => {
+                    Link::Lost { since: host_time::now(), cause: LossCause::ConnectionBroken }
+                }
+                Link::Searching { .. } => Link::Searching { since },
+                link => link,
+            }
         } else {
             if subscriber.was_live && before == Route::None {
                 subscriber.shared.counters.reconnects.add(1);
@@ -438,7 +446,7 @@ impl Hub {
     }
 
     /// Where a subscription without a route stands. `ended`: why it has just lost the one it had.
-    fn idle_link(&self, key: StreamKey, state: Link, ended: Option<LossCause>, was_live: bool) -> Link {
+    fn idle_link(&self, key: StreamKey, state: Link, ended: Option<LossCause>) -> Link {
         let now = host_time::now();
         if let Some(cause) = ended {
             return Link::Lost { since: now, cause };
@@ -459,12 +467,7 @@ impl Hub {
             return Link::Refused { reason: reason.clone() };
         }
         let mut candidates = self.candidates.iter().filter(|one| one.device == Some(key.publisher));
-        match state {
-            _ if was_live => Link::Lost { since: now, cause: LossCause::ConnectionBroken },
-            _ if candidates.any(Candidate::is_dialling) => Link::Connecting,
-            searching @ Link::Searching { .. } => searching,
-            _ => Link::Searching { since: now },
-        }
+        if candidates.any(Candidate::is_dialling) { Link::Connecting } else { Link::Searching { since: now } }
     }
 
     fn describe(&self, id: SubscriptionId, key: StreamKey, route: Route, link: Link) {

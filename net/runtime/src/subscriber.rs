@@ -6,7 +6,7 @@ use std::sync::Arc;
 use audiocloud_rt::block_ring::{self, Epoch, Header};
 use audiocloud_rt::event::{self, Body, Event};
 use audiocloud_rt::host_time;
-use audiocloud_units::{MediaTime, SampleRate, SessionTime};
+use audiocloud_units::{HostTime, MediaTime, SampleRate, SessionTime};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{ConfigId, StreamId};
 use audiocloud_wire::message::StreamAnnouncement;
@@ -38,6 +38,8 @@ pub(crate) struct Subscriber {
     pub(crate) shared: Arc<SubscriptionShared>,
     pub(crate) route: Route,
     pub(crate) was_live: bool,
+    /// When it began to look for its stream.
+    pub(crate) searching_since: HostTime,
     blocks: block_ring::Producer,
     events: event::Producer,
     /// Events that the ring had no room for, not yet told as lost.
@@ -50,7 +52,15 @@ impl Subscriber {
         blocks: block_ring::Producer,
         events: event::Producer,
     ) -> Self {
-        Self { shared, route: Route::None, was_live: false, blocks, events, owed: 0 }
+        Self {
+            shared,
+            route: Route::None,
+            was_live: false,
+            searching_since: host_time::now(),
+            blocks,
+            events,
+            owed: 0,
+        }
     }
 
     /// Whether there was room.
