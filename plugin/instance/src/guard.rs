@@ -4,6 +4,8 @@
 //! callbacks the sound is dry (Send) or silent (Receive) until the host activates the plug-in again; after one in the
 //! window the window shows a sentence and the sound goes on.
 
+mod hook;
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -84,12 +86,21 @@ impl Injection {
     }
 }
 
+/// A panic that was caught.
+struct Caught {
+    stage: Stage,
+    place: hook::Place,
+    payload: Box<dyn Any + Send>,
+    /// Whether it has been written to the log: not by the audio thread.
+    logged: bool,
+}
+
 #[derive(Default)]
 struct Inner {
     audio_off: AtomicBool,
     editor_off: AtomicBool,
     /// The last panic, kept whole: reading it out, and freeing it, is for another thread than the audio thread.
-    caught: Mutex<Option<(Stage, Box<dyn Any + Send>)>>,
+    caught: Mutex<Option<Caught>>,
     injection: Option<Injection>,
 }
 
@@ -106,6 +117,7 @@ impl std::fmt::Debug for Guard {
 impl Guard {
     /// A guard that obeys [`INJECT_VARIABLE`].
     pub fn from_environment() -> Self {
+        hook::install();
         let injection = std::env::var(INJECT_VARIABLE).ok().map(|text| Injection::parse(&text));
         Self(Arc::new(Inner { injection, ..Inner::default() }))
     }
@@ -121,6 +133,7 @@ impl Guard {
         };
         if let Some(off) = off {
             if matches!(stage, Stage::Activate | Stage::Deactivate) {
+                self.forget();
                 off.store(false, Ordering::Relaxed);
             } else if off.load(Ordering::Relaxed) {
                 return None;
@@ -128,10 +141,13 @@ impl Guard {
         }
         // What `body` left half done is not looked at again: the domain is off until activation rebuilds it.
         let guarded = AssertUnwindSafe(|| {
-            if let Some(injection) = &self.0.injection {
-                injection.strike(stage);
-            }
-            body()
+            let body = || {
+                if let Some(injection) = &self.0.injection {
+                    injection.strike(stage);
+                }
+                body()
+            };
+            if matches!(stage, Stage::Process | Stage::Reset) { hook::in_callback(body) } else { body() }
         });
         match catch_unwind(guarded) {
             Ok(result) => Some(result),
@@ -141,7 +157,7 @@ impl Guard {
                 }
                 // Never wait for a reader: a later panic is of less interest than the first.
                 if let Ok(mut caught) = self.0.caught.try_lock() {
-                    caught.get_or_insert((stage, payload));
+                    caught.get_or_insert(Caught { stage, place: hook::last_place(), payload, logged: false });
                 }
                 None
             }
@@ -153,14 +169,15 @@ impl Guard {
     /// *Realtime-safe: no.*
     pub fn status(&self, plug_in: &str, effect: &str) -> Option<Status> {
         let mut caught = self.0.caught.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stage, payload) = caught.as_ref()?;
-        if stage.domain() == Domain::Audio && !self.0.audio_off.load(Ordering::Relaxed) {
-            *caught = None;
-            return None;
+        let caught = caught.as_mut()?;
+        let (stage, message, place) = (caught.stage, message(caught.payload.as_ref()), caught.place);
+        if !std::mem::replace(&mut caught.logged, true) {
+            tracing::error!(plug_in, stage = stage.word(), "panicked: {message}{place}");
         }
         let effect = if stage.domain() == Domain::Audio { effect } else { "the sound goes on" };
-        let (stage, message) = (stage.word(), message(payload.as_ref()));
-        let cause = format!("{plug_in} stopped after an internal error in {stage} ({message}); {effect}.");
+        let stage = stage.word();
+        let cause =
+            format!("{plug_in} stopped after an internal error in {stage} ({message}{place}); {effect}.");
         let remedy = "Switch the plug-in off and on to try again, and please report this sentence.";
         Some(Status::new(Severity::Fault, cause, remedy))
     }
@@ -168,10 +185,18 @@ impl Guard {
     /// A window that is opened again is a new attempt. *Realtime-safe: no.*
     pub fn reopen_editor(&self) {
         let mut caught = self.0.caught.lock().unwrap_or_else(PoisonError::into_inner);
-        if caught.as_ref().is_some_and(|(stage, _)| stage.domain() == Domain::Editor) {
+        if caught.as_ref().is_some_and(|caught| caught.stage.domain() == Domain::Editor) {
             *caught = None;
         }
         self.0.editor_off.store(false, Ordering::Relaxed);
+    }
+
+    /// A new attempt: what was caught before, but for the window, is over.
+    fn forget(&self) {
+        let mut caught = self.0.caught.lock().unwrap_or_else(PoisonError::into_inner);
+        if caught.as_ref().is_some_and(|caught| caught.stage.domain() != Domain::Editor) {
+            *caught = None;
+        }
     }
 
     /// Whether the audio callbacks run. *Realtime-safe: yes.*
@@ -194,14 +219,15 @@ mod tests {
 
     #[test]
     fn a_panic_in_the_callbacks_lasts_until_activation() {
-        let guard = Guard::default();
+        let guard = Guard::from_environment();
         assert_eq!(guard.run(Stage::Process, || 1), Some(1));
         assert_eq!(guard.run(Stage::Process, || -> i32 { panic!("on {}", "purpose") }), None);
         assert_eq!(guard.run(Stage::Process, || 1), None);
         assert_eq!(guard.run(Stage::Reset, || 1), None);
         assert_eq!(guard.run(Stage::Editor, || 1), Some(1), "the window goes on");
         let said = guard.status("audiocloud Send", "it passes audio through").unwrap().sentence();
-        assert!(said.contains("process (on purpose); it passes audio through."), "{said}");
+        assert!(said.contains("process (on purpose, "), "{said}");
+        assert!(said.contains("guard.rs:") && said.contains("); it passes audio through."), "{said}");
         assert_eq!(guard.run(Stage::Activate, || 1), Some(1));
         assert_eq!(guard.run(Stage::Process, || 1), Some(1));
         assert_eq!(guard.status("", ""), None);
