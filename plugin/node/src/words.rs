@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+/// The latest lines of a runtime's journal, of which `--json` has all.
+const JOURNAL_LINES: usize = 5;
 const NOTHING_RUNS: &str = "No audiocloud plug-in is running for this user on this machine.\n";
 
 /// Several lines per runtime: what it is, its streams, its peers, whom it turned away.
@@ -28,12 +30,23 @@ fn runtime(runtime: &Value) -> String {
         // Writing to a string cannot fail.
         writeln!(text, "  {what:<9}{words}").ok();
     };
+    list(runtime, "instances").iter().for_each(|one| line("plug-in", instance(one)));
     list(runtime, "publications").iter().for_each(|one| line("sends", publication(one)));
     list(runtime, "subscriptions").iter().for_each(|one| line("receives", subscription(one)));
     list(runtime, "peers").iter().for_each(|one| line("peer", peer(one)));
     list(runtime, "refusals").iter().for_each(|one| line("refused", clean(one.as_str().unwrap_or_default())));
-    list(runtime, "problems").iter().for_each(|one| line("problem", clean(one.as_str().unwrap_or_default())));
+    let journal = list(runtime, "journal");
+    let lately = &journal[journal.len().saturating_sub(JOURNAL_LINES)..];
+    lately.iter().for_each(|one| line("log", clean(one.as_str().unwrap_or_default().trim_start())));
     text
+}
+
+/// A plug-in, in the words of its own window.
+fn instance(report: &Value) -> String {
+    let name = plain(report, "name");
+    let name = if name.is_empty() { name } else { format!(" \"{name}\"") };
+    let sentence = if report["busy"] == true { "busy".to_owned() } else { plain(report, "sentence") };
+    format!("{}{name}: {sentence}", plain(report, "plugin"))
 }
 
 fn publication(publication: &Value) -> String {
@@ -49,7 +62,7 @@ fn publication(publication: &Value) -> String {
     if dropped > 0 {
         write!(words, ", {dropped} dropped").ok();
     }
-    words + &sentence(publication)
+    words
 }
 
 fn subscription(subscription: &Value) -> String {
@@ -76,7 +89,7 @@ fn subscription(subscription: &Value) -> String {
     if let Some(seconds) = seconds {
         write!(words, ", for {seconds} s").ok();
     }
-    words + &sentence(subscription)
+    words
 }
 
 fn peer(peer: &Value) -> String {
@@ -140,12 +153,6 @@ fn format_of(stream: &Value) -> String {
     format!("{} Hz, {channels}{codec}", number(stream, "sample_rate"))
 }
 
-/// What the plug-in itself says about it, where it says something.
-fn sentence(of: &Value) -> String {
-    let said = plain(&of["report"], "sentence");
-    if said.is_empty() { said } else { format!(" - {said}") }
-}
-
 fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
@@ -176,9 +183,12 @@ fn fingerprint(value: &Value, field: &str) -> String {
     plain(value, field).chars().take(8).collect()
 }
 
-/// Names come from other people's machines: nothing in them may reach the terminal as a command.
+/// Names come from other people's machines: nothing in them may reach the terminal as a command or turn
+/// its text around.
 fn clean(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
+    let steers =
+        |one: char| one.is_control() || matches!(one, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|one| if steers(one) { '\u{fffd}' } else { one }).collect()
 }
 
 #[cfg(test)]
@@ -193,28 +203,40 @@ mod tests {
     #[test]
     fn a_line_for_each_stream_and_peer() {
         let runtime = json!({
-            "version": "0.1.0", "name": "Studio B", "pid": 12, "port": 4720, "device": "a5a4a7a6ff", "problems": [],
+            "version": "0.1.0", "name": "Studio B", "pid": 12, "port": 4720, "device": "a5a4a7a6ff",
+            "journal": ["0", "1", "2", "3", "  4.0 s  connected", "5"],
+            "instances": [
+                {"plugin": "send", "name": "Guitar", "sentence": "One listener."}, {"plugin": "receive", "busy": true},
+            ],
             "publications": [{
                 "name": "Guitar", "sample_rate": 48000, "channels": 1, "codec": "pcm-f32", "subscribers": 1,
                 "counters": {"packets": 9, "dropped_queue_full": 2, "dropped_unsendable": 1}, "report": null,
             }],
             "subscriptions": [
-                {"publisher": "0123456789", "publisher_name": "Studio A", "name": "Drums", "link": "live", "sample_rate": 44100,
-                 "channels": 2, "counters": {"packets": 7, "sequence_gaps": 0}, "report": {"sentence": "Playing."}},
+                {"publisher": "0123456789", "publisher_name": "Studio A", "name": "Drums", "link": "live",
+                 "sample_rate": 44100, "channels": 2, "counters": {"packets": 7, "sequence_gaps": 0}, "report": null},
                 {"publisher": "0123456789", "name": "", "link": "lost", "reason": "timeout", "since_ms": 2500},
             ],
-            "peers": [{"name": "Studio A", "address": "192.0.2.1:9", "state": "connected", "reason": "", "rtt_us": 1290}],
+            "peers": [{"name": "Studio A", "address": "192.0.2.1:9", "state": "connected",
+                       "reason": "", "rtt_us": 1290}],
             "refusals": ["203.0.113.5:1: another identity"],
         });
         check(
             &status(&[runtime]),
             &[
                 "\"Studio B\": process 12, UDP port 4720, device a5a4a7a6, version 0.1.0",
+                "  plug-in  send \"Guitar\": One listener.",
+                "  plug-in  receive: busy",
                 "  sends    \"Guitar\", 48000 Hz, 1 channel, pcm-f32, 1 listener, 9 packets, 3 dropped",
-                "  receives \"Drums\" from Studio A (01234567): live, 44100 Hz, 2 channels, 7 packets, 0 missing - Playing.",
+                "  receives \"Drums\" from Studio A (01234567): live, 44100 Hz, 2 channels, 7 packets, 0 missing",
                 "  receives (no name) from device 01234567: lost (timeout), looking for it again, for 2 s",
                 "  peer     \"Studio A\" at 192.0.2.1:9: connected, round trip 1.2 ms",
                 "  refused  203.0.113.5:1: another identity",
+                "  log      1",
+                "  log      2",
+                "  log      3",
+                "  log      4.0 s  connected",
+                "  log      5",
             ],
         );
     }
@@ -228,8 +250,8 @@ mod tests {
 
     #[test]
     fn names_cannot_steer_the_terminal() {
-        let text = status(&[json!({ "name": "\u{1b}[2J\nx\u{9b}31m" })]);
-        assert!(text.starts_with("\"\u{fffd}[2J\u{fffd}x\u{fffd}31m\":"), "{text}");
+        let text = status(&[json!({ "name": "\u{1b}[2J\nx\u{9b}31m\u{202e}" })]);
+        assert!(text.starts_with("\"\u{fffd}[2J\u{fffd}x\u{fffd}31m\u{fffd}\":"), "{text}");
         assert!(!text.trim_end().contains(char::is_control), "{text:?}");
     }
 
