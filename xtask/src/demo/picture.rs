@@ -45,6 +45,7 @@ pub(super) fn draw(path: &Path, source: &Audio, last: &Attempt, report: &Report)
 /// A drawing error borrows the canvas's type; its text is all that is kept of it.
 fn panels(root: &Area<'_>, source: &Audio, last: &Attempt, report: &Report) -> Result<(), String> {
     root.fill(&WHITE).map_err(text)?;
+    let root = root.margin(12, 0, 0, 12);
     let title = format!(
         "{}: {} channels, {} Hz, blocks of {} frames, playout delay {} ms, {}",
         report.input, report.channels, report.rate, report.block, report.playout_delay_ms, report.scheduling
@@ -81,8 +82,10 @@ fn waveform(
     let column_seconds = length(audio) / f64::from(u32::try_from(COLUMNS).map_err(text)?);
     let mut begin = 0.0;
     let bars = envelope.into_iter().map(|(low, high)| {
-        let bar = PathElement::new([(begin, low), (begin, high)], colour);
-        begin += column_seconds;
+        // As wide as the stretch, so that no gap shows between two.
+        let end = begin + column_seconds;
+        let bar = Rectangle::new([(begin, low), (end, high)], colour.filled());
+        begin = end;
         bar
     });
     chart.draw_series(bars).map(drop).map_err(text)
