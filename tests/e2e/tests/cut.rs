@@ -91,6 +91,15 @@ fn the_sender_is_killed_and_returns() {
             })
             .expect("a reason");
         println!("round {round}: {why}");
+        if round == 0 {
+            // The hardest return is the immediate one; once, the connection may time out first.
+            let lost = world.wait_status(&stage.tools, Duration::from_secs(40), "lost", |status| {
+                let lost = subscriptions(status).into_iter().find(|entry| entry["link"] == "lost")?;
+                let reason = lost["reason"].as_str()?.to_owned();
+                sentences(status).into_iter().next().map(|sentence| (reason, sentence))
+            });
+            println!("round {round}, later: {:?}", lost.expect("a lost link"));
+        }
         let name = format!("send-{round}");
         pair.send = world.rig(&stage.tools, &name, &pair.options.send).expect("a rig");
         let back_ns = ready_ns(&mut pair.send);

@@ -81,7 +81,7 @@ fn state_survives_save_and_load_with_fields_of_later_versions() {
     let after = launch(&stage, "second", &options).finish().expect("a run");
     assert_eq!(field(&after.state), document);
     assert_eq!(after.state["params"], before.state["params"]);
-    assert_eq!(after.state["params"]["transmit"], false);
+    assert_eq!(after.state["params"]["transmit"], json!({ "bool": false }));
 }
 
 #[test]
@@ -155,31 +155,36 @@ fn another_sample_rate_is_silence_and_a_sentence() {
     assert!(run.report.peak > 0.0 && run.report.peak < 0.6, "noise instead of silence: {}", run.report.peak);
 }
 
+/// What the window then says is tested where the window is: offline, a plug-in starts no runtime that could be asked.
 #[test]
-fn an_offline_render_passes_through_and_is_silent_and_says_so() {
+fn an_offline_render_passes_through_publishes_nothing_and_receives_silence() {
     let stage = Stage::new();
     let device = stage.world.identity(&stage.tools).expect("an identity").device;
     let source = phrase(48_000, 2, 2.0);
-    let mut options = send(send_field(STREAM));
-    options.offline = true;
-    options.start = true;
-    options.input = Some(stage.recording("source", &source));
-    // In real time, so that the status can be asked for while it lasts.
-    let mut sending = launch(&stage, "send", &options);
-    println!("{}", wait_sentence(&stage, &["offline"]));
-    sending.wait("input-done", Duration::from_secs(10)).expect("all in");
-    let status = stage.world.status(&stage.tools).expect("a status");
-    assert!(publications(&status).iter().all(|entry| entry["subscribers"] == 0));
-    let run = sending.finish().expect("a run");
-    assert!(analysis::compare(&source, &run.output).bit_exact, "Send passes through");
+    let live = launch(&stage, "live", &send(send_field(STREAM)));
+    let live_only = |status: &Value| (publications(status).len() == 1).then_some(());
+    stage.world.wait_status(&stage.tools, LIVE, "one stream", live_only).expect("one stream");
 
+    let mut offline = send(send_field("00000000000000cc"));
+    offline.offline = true;
+    offline.input = Some(stage.recording("source", &source));
+    let mut sending = launch(&stage, "send", &offline);
     let mut receive = Options::new(RECEIVE_ID);
     receive.offline = true;
     receive.fields.push(("stream".into(), receive_field(&device, STREAM)));
-    let receiving = launch(&stage, "receive", &receive);
-    println!("{}", wait_sentence(&stage, &["offline", "silent"]));
-    let run = receiving.finish().expect("a run");
-    assert!(run.report.peak == 0.0);
+    let mut receiving = launch(&stage, "receive", &receive);
+
+    sending.command("start").expect("told");
+    sending.wait("input-done", Duration::from_secs(10)).expect("all in");
+    let status = stage.world.status(&stage.tools).expect("a status");
+    let streams: Vec<_> = publications(&status).iter().map(|entry| &entry["stream"]).collect();
+    assert_eq!(streams, [STREAM], "an offline Send publishes");
+    let run = sending.finish().expect("a run");
+    assert!(analysis::compare(&source, &run.output).bit_exact, "an offline Send passes through");
+    receiving.command("run-on 0.1").expect("told");
+    receiving.wait("ran-on", START).expect("ran on");
+    assert!(receiving.finish().expect("a run").report.peak == 0.0, "an offline Receive is silent");
+    drop(live);
 }
 
 #[test]

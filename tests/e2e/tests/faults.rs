@@ -68,6 +68,7 @@ fn a_hundred_lives_leave_nothing() {
         let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         println!("{id}: {told}");
         assert_eq!(told["cycles"], count);
+        assert!(told["during"]["threads"].as_u64() > told["before"]["threads"].as_u64(), "never ran: {told}");
         assert_eq!(told["after"]["threads"], told["before"]["threads"], "{id} left threads: {told}");
         assert_eq!(
             told["after"]["descriptors"], told["after_first"]["descriptors"],

@@ -39,6 +39,12 @@ fn stranger(stage: &Stage, world: &World, publisher: &str, stream: &str) -> Rig 
 #[test]
 fn strangers_are_refused_and_the_stream_does_not_notice() {
     let stage = Stage::new();
+    // Somebody whom we would let in, but who expects another key at our address.
+    let mistaken = stage.another("mistaken", "");
+    let friend = mistaken.identity(&stage.tools).expect("an identity").user;
+    let peer = |port: u64, key: &str| format!("[[peer]]\naddress = \"127.0.0.1:{port}\"\nkey = \"{key}\"\n");
+    // Port 9 discards: the entry is there for its key alone.
+    stage.world.configure(&peer(9, &friend)).expect("configured");
     let source = phrase(48_000, 2, 6.0).with_lead(0.2);
     let mut options = PairOptions::new(2, 48_000, Block::Fixed(128));
     options.playout_ms = Some(2.0 * PLAYOUT_MS);
@@ -50,12 +56,11 @@ fn strangers_are_refused_and_the_stream_does_not_notice() {
     let port = port_of_sender(&status).expect("the sender's port");
     pair.begin().expect("begun");
 
-    let peer = |key: &str| format!("[[peer]]\naddress = \"127.0.0.1:{port}\"\nkey = \"{key}\"\n");
     let stream = format!("{:016x}", pair.options.stream);
     // Another identity that knows our key: we refuse it, for we do not know it.
-    let unknown = stage.another("unknown", &peer(&us.user));
-    // Another identity that expects somebody else at our address: it refuses us.
-    let mistaken = stage.another("mistaken", &peer(NOBODY));
+    let unknown = stage.another("unknown", &peer(port, &us.user));
+    let stranger_user = unknown.identity(&stage.tools).expect("an identity").user;
+    mistaken.configure(&peer(port, NOBODY)).expect("configured");
     let rigs =
         [stranger(&stage, &unknown, &us.device, &stream), stranger(&stage, &mistaken, &us.device, &stream)];
 
@@ -77,14 +82,14 @@ fn strangers_are_refused_and_the_stream_does_not_notice() {
         }
     }
 
-    let ours = stage.world.wait_status(&stage.tools, LIVE, "refusing", |status| {
-        Some(refusals(status)).filter(|list| !list.is_empty())
-    });
-    println!("we say: {:?}", ours.expect("a refusal"));
-    let theirs = mistaken.wait_status(&stage.tools, LIVE, "refusing", |status| {
-        Some(refusals(status)).filter(|list| !list.is_empty())
-    });
-    println!("the mistaken one says: {:?}", theirs.expect("a refusal"));
+    let refused = |world: &World, what: &str, parts: [&str; 2]| {
+        let found = world.wait_status(&stage.tools, LIVE, what, |status| {
+            refusals(status).into_iter().find(|line| parts.iter().all(|part| line.contains(part)))
+        });
+        println!("{what}: {}", found.unwrap_or_else(|error| panic!("{error:#}")));
+    };
+    refused(&stage.world, "we refuse the unknown one", ["refused", &stranger_user]);
+    refused(&mistaken, "the mistaken one refuses us", ["refused", NOBODY]);
 
     pair.send.wait("input-done", Duration::from_secs(30)).expect("all in");
     for rig in rigs {

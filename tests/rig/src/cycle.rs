@@ -39,10 +39,12 @@ impl Holdings {
 pub(crate) fn cycle(arguments: &CycleArguments) -> Result<()> {
     let before = Holdings::now()?;
     let mut after_first = None;
+    let mut during = None;
     let mut longest = Duration::ZERO;
     for index in 0..arguments.count {
         let began = Instant::now();
-        once(arguments).with_context(|| format!("cycle {index}"))?;
+        let held = once(arguments).with_context(|| format!("cycle {index}"))?;
+        during = during.max(Some((held.threads, held.descriptors)));
         longest = longest.max(began.elapsed());
         after_first = after_first.or(Some(Holdings::now()?));
     }
@@ -53,6 +55,7 @@ pub(crate) fn cycle(arguments: &CycleArguments) -> Result<()> {
         "event": "cycled",
         "cycles": arguments.count,
         "before": before.json(),
+        "during": during.map(|(threads, descriptors)| json!({ "threads": threads, "descriptors": descriptors })),
         "after_first": after_first.map(Holdings::json),
         "after": after.json(),
         "library_still_mapped": mapped,
@@ -61,7 +64,8 @@ pub(crate) fn cycle(arguments: &CycleArguments) -> Result<()> {
     Ok(())
 }
 
-fn once(arguments: &CycleArguments) -> Result<()> {
+/// One life; returns what the process held in the middle of it.
+fn once(arguments: &CycleArguments) -> Result<Holdings> {
     let mut plugin = Plugin::load(&arguments.plugin, &arguments.id)?;
     let ports = plugin.select(2)?;
     plugin.load_state(None, &arguments.fields)?;
@@ -78,6 +82,7 @@ fn once(arguments: &CycleArguments) -> Result<()> {
     });
     let processor = audio.join().map_err(|_| anyhow!("the audio thread panicked"))??;
     plugin.serve();
+    let held = Holdings::now()?;
     plugin.instance.deactivate(processor);
-    Ok(())
+    Ok(held)
 }

@@ -99,9 +99,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     };
     let mut session = Session::new(plugin, audio_loop, arguments.jack.clone(), &engine);
     let processor = session.activate()?;
-    let ready_ns = now_ns();
+    session.ready_ns = now_ns();
     session.launch(engine, processor)?;
-    tell(&json!({ "event": "ready", "host_ns": ready_ns }));
     let returned = session.serve(&read_commands())?;
     session.finish(returned, arguments)
 }
@@ -136,6 +135,8 @@ struct Session {
     audio: Option<Audio>,
     parameters: Sender<(ClapId, f64)>,
     restarts: u32,
+    /// When the plug-in was active for the first time.
+    ready_ns: i64,
     scheduler: String,
     given_up_ns: i64,
 }
@@ -151,6 +152,7 @@ impl Session {
             audio: None,
             parameters,
             restarts: 0,
+            ready_ns: 0,
             scheduler: String::new(),
             given_up_ns: 0,
         }
@@ -215,7 +217,7 @@ impl Session {
 
     /// Looks after the plug-in and the commands until the run ends.
     fn serve(&mut self, commands: &Receiver<String>) -> Result<Returned> {
-        let (mut told_input, mut told_done) = (false, false);
+        let (mut told_ready, mut told_input, mut told_done) = (false, false, false);
         let mut run_on: Option<u64> = None;
         loop {
             match commands.recv_timeout(SERVICE) {
@@ -228,6 +230,10 @@ impl Session {
             if self.plugin.wants_restart() {
                 self.restart(None)?;
             }
+            let position = self.switches.position.load(Ordering::Acquire);
+            if position > 0 && !std::mem::replace(&mut told_ready, true) {
+                tell(&json!({ "event": "ready", "host_ns": self.ready_ns }));
+            }
             let input_from = self.switches.input_from.load(Ordering::Acquire);
             if input_from > 0 && !std::mem::replace(&mut told_input, true) {
                 tell(&json!({ "event": "input", "frame": input_from - 1 }));
@@ -235,7 +241,7 @@ impl Session {
             if self.switches.input_done.load(Ordering::Acquire) && !std::mem::replace(&mut told_done, true) {
                 tell(&json!({ "event": "input-done" }));
             }
-            if run_on.is_some_and(|end| self.switches.position.load(Ordering::Acquire) >= end) {
+            if run_on.is_some_and(|end| position >= end) {
                 run_on = None;
                 tell(&json!({ "event": "ran-on" }));
             }

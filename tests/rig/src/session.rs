@@ -103,9 +103,17 @@ impl World {
         for folder in [&world.config, &world.runtime, &world.files] {
             fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         }
-        let config = format!("name = \"Test\"\nbind = \"127.0.0.1:0\"\nmdns = false\n{lines}");
-        fs::write(world.config.join("config.toml"), config)?;
+        world.configure(lines)?;
         Ok(world)
+    }
+
+    /// Writes `config.toml` anew, with further `lines`: what starts from now on reads it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn configure(&self, lines: &str) -> Result<()> {
+        let config = format!("name = \"Test\"\nbind = \"127.0.0.1:0\"\nmdns = false\n{lines}");
+        fs::write(self.config.join("config.toml"), config).context("writing config.toml")
     }
 
     /// The variables that make a process part of this world.
