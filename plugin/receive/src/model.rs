@@ -35,7 +35,8 @@ pub struct Model {
     pub choices: Vec<Choice>,
     /// What is going on, with cause and remedy.
     pub status: Status,
-    /// From a sample's arrival in Send's callback to its leaving this one's, milliseconds; known on one machine only.
+    /// From a sample's arrival in Send's callback to its leaving this one's, milliseconds, while something is playing:
+    /// half of the network's round trip, and the time from the packet's arrival.
     pub latency_ms: Option<f64>,
     /// Fingerprint of this device, for support.
     pub identity: String,

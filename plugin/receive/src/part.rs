@@ -7,10 +7,11 @@ use audiocloud_instance::guard::Guard;
 use audiocloud_instance::guarded::{Notes, Part};
 use audiocloud_instance::hand_off::Taker;
 use audiocloud_instance::time::Setup;
-use audiocloud_instance::{events, layouts, params};
+use audiocloud_instance::{layouts, params};
 use nice_plug::prelude::*;
 
 use crate::editor::{self, ReceiveEditor};
+use crate::merge::{Held, Merge};
 use crate::mixer::{Mixer, Scratch};
 use crate::params::{Mode, ReceiveParams};
 use crate::shared::{Live, Shared};
@@ -34,6 +35,7 @@ struct Active {
     /// The stream, and the last block of the one before it.
     stream: Scratch,
     leaving: Scratch,
+    held: Held,
 }
 
 impl<const STREAM_OUTPUT: bool> Part for ReceivePart<STREAM_OUTPUT> {
@@ -74,6 +76,7 @@ impl<const STREAM_OUTPUT: bool> Part for ReceivePart<STREAM_OUTPUT> {
             mixer: Mixer::new(setup.sample_rate.hz()),
             stream: Scratch::new(setup),
             leaving: Scratch::new(setup),
+            held: Held::default(),
         });
     }
 
@@ -96,7 +99,8 @@ impl<const STREAM_OUTPUT: bool> Part for ReceivePart<STREAM_OUTPUT> {
         let (level, mode) = (params::gain(self.params.level.value()), self.params.mode.value());
         active.mixer.glide_to(level, mode);
         active.set_delay(self.params.delay.value());
-        let mut merge = Merge { notes, waiting: None, pass: mode == Mode::Mix };
+        let mut held = active.held;
+        let mut merge = Merge::new(notes, &mut held, mode == Mode::Mix);
         active.take_over(callback, main.samples(), &mut merge);
         let mut from = 0;
         while from < main.samples() {
@@ -109,6 +113,7 @@ impl<const STREAM_OUTPUT: bool> Part for ReceivePart<STREAM_OUTPUT> {
             from = to;
         }
         merge.rest();
+        active.held = held;
     }
 
     /// Silence; the stream's notes were let go by whoever plays them on.
@@ -179,41 +184,5 @@ impl Active {
         if from == 0 {
             self.stream.add(&mut self.leaving);
         }
-    }
-}
-
-/// The host's own notes and the stream's, in one order of time.
-struct Merge<'a, N> {
-    notes: &'a mut N,
-    /// The host's next event, if it has been taken already.
-    waiting: Option<events::HostEvent>,
-    /// The host's own notes pass.
-    pass: bool,
-}
-
-impl<N: Notes> Merge<'_, N> {
-    fn stream_event(&mut self, offset: u32, body: &audiocloud_engine::rt::event::Body) {
-        self.host_events(offset);
-        if let Some(event) = events::to_host(offset, body) {
-            self.notes.try_send(event);
-        }
-    }
-
-    /// Sends the host's events up to and with this offset.
-    fn host_events(&mut self, until: u32) {
-        loop {
-            let Some(event) = self.waiting.take().or_else(|| self.notes.next_event()) else { return };
-            if event.timing() > until {
-                self.waiting = Some(event);
-                return;
-            }
-            if self.pass {
-                self.notes.try_send(event);
-            }
-        }
-    }
-
-    fn rest(mut self) {
-        self.host_events(u32::MAX);
     }
 }

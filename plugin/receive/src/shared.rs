@@ -185,7 +185,7 @@ impl Shared {
             status: self.status(&mut link, bound.as_ref()),
             choices: choices(&streams, link.setup.as_ref()),
             bound,
-            latency_ms: playout.as_ref().and_then(latency_ms),
+            latency_ms: playout.as_ref().and_then(latency_ms).map(|here| here + link.way_ms()),
             delay_ms: playout
                 .map_or(f64::from(self.params.delay.value()), |playout| link.frames_ms(playout.delay_frames)),
             peaks: playout
@@ -279,6 +279,12 @@ impl Link {
     fn frames_ms(&self, frames: i64) -> f64 {
         let span = self.setup.map(|setup| Frames::new(frames).to_nanos_floor(setup.sample_rate));
         span.map_or(0.0, Nanos::as_millis_f64)
+    }
+
+    /// Half of the round trip to the publisher, ms: the playout measures from a packet's arrival.
+    fn way_ms(&self) -> f64 {
+        let round_trip_us = self.subscription.as_ref().map_or(0, |subscription| subscription.status().rtt_us);
+        f64::from(u32::try_from(round_trip_us).unwrap_or(0)) / 2_000.0
     }
 
     fn unsubscribe(&mut self) {
@@ -416,7 +422,7 @@ fn loss(cause: runtime::LossCause) -> &'static str {
     }
 }
 
-/// How long frames take, while something is playing.
+/// How long frames take on this computer, while something is playing.
 fn latency_ms(playout: &receiver::Status) -> Option<f64> {
     let playing = playout.state == receiver::State::Playing && playout.latency.blocks > 0;
     playing.then(|| playout.latency.last.as_millis_f64())
