@@ -118,8 +118,7 @@ fn mode(ui: &mut Ui, current: Mode) -> Option<Mode> {
 
 fn latency(ui: &mut Ui, model: &Model) {
     let latency = model.latency_ms.map_or_else(|| "--".to_owned(), figure::milliseconds);
-    let meaning =
-        "From a sample's arrival in Send to its leaving this track: half of the network's round trip, and the time here.";
+    let meaning = "From a sample's arrival in Send to its leaving this track: half of the network's round trip, and the time here.";
     figure::show(ui, "Latency", &latency, meaning);
 }
 
