@@ -14,18 +14,18 @@ const PROBE_MIN: f64 = 0.6;
 /// Likeness in a window below which it counts as unlike.
 const WINDOW_MIN: f64 = 0.4;
 /// Windows that must be alike for a suspicion, and how many of them one that is not takes back.
-const WINDOWS: u32 = 16;
+const WINDOWS: u32 = 24;
 const WINDOWS_MISS: u32 = 3;
 /// Or few of them, very alike, and growing.
-const WINDOWS_GROWING: u32 = 5;
-const GROWING_MIN: f64 = 0.85;
-const GROWTH_MIN: f64 = 1.6;
+const WINDOWS_GROWING: u32 = 6;
+const GROWING_MIN: f64 = 0.9;
+const GROWTH_MIN: f64 = 2.0;
 /// Of the gain of the loop, no more than this may remain while the Receive holds back.
 const REMAINS_MAX: f64 = 0.35;
 /// Dips that must be missed, one after the other.
 const DIPS: u32 = 3;
 /// Windows of rest after a suspicion that came to nothing; doubled each time.
-const REST: u32 = 100;
+const REST: u32 = 40;
 const REST_MAX: u32 = 3_200;
 
 /// One Send at the meeting place of its stream.
