@@ -257,3 +257,31 @@ fn assert_whole_after_sleep(outcome: &audiocloud_rig::session::Outcome) {
         assert_eq!(run.report.heap_operations.unwrap_or(0), 0, "{:#?}", run.report);
     }
 }
+
+/// Receive's track goes into the Send that Receive plays: sound would go round and grow.
+#[test]
+fn a_feedback_loop_is_found_faded_and_named() {
+    let stage = Stage::new();
+    let device = stage.world.identity(&stage.tools).expect("an identity").device;
+    let source = phrase(48_000, 2, 12.0);
+    let mut options = Options::new(RECEIVE_ID);
+    options.fields.push(("stream".into(), receive_field(&device, STREAM)));
+    options.then = Some((SEND_ID.into(), vec![("stream".into(), send_field(STREAM))]));
+    options.input = Some(stage.recording("source", &source));
+    options.start = true;
+    let mut rig = launch(&stage, "loop", &options);
+    println!("{}", wait_sentence(&stage, &["feedback loop"]));
+    rig.command("run-on 1").expect("told");
+    rig.wait("ran-on", START).expect("ran on");
+    let run = rig.finish().expect("a run");
+    assert_eq!((run.report.process_errors, run.report.not_finite), (0, 0));
+    assert_eq!(run.report.heap_operations.unwrap_or(0), 0, "{:#?}", run.report);
+    // Faded: the last half second is the track's own input and nothing else.
+    let from = run.output.frames() - 24_000;
+    let end = |audio: &audiocloud_rig::audio::Audio, from: usize| -> Vec<Vec<f32>> {
+        audio.channels.iter().map(|channel| channel[from..from + 24_000].to_vec()).collect()
+    };
+    assert_eq!(end(&run.output, from), end(&source, from), "the loop still sounds; peak {}", run.report.peak);
+    // It never grew to more than what a few rounds add before it was found.
+    assert!(run.report.peak < 4.0, "the loop grew to {}", run.report.peak);
+}

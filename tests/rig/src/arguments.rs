@@ -86,6 +86,12 @@ pub(crate) struct RunArguments {
     /// Feed silence until `start` is read.
     #[arg(long)]
     pub(crate) wait: bool,
+    /// A second plug-in of the same file, which hears the first one's main output in the same callback.
+    #[arg(long, value_name = "ID")]
+    pub(crate) then: Option<String>,
+    /// A persisted field of the second plug-in: KEY=JSON.
+    #[arg(long = "then-field", value_name = "KEY=JSON", value_parser = parse_field)]
+    pub(crate) then_fields: Vec<(String, Value)>,
     /// Run inside the callback of a JACK client of this name.
     #[arg(long, value_name = "CLIENT")]
     pub(crate) jack: Option<String>,

@@ -29,6 +29,7 @@ use audiocloud_rig::{
 use crate::{
     heap,
     plugin::{Host, Ports},
+    tail::Tail,
 };
 
 /// Room for events out of one call; more would be operations on the heap by the host.
@@ -77,6 +78,8 @@ pub(crate) struct Engine {
     pub(crate) recorded: Audio,
     pub(crate) recorded_2: Option<Audio>,
     pub(crate) figures: Figures,
+    /// Who hears the main output in the same callback.
+    pub(crate) tail: Option<Box<Tail>>,
     /// Parameter changes for the next call.
     pub(crate) parameters: Vec<(ClapId, f64)>,
     input: Option<Audio>,
@@ -123,6 +126,7 @@ impl Engine {
             recorded: room(ports.outputs.first().copied().unwrap_or(0)),
             recorded_2: ports.outputs.get(1).copied().map(room),
             figures,
+            tail: None,
             parameters: Vec::with_capacity(64),
             input: None,
             notes: Vec::new(),
@@ -180,6 +184,9 @@ impl Engine {
         self.process(processor, frames, &transport);
         self.take_outputs(length);
         self.take_events();
+        if let (Some(tail), Some(main)) = (&mut self.tail, self.outputs.first()) {
+            tail.call(frames, main);
+        }
         self.position += u64::from(frames);
         self.switches.position.store(self.position, Ordering::Release);
         self.tell_end_of_input();

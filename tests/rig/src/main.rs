@@ -8,6 +8,7 @@ mod jack_mode;
 mod pace;
 mod plugin;
 mod run;
+mod tail;
 
 use clap::Parser;
 

@@ -72,7 +72,9 @@ pub struct Options {
     pub offline: bool,
     /// Begin feeding at once instead of at `start`.
     pub start: bool,
-    /// Keep the JACK client's name: run inside a JACK client instead of the paced loop.
+    /// A second plug-in that hears the first one's output, and its persisted fields.
+    pub then: Option<(String, Vec<(String, Value)>)>,
+    /// Name of a JACK client: run inside a JACK client instead of the paced loop.
     pub jack: Option<String>,
     /// Further environment of the process.
     pub environment: Vec<(String, String)>,
@@ -97,6 +99,7 @@ impl Options {
             seconds_max: 120.0,
             offline: false,
             start: false,
+            then: None,
             jack: None,
             environment: Vec::new(),
         }
@@ -143,6 +146,12 @@ impl Options {
         for (key, value) in &self.fields {
             push("--field", &format!("{key}={value}"));
         }
+        if let Some((id, fields)) = &self.then {
+            push("--then", id);
+            for (key, value) in fields {
+                push("--then-field", &format!("{key}={value}"));
+            }
+        }
         for (name, text) in &self.parameters {
             push("--param", &format!("{name}={text}"));
         }
@@ -173,6 +182,8 @@ pub struct Run {
     pub output: Audio,
     /// What the plug-in's second output was, if it has one.
     pub output_2: Option<Audio>,
+    /// What the second plug-in's main output was, if there was one.
+    pub then_output: Option<Audio>,
     /// Events the plug-in sent.
     pub notes: Vec<NoteEvent>,
     /// The plug-in's state at the end.
@@ -306,6 +317,7 @@ impl Rig {
             log: CallbackLog::read(self.files.with_extension("calls"))?,
             output: audio::read(self.files.with_extension("wav"))?,
             output_2: optional("2.wav").map(audio::read).transpose()?,
+            then_output: optional("then.wav").map(audio::read).transpose()?,
             notes: serde_json::from_value(json("notes.json")?)?,
             state: json("state.json")?,
         })

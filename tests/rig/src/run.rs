@@ -29,6 +29,7 @@ use crate::{
     jack_mode,
     pace::{self, Pacer, Sizes},
     plugin::{Host, Plugin},
+    tail::Tail,
 };
 
 /// How often the main thread looks after the plug-in's requests.
@@ -97,7 +98,20 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
         sample_rate: arguments.rate,
         fifo: arguments.fifo,
     };
+    let tail = match &arguments.then {
+        None => None,
+        Some(id) => {
+            let mut plugin = Plugin::load(&arguments.plugin, id)?;
+            let ports = plugin.select(arguments.channels)?;
+            plugin.load_state(None, &arguments.then_fields)?;
+            let processor = plugin.activate(arguments.rate, u32::try_from(block_max)?)?;
+            let after = Engine::new(&ports, arguments.rate, frames_max, block_min, block_max);
+            engine.tail = Some(Box::new(Tail::new(after, processor)));
+            Some(plugin)
+        }
+    };
     let mut session = Session::new(plugin, audio_loop, arguments.jack.clone(), &engine);
+    session.tail = tail;
     let processor = session.activate()?;
     session.ready_ns = now_ns();
     session.launch(engine, processor)?;
@@ -117,7 +131,7 @@ fn read_commands() -> Receiver<String> {
     receive
 }
 
-enum Audio {
+enum Sound {
     Running(Running),
     Paused(Box<Returned>),
 }
@@ -129,10 +143,11 @@ enum Running {
 
 struct Session {
     plugin: Plugin,
+    tail: Option<Plugin>,
     audio_loop: Loop,
     jack: Option<String>,
     switches: Arc<Switches>,
-    audio: Option<Audio>,
+    audio: Option<Sound>,
     parameters: Sender<(ClapId, f64)>,
     restarts: u32,
     /// When the plug-in was active for the first time.
@@ -146,6 +161,7 @@ impl Session {
         let (parameters, _) = channel();
         Self {
             plugin,
+            tail: None,
             audio_loop,
             jack,
             switches: Arc::clone(&engine.switches),
@@ -177,15 +193,15 @@ impl Session {
                     .spawn(move || audio_thread(engine, processor, audio_loop, &receive))?,
             )
         };
-        self.audio = Some(Audio::Running(running));
+        self.audio = Some(Sound::Running(running));
         Ok(())
     }
 
     /// Ends the audio thread's loop and takes back what it had.
     fn halt(&mut self) -> Result<Returned> {
         match self.audio.take().context("no audio")? {
-            Audio::Paused(returned) => Ok(*returned),
-            Audio::Running(running) => {
+            Sound::Paused(returned) => Ok(*returned),
+            Sound::Running(running) => {
                 self.switches.halt.store(true, Ordering::Release);
                 let returned = match running {
                     Running::Thread(thread) => {
@@ -201,7 +217,7 @@ impl Session {
     }
 
     fn audio_ended(&self) -> bool {
-        matches!(&self.audio, Some(Audio::Running(Running::Thread(thread))) if thread.is_finished())
+        matches!(&self.audio, Some(Sound::Running(Running::Thread(thread))) if thread.is_finished())
     }
 
     fn restart(&mut self, sample_rate: Option<u32>) -> Result<()> {
@@ -227,6 +243,9 @@ impl Session {
                 Err(RecvTimeoutError::Disconnected) => return self.halt(),
             }
             self.plugin.serve();
+            if let Some(tail) = &mut self.tail {
+                tail.serve();
+            }
             if self.plugin.wants_restart() {
                 self.restart(None)?;
             }
@@ -279,7 +298,7 @@ impl Session {
             }
             "pause" => {
                 let returned = self.halt()?;
-                self.audio = Some(Audio::Paused(Box::new(returned)));
+                self.audio = Some(Sound::Paused(Box::new(returned)));
                 tell(&json!({ "event": "paused" }));
             }
             "resume" => {
@@ -296,8 +315,23 @@ impl Session {
         Ok(())
     }
 
+    /// Ends the second plug-in; its heap operations and errors count with the first one's.
+    fn end_tail(&mut self, engine: &mut Engine) -> Result<Option<audio::Audio>> {
+        let (Some(tail), Some(mut plugin)) = (engine.tail.take(), self.tail.take()) else { return Ok(None) };
+        let (after, processor) = tail.stop();
+        plugin.instance.deactivate(processor.context("the second plug-in did not start processing")?);
+        engine.figures.process_errors += after.figures.process_errors;
+        engine.figures.not_finite += after.figures.not_finite;
+        if let (Some(sum), Some(more)) = (&mut engine.figures.heap_operations, after.figures.heap_operations)
+        {
+            *sum += more;
+        }
+        Ok(Some(after.recorded))
+    }
+
     fn finish(mut self, returned: Returned, arguments: &RunArguments) -> Result<()> {
-        let Returned { engine, processor, .. } = returned;
+        let Returned { mut engine, processor, .. } = returned;
+        let then_output = self.end_tail(&mut engine)?;
         let latency_frames = self.plugin.latency();
         let parameters = self.plugin.parameters();
         let state = self.plugin.save_state()?;
@@ -339,6 +373,9 @@ impl Session {
         audio::write_f32(file("wav"), &engine.recorded)?;
         if let Some(recorded) = &engine.recorded_2 {
             audio::write_f32(file("2.wav"), recorded)?;
+        }
+        if let Some(recorded) = &then_output {
+            audio::write_f32(file("then.wav"), recorded)?;
         }
         std::fs::write(file("notes.json"), serde_json::to_vec(&engine.heard)?)?;
         std::fs::write(file("state.json"), state)?;

@@ -1,31 +1,13 @@
 //! The rig sees a plug-in that allocates in its callback, and nothing in one that does not.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::time::Duration;
 
 use audiocloud_rig::{
     analysis, audio,
     process::{Block, Options, Pace, Rig, Run},
 };
 
-/// The test plug-in's library, built now where it is not yet: a library of another package is no dependency that cargo
-/// would build for a test.
-fn plugin() -> PathBuf {
-    let rig = PathBuf::from(env!("CARGO_BIN_EXE_audiocloud-rig"));
-    let folder = rig.parent().expect("a target folder");
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "audiocloud-allocating"]);
-    build.env("CARGO_TARGET_DIR", folder.parent().expect("a target folder"));
-    if folder.ends_with("release") {
-        build.arg("--release");
-    }
-    let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo");
-    assert!(status.success(), "the test plug-in does not build");
-    folder.join(format!(
-        "{}audiocloud_allocating{}",
-        std::env::consts::DLL_PREFIX,
-        std::env::consts::DLL_SUFFIX
-    ))
-}
+mod built;
 
 fn run(id: &str, change: impl FnOnce(&mut Options)) -> (audio::Audio, Run) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -37,9 +19,14 @@ fn run(id: &str, change: impl FnOnce(&mut Options)) -> (audio::Audio, Run) {
     options.seconds_max = 1.0;
     options.pace = Pace::Fast;
     change(&mut options);
-    let mut rig =
-        Rig::spawn(env!("CARGO_BIN_EXE_audiocloud-rig").as_ref(), &plugin(), folder.path(), "rig", &options)
-            .expect("a rig");
+    let mut rig = Rig::spawn(
+        env!("CARGO_BIN_EXE_audiocloud-rig").as_ref(),
+        &built::plugin(),
+        folder.path(),
+        "rig",
+        &options,
+    )
+    .expect("a rig");
     rig.wait("ready", Duration::from_secs(10)).expect("ready");
     rig.command("start").expect("start");
     rig.wait("finished", Duration::from_secs(20)).expect("finished");
