@@ -15,6 +15,7 @@
 pub mod block_ring;
 pub mod callback;
 pub mod event;
+pub mod hand_off;
 pub mod host_time;
 pub mod log;
 pub mod priority;

@@ -8,7 +8,6 @@ pub mod events;
 pub mod feedback;
 pub mod guard;
 pub mod guarded;
-pub mod hand_off;
 pub mod layouts;
 pub mod log;
 pub mod params;

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use audiocloud_engine::rt::hand_off::{Giver, Taker, hand_off};
 use audiocloud_engine::rt::{block_ring, event, host_time, snapshot};
 use audiocloud_engine::stream::receiver::{self, Cause, Playout};
 use audiocloud_engine::units::{Frames, Nanos};
 use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::feedback::{Meeting, Player, Watch};
 use audiocloud_instance::guard::{Guard, Stage};
-use audiocloud_instance::hand_off::{Giver, Taker, hand_off};
 use audiocloud_instance::params::DELAY_MAX_MS;
 use audiocloud_instance::session::Session;
 use audiocloud_instance::state::StreamRef;

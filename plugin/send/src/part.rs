@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use audiocloud_engine::rt::callback::Callback;
+use audiocloud_engine::rt::hand_off::Taker;
 use audiocloud_instance::events;
 use audiocloud_instance::guard::Guard;
 use audiocloud_instance::guarded::{Notes, Part};
-use audiocloud_instance::hand_off::Taker;
 use audiocloud_instance::layouts;
 use audiocloud_instance::time::{Epochs, Setup};
 use nice_plug::prelude::*;

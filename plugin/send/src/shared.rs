@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use audiocloud_engine::rt::hand_off::{Giver, Taker, hand_off};
 use audiocloud_engine::rt::{block_ring, event, snapshot};
 use audiocloud_engine::stream::sender::{self, Tap};
 use audiocloud_engine::units::MediaTime;
 use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::feedback::{Listener, Meeting};
 use audiocloud_instance::guard::{Guard, Stage};
-use audiocloud_instance::hand_off::{Giver, Taker, hand_off};
 use audiocloud_instance::session::Session;
 use audiocloud_instance::state::StreamRef;
 use audiocloud_instance::status::Status;

@@ -24,6 +24,7 @@ pub struct Taker<T> {
 }
 
 /// A pair, the taker starting with `current`. *Realtime-safe: no* (allocates).
+#[must_use]
 pub fn hand_off<T>(current: Option<Box<T>>) -> (Giver<T>, Taker<T>) {
     let (gifts_in, gifts_out) = RingBuffer::new(CAPACITY);
     let (home_in, home_out) = RingBuffer::new(CAPACITY);
