@@ -18,8 +18,11 @@ pub const SEND: Class =
     Class { id: *b"audiocloudSend01", name: "audiocloud Send", sub_categories: &["Fx", "Tools", "Network"] };
 
 /// Plays a published track.
-pub const RECEIVE: Class =
-    Class { id: *b"audiocloudRecv01", name: "audiocloud Receive", sub_categories: &["Fx", "Tools", "Network"] };
+pub const RECEIVE: Class = Class {
+    id: *b"audiocloudRecv01",
+    name: "audiocloud Receive",
+    sub_categories: &["Fx", "Tools", "Network"],
+};
 
 /// All of them, in the order in which the suite exports them.
 pub const ALL: &[Class] = &[SEND, RECEIVE];

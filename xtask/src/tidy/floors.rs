@@ -33,6 +33,8 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-receive", 7, PLUG_IN),
     ("audiocloud-node", 7, PLUG_IN),
     ("audiocloud-suite", 8, Sight::Only(&["audiocloud-send", "audiocloud-receive", "audiocloud-instance"])),
+    // A plug-in that breaks the rules on purpose, for the rig's tests: it sees none of ours.
+    ("audiocloud-allocating", 8, Sight::Only(&[])),
     // The tools' floor has an order of its own: what measures and bundles, then what uses it.
     ("audiocloud-bundler", 9, Sight::Below),
     ("audiocloud-rig", 9, Sight::Below),
