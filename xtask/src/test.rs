@@ -42,6 +42,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     });
     let built = steps.run("bundle", |_| bundle_all());
     steps.run("unit and property tests", |tally| cargo_tests(Part::Units, tally));
+    if nextest() {
+        // Which runs none of them; `cargo test` does.
+        let arguments = ["test", "--workspace", "--doc", "--locked", "--no-fail-fast"];
+        steps.run("documentation", |tally| execute(cargo::command().args(arguments), tally));
+    }
     if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         steps.run("RealtimeSanitizer", realtime_sanitizer);
     }
@@ -79,6 +84,10 @@ fn bundle_all() -> Result<Built> {
     Build { programs: PROGRAMS, ..Build::default() }.run()
 }
 
+fn nextest() -> bool {
+    machine::answers("cargo-nextest", &["nextest", "--version"])
+}
+
 enum Part<'a> {
     /// All but the end-to-end tests.
     Units,
@@ -87,11 +96,10 @@ enum Part<'a> {
 }
 
 fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
-    let nextest = machine::answers("cargo-nextest", &["nextest", "--version"]);
     let mut command = cargo::command();
     // Both parts select the whole workspace where they can: another selection would unify features differently, and
     // compile dependencies again.
-    match (&part, nextest) {
+    match (&part, nextest()) {
         (Part::Units, true) => {
             let filter = format!("not package({END_TO_END})");
             command.args(["nextest", "run", "--workspace", "--locked", "-E"]).arg(filter);
