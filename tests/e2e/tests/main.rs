@@ -4,6 +4,7 @@ mod cut;
 mod everyday;
 mod faults;
 mod latency;
+mod mixing;
 mod notes;
 mod strangers;
 mod whole;
