@@ -119,6 +119,16 @@ impl Stored {
         Some(StreamRef { publisher: parse_key(document.text("publisher")?)?, stream })
     }
 
+    /// The name of the codec in it, as announcements have it; nothing when the user never chose one.
+    pub fn codec(&self) -> Option<String> {
+        self.lock().text("codec").map(str::to_owned)
+    }
+
+    /// Sets the name of the codec. False as in [`Stored::set_name`].
+    pub fn set_codec(&self, codec: &str) -> bool {
+        self.change(|document| document.set("codec", Some(codec.to_owned())))
+    }
+
     /// Sets the name. False when the document is a later version's, and was left alone.
     pub fn set_name(&self, name: &str) -> bool {
         self.change(|document| document.set("name", Some(name.to_owned())))

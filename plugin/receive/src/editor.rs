@@ -58,7 +58,7 @@ pub fn ui(ui: &mut Ui, model: &Model, controls: Controls) -> Vec<Request> {
             ui.add_space(6.0);
             meter::show(ui, "Stream", &model.peaks);
             ui.add_space(2.0);
-            details::show(ui, &model.identity, &lines(model));
+            details::show(ui, &model.identity, &lines(model), |_| ());
         },
     );
     requests

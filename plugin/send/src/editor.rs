@@ -6,6 +6,7 @@ use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::editor::window::{self, View, Window, mark_changed};
 use audiocloud_instance::editor::{details, figure, meter, page, theme, toggle};
 use audiocloud_instance::guard::Guard;
+use audiocloud_net::wire::codec::Codec;
 use egui::{Key, RichText, TextEdit, Ui, Vec2, vec2};
 use nice_plug::prelude::{BoolParam, ParamSetter};
 
@@ -50,7 +51,16 @@ pub fn ui(ui: &mut Ui, model: &Model, transmit: bool) -> Vec<Request> {
             ui.add_space(6.0);
             meter::show(ui, "Input", &model.peaks);
             ui.add_space(2.0);
-            details::show(ui, &model.identity, &lines(model));
+            details::show(ui, &model.identity, &lines(model), |ui| {
+                let mut is_24_bit = model.codec == Codec::Pcm24;
+                let switch = toggle::show(ui, "24-bit samples", &mut is_24_bit);
+                let meaning = "Three quarters of the network, for sources of 24 bits or less; louder than full scale is clipped. \
+                     Off: 32-bit float, exact for everything.";
+                if switch.on_hover_text(meaning).changed() {
+                    let codec = if is_24_bit { Codec::Pcm24 } else { Codec::PcmF32 };
+                    requests.push(Request::Act(Action::SetCodec(codec)));
+                }
+            });
         },
     );
     requests
@@ -238,6 +248,16 @@ mod tests {
         harness.get_by_label("Blocks lost (this computer)");
         harness.get_by_label("Identity");
         harness.get_by_label("48 kHz, 2 channels, 32-bit float");
+    }
+
+    #[test]
+    fn the_codec_is_chosen_behind_details() {
+        let mut harness = harness(model());
+        harness.get_by_label("Details").click();
+        harness.run();
+        harness.get_by_label("24-bit samples").click();
+        harness.run();
+        assert_eq!(*harness.state(), [Request::Act(Action::SetCodec(Codec::Pcm24))]);
     }
 
     #[test]

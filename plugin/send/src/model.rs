@@ -2,9 +2,10 @@
 
 use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::status::Status;
+use audiocloud_net::wire::codec::Codec;
 
 /// One frame's worth of what Send's window shows.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// The stream's name, as others see it; kept in the project.
     pub name: String,
@@ -14,6 +15,8 @@ pub struct Model {
     pub subscribers: usize,
     /// Rate, layout and codec in words, as "48 kHz, 2 channels, 32-bit float"; empty before the first activation.
     pub format: String,
+    /// How samples travel; kept in the project.
+    pub codec: Codec,
     /// Peak of the most recent block per channel, linear, 1.0 is full scale; one per channel. The window adds hold
     /// and fall.
     pub peaks: Vec<f32>,
@@ -28,9 +31,28 @@ pub struct Model {
     pub revision: u64,
 }
 
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            status: Status::default(),
+            subscribers: 0,
+            format: String::new(),
+            codec: Codec::PcmF32,
+            peaks: Vec::new(),
+            ahead_ms: 0.0,
+            identity: String::new(),
+            details: Vec::new(),
+            revision: 0,
+        }
+    }
+}
+
 /// What the user can ask of Send, besides its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Name the stream.
     SetName(String),
+    /// Write samples so from now on; the stream begins anew.
+    SetCodec(Codec),
 }

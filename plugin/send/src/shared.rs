@@ -52,6 +52,8 @@ struct Link {
     giver: Option<Giver<Live>>,
     tap: Option<snapshot::Reader<sender::Status>>,
     publication: Option<Publication>,
+    /// How the published samples are written.
+    codec: Option<Codec>,
     /// Where Receives of this stream in this process would be found.
     meeting: Option<Arc<Meeting>>,
     /// The stream's id while it is not published, so that nobody takes it over a bounce or a pause.
@@ -138,13 +140,19 @@ impl Shared {
         let mut link = self.lock();
         let Some(setup) = link.setup else { return };
         let published = link.publication.as_ref().map(|publication| publication.stream().get());
-        if published.is_some() && published == self.params.stored.stream() {
+        let same = published == self.params.stored.stream() && link.codec == Some(self.codec());
+        if published.is_some() && same {
             let name = self.name();
             link.publication.iter().for_each(|publication| publication.rename(&name));
             return;
         }
+        self.republish(&mut link, &setup);
+    }
+
+    /// The stream ends and begins again while the callbacks run.
+    fn republish(self: &Arc<Self>, link: &mut Link, setup: &Setup) {
         link.unpublish();
-        let live = self.publish(&mut link, &setup);
+        let live = self.publish(link, setup);
         link.give(live);
     }
 
@@ -179,9 +187,10 @@ impl Shared {
             name: self.name(),
             sample_rate: setup.sample_rate,
             channels: setup.channels,
-            codec: Codec::PcmF32,
+            codec: self.codec(),
             max_block: setup.block_max,
         };
+        link.codec = Some(config.codec);
         let stream = StreamRef { publisher: handle.device().0, stream: claim.stream().0 };
         let meeting = Meeting::of(stream);
         link.meeting = Some(meeting.clone());
@@ -212,6 +221,11 @@ impl Shared {
         Ok(claim)
     }
 
+    /// What the project says; a codec of a later version is not known, and 32-bit float is always right.
+    fn codec(&self) -> Codec {
+        self.params.stored.codec().and_then(|name| Codec::from_name(&name)).unwrap_or(Codec::PcmF32)
+    }
+
     fn name(&self) -> String {
         let name = self.params.stored.name();
         if name.trim().is_empty() { UNNAMED.to_owned() } else { name }
@@ -226,7 +240,8 @@ impl Shared {
             name: self.name(),
             status: self.status(&mut link),
             subscribers: link.subscribers(),
-            format: link.setup.map_or_else(String::new, |setup| format(&setup)),
+            format: link.setup.map_or_else(String::new, |setup| format(&setup, self.codec())),
+            codec: self.codec(),
             peaks: tap.map_or_else(Vec::new, |tap| tap.peaks.iter().copied().take(channels).collect()),
             ahead_ms: tap.map_or(0.0, |tap| tap.ahead_ms()),
             identity: self.identity(&link),
@@ -236,12 +251,20 @@ impl Shared {
     }
 
     /// Does what the user asked for in the window.
-    pub fn act(&self, action: Action) {
+    pub fn act(self: &Arc<Self>, action: Action) {
         match action {
             Action::SetName(name) => {
                 if self.params.stored.set_name(name.trim()) {
                     let name = self.name();
                     self.lock().publication.iter().for_each(|publication| publication.rename(&name));
+                }
+            }
+            Action::SetCodec(codec) => {
+                if codec != self.codec() && self.params.stored.set_codec(codec.name()) {
+                    let mut link = self.lock();
+                    if let Some(setup) = link.setup {
+                        self.republish(&mut link, &setup);
+                    }
                 }
             }
         }
@@ -359,10 +382,14 @@ fn details(tap: &sender::Status) -> Vec<Detail> {
     ]
 }
 
-fn format(setup: &Setup) -> String {
+fn format(setup: &Setup, codec: Codec) -> String {
     let rate = f64::from(setup.sample_rate.hz()) / 1_000.0;
     let plural = if setup.channels == 1 { "" } else { "s" };
-    format!("{rate} kHz, {} channel{plural}, 32-bit float", setup.channels)
+    let samples = match codec {
+        Codec::PcmF32 => "32-bit float",
+        Codec::Pcm24 => "24-bit",
+    };
+    format!("{rate} kHz, {} channel{plural}, {samples}", setup.channels)
 }
 
 fn block_ms(setup: &Setup) -> f64 {

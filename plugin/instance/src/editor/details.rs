@@ -28,8 +28,8 @@ impl Detail {
     }
 }
 
-/// Draws the fold named "Details" and, open, its lines.
-pub fn show(ui: &mut Ui, identity: &str, details: &[Detail]) {
+/// Draws the fold named "Details" and, open, its lines and below them whatever `more` draws.
+pub fn show(ui: &mut Ui, identity: &str, details: &[Detail], more: impl FnOnce(&mut Ui)) {
     egui::CollapsingHeader::new(RichText::new("Details").color(theme::TEXT_WEAK)).id_salt("details").show(
         ui,
         |ui| {
@@ -49,6 +49,7 @@ pub fn show(ui: &mut Ui, identity: &str, details: &[Detail]) {
                     }
                 },
             );
+            more(ui);
         },
     );
 }
@@ -73,7 +74,7 @@ mod tests {
     #[test]
     fn lines_show_once_unfolded() {
         let lines = [Detail::new("Lost blocks (network)", "3", "Packets that never came.")];
-        let mut harness = Harness::new_ui(|ui| show(ui, "abcd", &lines));
+        let mut harness = Harness::new_ui(|ui| show(ui, "abcd", &lines, |_| ()));
         assert!(harness.query_by_label("Lost blocks (network)").is_none());
         harness.get_by_label("Details").click();
         harness.run();
