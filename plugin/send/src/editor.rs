@@ -255,6 +255,8 @@ mod tests {
         let mut harness = harness(model());
         harness.get_by_label("Details").click();
         harness.run();
+        harness.get_by_label("24-bit samples").scroll_to_me();
+        harness.run();
         harness.get_by_label("24-bit samples").click();
         harness.run();
         assert_eq!(*harness.state(), [Request::Act(Action::SetCodec(Codec::Pcm24))]);

@@ -30,6 +30,15 @@ fn speech_in_mono() {
 }
 
 #[test]
+fn samples_of_24_bits() {
+    let source = recording("strings-48k.wav", 48_000, 2, 3.0);
+    let mut options = PairOptions { codec: Some("pcm-s24"), ..options(2, 48_000, Block::Fixed(128)) };
+    let outcome = Stage::new().stream(&source, &mut options);
+    assert!(outcome.status.to_string().contains("pcm-s24"), "{:#}", outcome.status);
+    assert_whole(&outcome);
+}
+
+#[test]
 fn six_and_eight_channels() {
     for channels in [6, 8] {
         let source = phrase(48_000, channels, 3.0).with_lead(0.2);

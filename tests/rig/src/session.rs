@@ -217,6 +217,8 @@ pub struct PairOptions {
     pub stream: u64,
     /// Receive's playout delay in milliseconds; the plug-in's default without one.
     pub playout_ms: Option<f64>,
+    /// How Send writes samples, by the name of announcements; the plug-in's default without one.
+    pub codec: Option<&'static str>,
 }
 
 impl PairOptions {
@@ -228,6 +230,7 @@ impl PairOptions {
             receive: side(RECEIVE_ID),
             stream: 0x0123_4567_89ab_cdef,
             playout_ms: None,
+            codec: None,
         }
     }
 
@@ -297,7 +300,11 @@ impl Pair {
         let device = world.identity(tools)?.device;
         let mut options = options.clone();
         let stream = format!("{:016x}", options.stream);
-        options.send.fields.push(("stream".into(), send_field(&stream)));
+        let mut field = send_field(&stream);
+        if let Some(codec) = options.codec {
+            field["codec"] = codec.into();
+        }
+        options.send.fields.push(("stream".into(), field));
         options.receive.fields.push(("stream".into(), receive_field(&device, &stream)));
         if let Some(delay) = options.playout_ms {
             options.receive.parameters.push(("delay".into(), delay.to_string()));
