@@ -168,19 +168,20 @@ impl Attempt {
 }
 
 /// Looks for the smallest playout delay with short runs, then plays all of it there. What holds for seconds may not
-/// hold for half a minute: then the next larger delay is tried, and the last attempt is the one that counts.
+/// hold for half a minute: then a delay at least twice as large is tried, so that a busy machine costs few attempts, and
+/// the last attempt is the one that counts.
 fn search(stage: &Stage, source: &Audio) -> Result<(Vec<probe::Probe>, Vec<Attempt>)> {
     let (smallest, probes) = probe::smallest(stage, source)?;
     let mut attempts = Vec::new();
-    for delay_ms in probe::DELAYS_MS.into_iter().filter(|delay| *delay >= smallest) {
+    let mut next = Some(smallest);
+    while let Some(delay_ms) = next {
         let label = format!("playing at {delay_ms} ms playout delay");
         let attempt = play(stage, source, delay_ms, &label)?;
-        let holds = attempt.holds();
-        attempts.push(attempt);
-        if holds {
-            break;
+        next = if attempt.holds() { None } else { probe::after(delay_ms) };
+        if !attempt.holds() {
+            println!("did not hold at {delay_ms} ms");
         }
-        println!("did not hold at {delay_ms} ms");
+        attempts.push(attempt);
     }
     Ok((probes, attempts))
 }

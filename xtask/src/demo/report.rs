@@ -30,7 +30,7 @@ pub(super) struct Report {
     pub(super) latency_ms: Milliseconds,
     /// The same in blocks.
     pub(super) latency_blocks: Milliseconds,
-    /// The smallest that held for the whole recording.
+    /// At which the whole recording held: the smallest of those that were tried with all of it.
     pub(super) playout_delay_ms: f64,
     pub(super) scheduling: &'static str,
     pub(super) scheduling_send: String,
@@ -129,6 +129,15 @@ impl Report {
             ),
             ("smallest playout delay that held", format!("{} ms", self.playout_delay_ms)),
             ("scheduling", self.scheduling.to_owned()),
+            // What the machine does to the callbacks, whatever the plug-ins do.
+            (
+                "callbacks entered late by at most",
+                format!(
+                    "{:.2} ms (Send), {:.2} ms (Receive)",
+                    self.lateness_us.send.max / 1e3,
+                    self.lateness_us.receive.max / 1e3
+                ),
+            ),
             ("callbacks", format!("{} of {} frames at {} Hz", self.blocks, self.block, self.rate)),
         ];
         let widest = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
