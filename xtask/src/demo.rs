@@ -168,7 +168,7 @@ impl Attempt {
 }
 
 /// Looks for the smallest playout delay with short runs, then plays all of it there. What holds for seconds may not
-/// hold for half a minute: then a delay at least twice as large is tried, so that a busy machine costs few attempts, and
+/// hold for half a minute: then a delay at least half as large again is tried, so that a busy machine costs few attempts, and
 /// the last attempt is the one that counts.
 fn search(stage: &Stage, source: &Audio) -> Result<(Vec<probe::Probe>, Vec<Attempt>)> {
     let (smallest, probes) = probe::smallest(stage, source)?;

@@ -8,10 +8,11 @@ use super::{Stage, play};
 
 /// The delays that are tried, in milliseconds. The largest is the largest default.
 pub(super) const DELAYS_MS: [f64; 13] = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0];
-/// The delay to try when one did not hold: at least twice as large, or the largest; nothing after that.
+
+/// The delay to try when one did not hold: at least half as large again, or the largest; nothing after that.
 pub(super) fn after(delay_ms: f64) -> Option<f64> {
     let largest = DELAYS_MS[DELAYS_MS.len() - 1];
-    let larger = DELAYS_MS.into_iter().find(|delay| *delay >= 2.0 * delay_ms).unwrap_or(largest);
+    let larger = DELAYS_MS.into_iter().find(|delay| *delay >= 1.5 * delay_ms).unwrap_or(largest);
     (delay_ms < largest).then_some(larger)
 }
 
@@ -78,9 +79,9 @@ mod tests {
     }
 
     #[test]
-    fn attempts_double_and_end() {
+    fn attempts_grow_and_end() {
         let attempts: Vec<f64> = std::iter::successors(Some(1.5), |delay| after(*delay)).collect();
-        assert_eq!(attempts, [1.5, 3.0, 6.0, 15.0, 20.0]);
+        assert_eq!(attempts, [1.5, 2.5, 4.0, 6.0, 10.0, 15.0, 20.0]);
         assert_eq!(after(20.0), None);
     }
 
