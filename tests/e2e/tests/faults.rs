@@ -1,6 +1,6 @@
 //! A panic in the plug-in costs its own sound and nothing else; its whole life leaves nothing behind.
 
-use std::{process::Command, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use audiocloud_e2e::{Stage, repetitions, sentences};
 use audiocloud_rig::{
@@ -50,24 +50,48 @@ fn a_panic_in_process_is_silence_or_dry_and_a_sentence() {
     }
 }
 
+/// `count` lives of a plug-in in one process, `calls` of process in each: what the rig tells.
+fn lives(stage: &Stage, id: &str, field: &Value, count: u32, calls: u32) -> Value {
+    let output = Command::new(&stage.tools.rig)
+        .args(["cycle", "--id", id, "--count", &count.to_string(), "--calls", &calls.to_string(), "--plugin"])
+        .arg(&stage.tools.plugin)
+        .args(["--field", &format!("stream={field}")])
+        .envs(stage.world.environment())
+        .output()
+        .expect("the rig");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{id}: {}: {errors}", output.status);
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    println!("{id}: {told}");
+    assert_eq!(told["cycles"], count);
+    told
+}
+
+#[test]
+fn being_looked_at_opens_no_socket_and_writes_no_file() {
+    let stage = Stage::new();
+    let files = |folder: &Path| {
+        let names = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.file_name());
+        names.collect::<Vec<_>>()
+    };
+    let before = files(&stage.world.config);
+    for (id, field) in [(SEND_ID, send_field(STREAM)), (RECEIVE_ID, receive_field(&"ab".repeat(32), STREAM))]
+    {
+        let told = lives(&stage, id, &field, 2, 0);
+        // The one thread more is nice-plug's worker.
+        assert_eq!(told["during"]["descriptors"], told["before"]["descriptors"], "{id}: {told}");
+        assert_eq!(files(&stage.world.config), before, "{id}");
+        assert!(files(&stage.world.runtime).is_empty(), "{id}");
+    }
+}
+
 #[test]
 fn a_hundred_lives_leave_nothing() {
     let stage = Stage::new();
     let device = stage.world.identity(&stage.tools).expect("an identity").device;
     let count = repetitions("AUDIOCLOUD_CYCLES", 100);
     for (id, field) in [(SEND_ID, send_field(STREAM)), (RECEIVE_ID, receive_field(&device, STREAM))] {
-        let output = Command::new(&stage.tools.rig)
-            .args(["cycle", "--id", id, "--count", &count.to_string(), "--plugin"])
-            .arg(&stage.tools.plugin)
-            .args(["--field", &format!("stream={field}")])
-            .envs(stage.world.environment())
-            .output()
-            .expect("the rig");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{id}: {}: {errors}", output.status);
-        let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        println!("{id}: {told}");
-        assert_eq!(told["cycles"], count);
+        let told = lives(&stage, id, &field, count, 20);
         assert!(told["during"]["threads"].as_u64() > told["before"]["threads"].as_u64(), "never ran: {told}");
         assert_eq!(told["after"]["threads"], told["before"]["threads"], "{id} left threads: {told}");
         assert_eq!(

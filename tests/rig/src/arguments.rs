@@ -117,7 +117,7 @@ pub(crate) struct CycleArguments {
     /// How often.
     #[arg(long, default_value_t = 100)]
     pub(crate) count: u32,
-    /// Calls of process in each cycle.
+    /// Calls of process in each cycle; 0: the plug-in is made and looked at, as by a host that scans, and never activated.
     #[arg(long, default_value_t = 20)]
     pub(crate) calls: u32,
     /// A persisted field to load: KEY=JSON.

@@ -69,6 +69,10 @@ fn once(arguments: &CycleArguments) -> Result<Holdings> {
     let mut plugin = Plugin::load(&arguments.plugin, &arguments.id)?;
     let ports = plugin.select(2)?;
     plugin.load_state(None, &arguments.fields)?;
+    if arguments.calls == 0 {
+        plugin.serve();
+        return Holdings::now();
+    }
     let block = usize::try_from(BLOCK)?;
     let calls = usize::try_from(arguments.calls)?;
     let mut engine = Engine::new(&ports, SAMPLE_RATE, block * calls, block, block);
