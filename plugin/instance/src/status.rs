@@ -47,6 +47,21 @@ impl Status {
         Self { severity, cause: cause.into(), remedy: remedy.into() }
     }
 
+    /// What every plug-in says first, where there is cause: that it stopped at an error of our own, that its state is of
+    /// a later schema, or that the host has not switched it on.
+    pub fn at_rest(panicked: Option<&Self>, unreadable_schema: Option<u64>, active: bool) -> Option<Self> {
+        if let Some(panicked) = panicked {
+            return Some(panicked.clone());
+        }
+        if let Some(schema) = unreadable_schema {
+            let cause = format!(
+                "This project was saved by a newer audiocloud (state schema {schema}); its state is kept, but not read."
+            );
+            return Some(Self::new(Severity::Fault, cause, "Update audiocloud on this computer."));
+        }
+        (!active).then(|| Self::new(Severity::Idle, "The host has not switched this plug-in on.", ""))
+    }
+
     /// A fault from an error's message, "cause; remedy", after what it means for the user.
     pub fn from_error(error: &str, effect: &str) -> Self {
         let (cause, remedy) = error.split_once("; ").unwrap_or((error, ""));

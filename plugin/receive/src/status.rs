@@ -67,21 +67,9 @@ pub(crate) struct Facts {
 }
 
 pub(crate) fn status(facts: &Facts) -> Status {
-    use Severity::{Fault, Idle};
-    if let Some(panicked) = &facts.panicked {
-        return panicked.clone();
-    }
-    if let Some(schema) = facts.unreadable_schema {
-        return Status::new(
-            Fault,
-            format!(
-                "This project was saved by a newer audiocloud (state schema {schema}); its state is kept, but not read."
-            ),
-            "Update audiocloud on this computer.",
-        );
-    }
-    if !facts.active {
-        return Status::new(Idle, "The host has not switched this plug-in on.", "");
+    use Severity::Idle;
+    if let Some(status) = Status::at_rest(facts.panicked.as_ref(), facts.unreadable_schema, facts.active) {
+        return status;
     }
     if facts.offline {
         return Status::new(
