@@ -275,7 +275,7 @@ fn judge(
 ) -> Result<Peer, Refusal> {
     let peer = context.trust.judge(hello, device, pinned)?;
     let hub = context.hub.borrow();
-    if hub.keeps_existing(peer.instance, dialled_by_us) {
+    if hub.keeps_existing(&peer, dialled_by_us) {
         return Err(Refusal::new(RefusalReason::Duplicate, "already connected"));
     }
     if hub.connections() >= CONNECTIONS_MAX {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use audiocloud_rt::host_time;
 use audiocloud_units::{HostTime, SampleRate};
 use audiocloud_wire::codec::Codec;
-use audiocloud_wire::id::{ConfigId, DeviceId, InstanceId, StreamId, StreamKey};
+use audiocloud_wire::id::{ConfigId, DeviceId, StreamId, StreamKey};
 use audiocloud_wire::message::{
     DIRECTORY_STREAMS_MAX, Directory, Hello, Message, StreamAnnouncement, Subscribe, SubscribeRefusal,
     SubscribeRefused, Text, Unsubscribe,
@@ -190,11 +190,11 @@ impl Hub {
         self.candidates.next_due(|candidate| Self::is_connected(&self.links, candidate))
     }
 
-    /// Of two connections to one instance, whether the one there is already is kept. Both sides come to the same answer.
-    pub(crate) fn keeps_existing(&self, instance: InstanceId, dialled_by_us: bool) -> bool {
-        let existing = self.links.values().find(|link| link.peer.instance == instance);
+    /// Of two connections to one process, whether the one there is already is kept. Both sides come to the same answer.
+    pub(crate) fn keeps_existing(&self, peer: &Peer, dialled_by_us: bool) -> bool {
+        let existing = self.links.values().find(|link| link.peer.is_same_process(peer));
         existing.is_some_and(|existing| {
-            let ours_is_kept = dials(self.hello.instance, instance);
+            let ours_is_kept = dials(self.hello.instance, peer.instance);
             existing.dialled_by_us == dialled_by_us || existing.dialled_by_us == ours_is_kept
         })
     }
@@ -208,7 +208,7 @@ impl Hub {
         dialled_by_us: bool,
         outgoing: mpsc::Sender<Message>,
     ) -> u64 {
-        let earlier = self.links.iter().find(|(_, link)| link.peer.instance == peer.instance);
+        let earlier = self.links.iter().find(|(_, link)| link.peer.is_same_process(&peer));
         let earlier = earlier.map(|(&id, _)| id).and_then(|id| self.drop_link(id));
         // It is the same process, so what it publishes is known already.
         let streams = earlier.map_or_else(BTreeMap::new, |earlier| {
