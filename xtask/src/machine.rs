@@ -37,6 +37,32 @@ pub(crate) fn ensure_component(subcommand: &str, component: &str) -> Result<()> 
     Ok(())
 }
 
+/// Brings the loopback interface up, then becomes the command that follows.
+const IN_OWN_NETWORK: &str = "ip link set dev lo up && exec \"$@\"";
+
+/// The same command in a network of its own, of nothing but a loopback interface, where Linux lets us make one; else as
+/// it is. What it starts can neither reach the machine's network nor be reached from there.
+pub(crate) fn in_own_network(command: Command) -> Command {
+    if !answers("unshare", &["--net", "sh", "-c", IN_OWN_NETWORK, "sh", "true"]) {
+        return command;
+    }
+    let mut wrapped = Command::new("unshare");
+    wrapped
+        .args(["--net", "sh", "-c", IN_OWN_NETWORK, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        wrapped.current_dir(folder);
+    }
+    wrapped
+}
+
 /// Installs Debian packages where that is possible.
 fn install(packages: &[&str]) -> Result<()> {
     let names = packages.join(" ");
@@ -109,4 +135,19 @@ pub(crate) fn ensure_ardour() -> Result<&'static Path> {
         ensure!(present(), "Ardour is there but not version 7 in {ARDOUR} (remedy: Debian 12's package)");
     }
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_keeps_what_it_was_given() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $AUDIOCLOUD_WORD-$1; pwd", "sh", "a b"]);
+        command.env("AUDIOCLOUD_WORD", "kept").current_dir("/");
+        let output = in_own_network(command).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "kept-a b\n/\n");
+    }
 }

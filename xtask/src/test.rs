@@ -125,6 +125,7 @@ fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
     }
     if let Part::EndToEnd(built) = part {
         describe(&mut command, built);
+        command = machine::in_own_network(command);
     }
     let before = tally.passed;
     execute(&mut command, tally)?;
@@ -173,7 +174,7 @@ fn python_host(built: &Built, tests: &str, tally: &mut Tally) -> Result<()> {
     describe(&mut command, built);
     let own = tempfile::tempdir()?;
     isolate(&mut command, own.path())?;
-    execute(&mut command, tally)
+    execute(&mut machine::in_own_network(command), tally)
 }
 
 /// A configuration and a runtime folder of its own, and no multicast: a test neither finds the user's own peers nor
