@@ -2,13 +2,23 @@
 
 use audiocloud_units::SampleRate;
 use audiocloud_wire::id::StreamKey;
-use audiocloud_wire::message::StreamAnnouncement;
+use audiocloud_wire::message::{DIRECTORY_STREAMS_MAX, Directory, Message, StreamAnnouncement};
 
 use crate::candidates::{Candidate, Place};
 use crate::hub::{Connected, Hub};
 use crate::publisher::Publisher;
 use crate::status::{PeerState, PeerStatus, StreamEntry, lock};
 use crate::subscriber::Route;
+
+/// As much of a directory as one message holds, lowest stream ids first, so that the same streams stay announced.
+pub(crate) fn fitting(mut directory: Directory) -> Directory {
+    directory.streams.sort_by_key(|stream| stream.stream);
+    directory.streams.truncate(DIRECTORY_STREAMS_MAX);
+    while Message::Directory(directory.clone()).to_frame().is_err() && !directory.streams.is_empty() {
+        directory.streams.truncate(directory.streams.len() * 7 / 8);
+    }
+    directory
+}
 
 impl Hub {
     /// Brings what other threads read up to date.
@@ -116,4 +126,37 @@ fn candidate_status(candidate: &Candidate) -> Option<PeerStatus> {
 /// In whole microseconds.
 pub(crate) fn micros(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use audiocloud_wire::codec::Codec;
+    use audiocloud_wire::id::{ConfigId, StreamId};
+    use audiocloud_wire::message::Text;
+
+    #[test]
+    fn a_directory_is_cut_to_what_one_message_holds() {
+        let check = |count: u64, name: &str, all: bool| {
+            let stream = |number| StreamAnnouncement {
+                stream: StreamId(number),
+                name: Text::new(name),
+                config: ConfigId(1),
+                epoch: 1,
+                sample_rate_hz: 48_000,
+                channels: 2,
+                codec: Some(Codec::PcmF32),
+                clock_domain: Text::new(""),
+                block_frames_max: 128,
+            };
+            let streams: Vec<_> = (0..count).rev().map(stream).collect();
+            let fitted = fitting(Directory { revision: 1, streams });
+            assert!(Message::Directory(fitted.clone()).to_frame().is_ok());
+            assert_eq!(fitted.streams.len() == usize::try_from(count).unwrap(), all, "{count} streams");
+            assert!(fitted.streams.is_sorted_by_key(|stream| stream.stream));
+        };
+        check(0, "", true);
+        check(300, "Drums", true);
+        check(1_000, "Drums of the second verse, as they were on Thursday", false);
+    }
 }

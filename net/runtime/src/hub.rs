@@ -13,15 +13,15 @@ use audiocloud_units::{HostTime, SampleRate};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{ConfigId, DeviceId, StreamId, StreamKey};
 use audiocloud_wire::message::{
-    DIRECTORY_STREAMS_MAX, Directory, Hello, Message, StreamAnnouncement, Subscribe, SubscribeRefusal,
-    SubscribeRefused, Text, Unsubscribe,
+    Directory, Hello, Message, StreamAnnouncement, Subscribe, SubscribeRefusal, SubscribeRefused, Text,
+    Unsubscribe,
 };
 use bytes::BytesMut;
 use tokio::sync::{Notify, mpsc};
 
 use crate::candidates::{Candidate, Candidates, Place};
 use crate::command::Command;
-use crate::directory::micros;
+use crate::directory::{self, micros};
 use crate::peer::{Peer, dials};
 use crate::publisher::{Pass, Publisher};
 use crate::status::{Link, LossCause, Shared, lock};
@@ -328,13 +328,20 @@ impl Hub {
     // ---- The directory.
 
     fn directory(&self) -> Directory {
-        let streams = self.publishers.values().take(DIRECTORY_STREAMS_MAX);
-        Directory { revision: self.revision, streams: streams.map(Publisher::announcement).collect() }
+        let streams = self.publishers.values().map(Publisher::announcement).collect();
+        directory::fitting(Directory { revision: self.revision, streams })
     }
 
     fn announce(&mut self) {
         self.revision += 1;
         let directory = self.directory();
+        let unannounced = self.publishers.len() - directory.streams.len();
+        if unannounced > 0 {
+            self.shared.journal.note(&format!(
+                "{unannounced} streams cannot be announced to peers: a directory holds no more; publish fewer, or give \
+                 them shorter names"
+            ));
+        }
         for link in self.links.values() {
             link.send(Message::Directory(directory.clone()));
         }
