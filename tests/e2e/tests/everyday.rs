@@ -155,7 +155,6 @@ fn another_sample_rate_is_silence_and_a_sentence() {
     assert!(run.report.peak > 0.0 && run.report.peak < 0.6, "noise instead of silence: {}", run.report.peak);
 }
 
-/// What the window then says is tested where the window is: offline, a plug-in starts no runtime that could be asked.
 #[test]
 fn an_offline_render_passes_through_publishes_nothing_and_receives_silence() {
     let stage = Stage::new();
@@ -179,6 +178,8 @@ fn an_offline_render_passes_through_publishes_nothing_and_receives_silence() {
     let status = stage.world.status(&stage.tools).expect("a status");
     let streams: Vec<_> = publications(&status).iter().map(|entry| &entry["stream"]).collect();
     assert_eq!(streams, [STREAM], "an offline Send publishes");
+    wait_sentence(&stage, &["offline render", "not published"]);
+    wait_sentence(&stage, &["offline render", "silent"]);
     let run = sending.finish().expect("a run");
     assert!(analysis::compare(&source, &run.output).bit_exact, "an offline Send passes through");
     receiving.command("run-on 0.1").expect("told");
