@@ -118,10 +118,17 @@ fn unconnected(link: &Link, name: &str, publisher: &str) -> Status {
         ),
         Link::Lost { cause, seconds } => Status::new(
             Warning,
-            format!("“{name}” faded out {seconds} s ago: the connection to {publisher} was lost ({cause})."),
+            format!(
+                "“{name}” is silent: the connection to {publisher} was lost {} ({cause}).",
+                ago(*seconds)
+            ),
             "It comes back by itself when the other side does; check that its host is running.",
         ),
     }
+}
+
+fn ago(seconds: i64) -> String {
+    if seconds < 1 { "just now".to_owned() } else { format!("{seconds} s ago") }
 }
 
 fn live(facts: &Facts, name: &str, publisher: &str) -> Status {
@@ -150,7 +157,7 @@ fn live(facts: &Facts, name: &str, publisher: &str) -> Status {
         ),
         Sound::Starved => Status::new(
             Warning,
-            format!("“{name}” has stopped: nothing has come from {publisher} for {} s.", facts.silent_s),
+            format!("“{name}” has stopped: the last sound came from {publisher} {}.", ago(facts.silent_s)),
             "Its host stopped processing, Transmit is off there, or it crashed; it comes back by itself.",
         ),
         Sound::Playing if facts.gaps > 0 => gaps(facts, name),
@@ -241,10 +248,12 @@ mod tests {
         check(
             |facts| facts.link = lost.clone(),
             Severity::Warning,
-            "3 s ago: the connection to Studio A was lost (timed out)",
+            "the connection to Studio A was lost 3 s ago (timed out)",
         );
         check(|facts| facts.sound = Sound::Waiting, Severity::Warning, "sends no sound yet");
-        check(|facts| facts.sound = Sound::Starved, Severity::Warning, "has stopped");
+        check(|facts| facts.sound = Sound::Starved, Severity::Warning, "from Studio A just now.");
+        let starved = |facts: &mut Facts| (facts.sound, facts.silent_s) = (Sound::Starved, 7);
+        check(starved, Severity::Warning, "has stopped: the last sound came from Studio A 7 s ago.");
         let mismatch = Sound::RateMismatch { theirs_hz: 44_100 };
         check(|facts| facts.sound = mismatch, Severity::Fault, "at 44.1 kHz and this project at 48 kHz");
         check(|facts| facts.gaps = 128, Severity::Warning, "128 frames were missing");

@@ -172,14 +172,7 @@ impl<'a> AudioPacket<'a> {
     /// Reads one datagram. The codec is not known here, so the length of the payload is checked by
     /// [`AudioPacket::samples`], except that silence has none and everything else has some.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let kind = Kind::of(bytes)?;
-        if kind != Kind::Audio {
-            return Err(DecodeError::OtherKind(kind));
-        }
-        if bytes.len() > PACKET_BYTES_MAX {
-            return Err(DecodeError::TooLong);
-        }
-        let mut reader = Reader(bytes);
+        let mut reader = Reader::of(bytes, Kind::Audio)?;
         let [_, flags] = reader.array()?;
         let config = ConfigId(reader.u16()?);
         let epoch = reader.u32()?;

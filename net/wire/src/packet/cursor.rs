@@ -1,13 +1,24 @@
 //! Big-endian fields, one after the other, in a slice that may be too short.
 
-use crate::packet::DecodeError;
-use crate::packet::EncodeError;
+use crate::packet::{DecodeError, EncodeError, Kind, PACKET_BYTES_MAX};
 
 /// Takes fields from the front of a slice.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
+    /// At the front of a datagram that is no longer than allowed, of this version and of this kind.
+    pub(super) fn of(datagram: &'a [u8], expected: Kind) -> Result<Self, DecodeError> {
+        let kind = Kind::of(datagram)?;
+        if kind != expected {
+            return Err(DecodeError::OtherKind(kind));
+        }
+        if datagram.len() > PACKET_BYTES_MAX {
+            return Err(DecodeError::TooLong);
+        }
+        Ok(Self(datagram))
+    }
+
     #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, rest) = self.0.split_first_chunk().ok_or(DecodeError::Truncated)?;

@@ -291,14 +291,7 @@ pub struct EventPacket<'a> {
 impl<'a> EventPacket<'a> {
     /// Reads one datagram, and checks every event in it.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let kind = Kind::of(bytes)?;
-        if kind != Kind::Event {
-            return Err(DecodeError::OtherKind(kind));
-        }
-        if bytes.len() > PACKET_BYTES_MAX {
-            return Err(DecodeError::TooLong);
-        }
-        let mut reader = Reader(bytes);
+        let mut reader = Reader::of(bytes, Kind::Event)?;
         let [_, _flags] = reader.array()?;
         let config = ConfigId(reader.u16()?);
         let epoch = reader.u32()?;
