@@ -331,7 +331,8 @@ mod tests {
             assert_eq!(samples.get(0, header.frame_count()), 0.0);
             *header
         });
-        assert_eq!(peeked, popped);
+        // Nothing seen may still be something taken: the other end may be another thread.
+        assert!(peeked.is_none() || peeked == popped, "{peeked:?} became {popped:?}");
         popped
     }
 
