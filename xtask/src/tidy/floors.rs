@@ -15,7 +15,13 @@ enum Sight {
 const NET: Sight =
     Sight::Only(&["audiocloud-units", "audiocloud-rt", "audiocloud-wire", "audiocloud-runtime"]);
 /// What `engine` may see: itself.
-const ENGINE: Sight = Sight::Only(&["audiocloud-units", "audiocloud-rt", "audiocloud-stream"]);
+const ENGINE: Sight = Sight::Only(&[
+    "audiocloud-units",
+    "audiocloud-rt",
+    "audiocloud-dsp",
+    "audiocloud-graph",
+    "audiocloud-stream",
+]);
 /// What a plug-in may see: the façades, and what all plug-ins share.
 const PLUG_IN: Sight = Sight::Only(&["audiocloud-engine", "audiocloud-net", "audiocloud-instance"]);
 
@@ -23,7 +29,9 @@ const PLUG_IN: Sight = Sight::Only(&["audiocloud-engine", "audiocloud-net", "aud
 const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-units", 0, ENGINE),
     ("audiocloud-rt", 1, ENGINE),
+    ("audiocloud-dsp", 1, ENGINE),
     ("audiocloud-wire", 1, NET),
+    ("audiocloud-graph", 2, ENGINE),
     ("audiocloud-stream", 3, ENGINE),
     ("audiocloud-runtime", 4, NET),
     ("audiocloud-engine", 5, ENGINE),

@@ -1,0 +1,1 @@
+//! Partitioned FFT convolution.

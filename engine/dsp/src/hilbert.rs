@@ -1,0 +1,1 @@
+//! Hilbert pair.

@@ -1,0 +1,1 @@
+//! Decibels and gains.
