@@ -13,6 +13,7 @@
 #![allow(unsafe_code, reason = "the ring and hand-off crate; every operation carries its SAFETY line")]
 
 pub mod block_ring;
+mod box_ring;
 pub mod callback;
 pub mod event;
 pub mod hand_off;
@@ -20,5 +21,6 @@ pub mod host_time;
 pub mod log;
 pub mod priority;
 pub mod snapshot;
+mod sync;
 pub mod trap;
 pub mod wake;

@@ -27,6 +27,22 @@ pub enum What {
     NotesReleased,
     /// A panic was caught at the border of the callback.
     Panicked,
+    /// An edit of the graph waits for overload to pass. `a`: milliseconds waited, `b`: load in 1/65536 of the period.
+    EditWaits,
+    /// An edit of the graph was taken over. `a`: its number, `b`: nanoseconds that it cost.
+    EditTaken,
+    /// A node does with less, for the load is too high. `a`: node, `b`: without what: 0 meters, 1 oversampling,
+    /// 2 itself (bypassed).
+    Shed,
+    /// A node has back what it did without. `a`: node, `b`: what, as in [`What::Shed`].
+    Restored,
+    /// A node made a sample that is not finite, and was reset. `a`: node, `b`: how many times so far.
+    NotFinite,
+    /// The load of a group of nodes. `a`: group, `b`: two figures in 1/65536 of the period, in the upper 32 bits the
+    /// moving average, in the lower the 99.9th percentile.
+    Load,
+    /// A node had no room for events. `a`: node, `b`: how many were refused so far.
+    EventsRefused,
 }
 
 /// One thing that happened in the callback.

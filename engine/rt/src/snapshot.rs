@@ -4,9 +4,7 @@
 //! read, fills it, and then names it the latest. It never waits: a slot that somebody reads is passed over. A reader
 //! enters the latest slot, copies, and leaves; it retries only when the writer overtook it in between.
 
-use std::cell::UnsafeCell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell, spin_loop};
 
 /// One latest, and seven that slow readers may hold before the writer finds no room.
 const SLOTS: usize = 8;
@@ -61,7 +59,7 @@ impl<T: Copy + Send> Writer<T> {
                 continue;
             }
             // SAFETY: the state went from "no reader" to WRITING, so nobody else touches the value until we leave.
-            unsafe { *slot.value.get() = value };
+            slot.value.with_mut(|place| unsafe { *place = value });
             // A reader may have added itself meanwhile, and is about to step back: take away our bit alone.
             slot.state.fetch_sub(WRITING, Ordering::Release);
             self.shared.latest.store(index, Ordering::Release);
@@ -97,10 +95,11 @@ impl<T: Copy + Send> Reader<T> {
             // Acquire: the writer's value happens before our copy.
             if slot.state.fetch_add(1, Ordering::Acquire) & WRITING != 0 {
                 slot.state.fetch_sub(1, Ordering::Relaxed);
+                spin_loop();
                 continue;
             }
             // SAFETY: we are counted in, and WRITING was not set, so the writer keeps out until we leave.
-            let value = unsafe { *slot.value.get() };
+            let value = slot.value.with(|place| unsafe { *place });
             // Release: our copy happens before the writer's next write.
             slot.state.fetch_sub(1, Ordering::Release);
             return value;
