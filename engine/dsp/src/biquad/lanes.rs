@@ -1,0 +1,1 @@
+//! Many biquads at once, in SIMD lanes.
