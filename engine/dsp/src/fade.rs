@@ -103,7 +103,7 @@ fn ratio(part: u32, whole: u32) -> f32 {
 }
 
 /// (1 − cos πx) / 2 = sin²(πx / 2) for x from 0 to 1.
-fn raised_cosine(x: f32) -> f32 {
+pub(crate) fn raised_cosine(x: f32) -> f32 {
     let sine = sine_of_quarter(x);
     sine * sine
 }
