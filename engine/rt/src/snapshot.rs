@@ -2,12 +2,13 @@
 //!
 //! A handful of slots, each with a count of its readers. The writer takes a slot that is neither the latest nor being
 //! read, fills it, and then names it the latest. It never waits: a slot that somebody reads is passed over. A reader
-//! enters the latest slot, copies, and leaves; it retries only when the writer overtook it in between.
+//! enters the latest slot, sees that it still is the latest, copies, and leaves; it retries only when the writer
+//! overtook it in between.
 
 use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell, spin_loop};
 
-/// One latest, and seven that slow readers may hold before the writer finds no room.
-const SLOTS: usize = 8;
+/// One latest, and seven that slow readers may hold before the writer finds no room; fewer for the model checker.
+const SLOTS: usize = if cfg!(loom) { 3 } else { 8 };
 /// Set in a slot's state while the writer is in it; the bits below count readers.
 const WRITING: usize = 1 << (usize::BITS - 1);
 
@@ -93,7 +94,10 @@ impl<T: Copy + Send> Reader<T> {
             let index = self.shared.latest.load(Ordering::Acquire);
             let slot = &self.shared.slots[index];
             // Acquire: the writer's value happens before our copy.
-            if slot.state.fetch_add(1, Ordering::Acquire) & WRITING != 0 {
+            let writing = slot.state.fetch_add(1, Ordering::Acquire) & WRITING != 0;
+            // Between our two steps the writer may have come round to this slot, and left in it a value that it has not
+            // named the latest yet. Taking that, we would go back with the next read.
+            if writing || self.shared.latest.load(Ordering::Relaxed) != index {
                 slot.state.fetch_sub(1, Ordering::Relaxed);
                 spin_loop();
                 continue;
