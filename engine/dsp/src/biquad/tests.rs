@@ -168,20 +168,24 @@ pub(super) fn noise(frames: usize, seed: u32) -> Vec<f32> {
     .collect()
 }
 
+/// The tolerances are what rounding to singles costs this structure, root mean square: 9 dB more for each octave down.
 #[test]
 fn filters_as_direct_form_one_does_in_double_precision() {
     let mut impulse = vec![0.0; 4800];
     impulse[0] = 1.0;
     for signal in [impulse, noise(4800, 1)] {
         for shape in SHAPES {
-            for (frequency, tolerance_db) in [(50.0, -75.0), (1000.0, -110.0), (15_000.0, -120.0)] {
+            for (frequency, tolerance_db) in [(50.0, -72.0), (1000.0, -110.0), (15_000.0, -138.0)] {
                 let coefficients = Coefficients::design(shape, frequency, 2.0, 6.0, 48_000.0);
                 let mut filtered = signal.clone();
                 process(&coefficients, &mut State::default(), &mut filtered);
-                for (found, expected) in filtered.iter().zip(reference(&coefficients, &signal)) {
-                    let error_db = decibels((f64::from(*found) - expected).abs());
-                    assert!(error_db < tolerance_db, "{shape:?} {frequency} Hz: {error_db} dB");
-                }
+                let power: f64 = filtered
+                    .iter()
+                    .zip(reference(&coefficients, &signal))
+                    .map(|(found, expected)| (f64::from(*found) - expected).powi(2))
+                    .sum();
+                let error_db = decibels((power / signal.len() as f64).sqrt());
+                assert!(error_db < tolerance_db, "{shape:?} {frequency} Hz: {error_db} dB");
             }
         }
     }
