@@ -12,10 +12,13 @@
 
 #![allow(unsafe_code, reason = "instructions that the processor is asked for at run time")]
 
-use std::array;
 use std::ops::Range;
+use std::{array, ptr};
 
 use super::{Coefficients, State, process};
+
+#[cfg(test)]
+mod tests;
 
 /// Filters in one vector.
 const LANES: usize = 8;
@@ -49,10 +52,12 @@ pub fn bank<B: AsMut<[f32]>>(
         for (row, buffer) in rows.iter_mut().zip(buffers) {
             *row = clipped(buffer.as_mut(), &range);
         }
-        if rows.len() > 1 && rows.iter().all(|row| row.len() == range.len()) {
+        if rows.len() > 1 && range.len() >= LANES && rows.iter().all(|row| row.len() == range.len()) {
             bank_of_vectors(coefficients, states, rows);
         } else {
-            bank_of_scalars(coefficients, states, rows);
+            for ((coefficients, state), row) in coefficients.iter().zip(states).zip(rows) {
+                process(coefficients, state, row);
+            }
         }
     }
 }
@@ -80,12 +85,6 @@ fn clipped<'a>(buffer: &'a mut [f32], range: &Range<usize>) -> &'a mut [f32] {
     &mut buffer[range.start.min(end)..end]
 }
 
-fn bank_of_scalars(coefficients: &[Coefficients], states: &mut [State], rows: &mut [&mut [f32]]) {
-    for ((coefficients, state), row) in coefficients.iter().zip(states).zip(rows) {
-        process(coefficients, state, row);
-    }
-}
-
 fn bank_of_vectors(coefficients: &[Coefficients], states: &mut [State], rows: &mut [&mut [f32]]) {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
@@ -107,40 +106,46 @@ fn series_of_vectors(coefficients: &[Coefficients], states: &mut [State], sample
 /// At least one filter and at most [`BANK_VECTORS`] vectors of them, with rows of equal length.
 #[inline(always)]
 fn bank_in<V: Lanes>(coefficients: &[Coefficients], states: &mut [State], rows: &mut [&mut [f32]]) {
-    let count = rows.len();
-    let tile_count = rows[0].len() / LANES;
-    let mut tiles: [&mut [[f32; LANES]]; LANES * BANK_VECTORS] = array::from_fn(|_| Default::default());
-    for (tiles, row) in tiles.iter_mut().zip(rows.iter_mut()) {
-        *tiles = row.as_chunks_mut().0;
-    }
-    let mut vectors: [Filters<V>; BANK_VECTORS] = array::from_fn(|_| Filters::gathered(&[], &[]));
-    let vectors = &mut vectors[..count.div_ceil(LANES)];
-    for ((filters, coefficients), states) in
-        vectors.iter_mut().zip(coefficients.chunks(LANES)).zip(states.chunks(LANES))
-    {
+    let tiles = rows.first().map_or(0, |row| row.len() / LANES);
+    let mut vectors = [(Filters::<V>::silent(), [ptr::null_mut::<[f32; LANES]>(); LANES]); BANK_VECTORS];
+    let vectors = &mut vectors[..rows.len().div_ceil(LANES)];
+    let filters = coefficients.chunks(LANES).zip(states.chunks(LANES)).zip(rows.chunks_mut(LANES));
+    for ((filters, starts), ((coefficients, states), rows)) in vectors.iter_mut().zip(filters) {
         *filters = Filters::gathered(coefficients, states);
-    }
-    #[allow(clippy::needless_range_loop, reason = "tiles of all rows, side by side")]
-    for tile in 0..tile_count {
-        for (vector, filters) in vectors.iter_mut().enumerate() {
+        let mut start = ptr::null_mut();
+        for (lane, into) in starts.iter_mut().enumerate() {
             // A lane without a filter repeats the last one: the same samples, written twice.
-            let row = |lane: usize| (vector * LANES + lane).min(count - 1);
-            let mut square = array::from_fn(|lane| V::load(&tiles[row(lane)][tile]));
+            start = rows.get_mut(lane).map_or(start, |row| row.as_mut_ptr().cast());
+            *into = start;
+        }
+    }
+    for tile in 0..tiles {
+        for (filters, starts) in vectors.iter_mut() {
+            let mut square = [V::splat(0.0); LANES];
+            for (samples, start) in square.iter_mut().zip(&*starts) {
+                // SAFETY: each row was found to have this many tiles.
+                let row = unsafe { start.add(tile) };
+                // SAFETY: the rows are borrowed for as long as this function runs, and used through `starts` alone.
+                *samples = V::load(unsafe { &*row });
+            }
             V::transpose(&mut square);
             for samples in &mut square {
                 *samples = filters.step(*samples);
             }
             V::transpose(&mut square);
-            for (lane, samples) in square.into_iter().enumerate() {
-                samples.store(&mut tiles[row(lane)][tile]);
+            for (samples, start) in square.iter().zip(&*starts) {
+                // SAFETY: each row was found to have this many tiles.
+                let row = unsafe { start.add(tile) };
+                // SAFETY: as above, and no other reference is alive.
+                samples.store(unsafe { &mut *row });
             }
         }
     }
-    for (filters, states) in vectors.iter().zip(states.chunks_mut(LANES)) {
+    for ((filters, _), states) in vectors.iter().zip(states.chunks_mut(LANES)) {
         filters.scatter(states);
     }
     for ((coefficients, state), row) in coefficients.iter().zip(states).zip(rows) {
-        process(coefficients, state, &mut row[tile_count * LANES..]);
+        process(coefficients, state, &mut row[tiles * LANES..]);
     }
 }
 
@@ -196,24 +201,35 @@ struct Filters<V> {
 }
 
 impl<V: Lanes> Filters<V> {
-    /// The first filters of two lists of equal length. A lane too many repeats the last filter.
+    #[inline(always)]
+    fn silent() -> Self {
+        let zero = V::splat(0.0);
+        Self { b0: zero, b1: zero, b2: zero, a1: zero, a2: zero, s1: zero, s2: zero }
+    }
+
+    /// At most [`LANES`] filters. A lane too many repeats the last one.
     #[inline(always)]
     fn gathered(coefficients: &[Coefficients], states: &[State]) -> Self {
-        let last = coefficients.len().saturating_sub(1);
-        let coefficient = |part: fn(&Coefficients) -> f32| {
-            V::load(&array::from_fn(|lane| coefficients.get(lane.min(last)).map_or(0.0, part)))
+        let mut columns = [[0.0; LANES]; 7];
+        let Some((last_coefficients, last_state)) = coefficients.last().zip(states.last()) else {
+            return Self::silent();
         };
-        let state = |part: fn(&State) -> f32| {
-            V::load(&array::from_fn(|lane| states.get(lane.min(last)).map_or(0.0, part)))
-        };
+        for lane in 0..LANES {
+            let Coefficients { b0, b1, b2, a1, a2 } = *coefficients.get(lane).unwrap_or(last_coefficients);
+            let State { s1, s2 } = *states.get(lane).unwrap_or(last_state);
+            for (column, value) in columns.iter_mut().zip([b0, b1, b2, a1, a2, s1, s2]) {
+                column[lane] = value;
+            }
+        }
+        let [b0, b1, b2, a1, a2, s1, s2] = &columns;
         Self {
-            b0: coefficient(|filter| filter.b0),
-            b1: coefficient(|filter| filter.b1),
-            b2: coefficient(|filter| filter.b2),
-            a1: coefficient(|filter| filter.a1),
-            a2: coefficient(|filter| filter.a2),
-            s1: state(|filter| filter.s1),
-            s2: state(|filter| filter.s2),
+            b0: V::load(b0),
+            b1: V::load(b1),
+            b2: V::load(b2),
+            a1: V::load(a1),
+            a2: V::load(a2),
+            s1: V::load(s1),
+            s2: V::load(s2),
         }
     }
 
@@ -252,15 +268,17 @@ struct Pipeline<V, const VECTORS: usize> {
 impl<V: Lanes, const VECTORS: usize> Pipeline<V, VECTORS> {
     #[inline(always)]
     fn new(coefficients: &[Coefficients], states: &[State]) -> Self {
-        let part = |vector: usize| vector * LANES..states.len().min((vector + 1) * LANES);
-        Self {
-            filters: array::from_fn(|vector| {
-                Filters::gathered(&coefficients[part(vector)], &states[part(vector)])
-            }),
-            outputs: [V::splat(0.0); VECTORS],
-            lanes: array::from_fn(|vector| V::load(&array::from_fn(|lane| (vector * LANES + lane) as f32))),
-            last_lane: (states.len() - 1) % LANES,
+        let mut filters = [Filters::silent(); VECTORS];
+        let groups = coefficients.chunks(LANES).zip(states.chunks(LANES));
+        for (filters, (coefficients, states)) in filters.iter_mut().zip(groups) {
+            *filters = Filters::gathered(coefficients, states);
         }
+        let mut lanes = [V::splat(0.0); VECTORS];
+        for (vector, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = V::load(&array::from_fn(|lane| (vector * LANES + lane) as f32));
+        }
+        let last_lane = (states.len() - 1) % LANES;
+        Self { filters, outputs: [V::splat(0.0); VECTORS], lanes, last_lane }
     }
 
     /// Takes a sample into the first filter, and gives the one that leaves the last.
@@ -508,7 +526,6 @@ mod avx2 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn pick(vector: __m256, lane: usize) -> f32 {
-        // The instruction takes the index modulo eight.
         let lane = i32::try_from(lane % LANES).unwrap_or(0);
         _mm256_cvtss_f32(_mm256_permutevar8x32_ps(vector, _mm256_set1_epi32(lane)))
     }
@@ -519,94 +536,5 @@ mod avx2 {
         let begun = _mm256_cmp_ps::<_CMP_GE_OQ>(position, _mm256_setzero_ps());
         let within = _mm256_and_ps(begun, _mm256_cmp_ps::<_CMP_LT_OQ>(position, limit));
         _mm256_blendv_ps(otherwise, vector, within)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::noise;
-    use super::super::{Shape, process};
-    use super::*;
-    use proptest::prelude::*;
-
-    const SHAPES: [Shape; 4] = [Shape::LowPass, Shape::Peak, Shape::HighShelf, Shape::AllPass];
-
-    /// `count` filters that differ, and that have already heard something.
-    fn filters(count: usize) -> (Vec<Coefficients>, Vec<State>) {
-        let coefficients = (0..count).map(|k| {
-            let frequency_hz = 40.0 * (1.0 + k as f64).powf(1.5);
-            Coefficients::design(
-                SHAPES[k % 4],
-                frequency_hz,
-                0.3 + k as f64 * 0.1,
-                3.0 - k as f64 * 0.2,
-                48_000.0,
-            )
-        });
-        let states = noise(2 * count, 7).chunks(2).map(|s| State { s1: s[0], s2: s[1] }).collect();
-        (coefficients.collect(), states)
-    }
-
-    fn bits(samples: &[f32]) -> Vec<u32> {
-        samples.iter().map(|sample| sample.to_bits()).collect()
-    }
-
-    fn state_bits(states: &[State]) -> Vec<[u32; 2]> {
-        states.iter().map(|state| [state.s1.to_bits(), state.s2.to_bits()]).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn a_bank_is_its_filters_one_by_one(
-            count in 0_usize..150,
-            frames in 0_usize..100,
-            start in 0_usize..20,
-            length in 0_usize..100,
-            cut in 0_usize..100,
-        ) {
-            let (coefficients, states) = filters(count);
-            let buffers: Vec<Vec<f32>> = (0..count).map(|k| noise(frames, u32::try_from(k).unwrap())).collect();
-            let (end, cut) = (start + length, start + cut.min(length));
-
-            let (mut expected, mut expected_states) = (buffers.clone(), states.clone());
-            for ((coefficients, state), buffer) in coefficients.iter().zip(&mut expected_states).zip(&mut expected) {
-                process(coefficients, state, clipped(buffer, &(start..end)));
-            }
-            let (mut found, mut found_states) = (buffers, states);
-            bank(&coefficients, &mut found_states, &mut found, start..cut);
-            bank(&coefficients, &mut found_states, &mut found, cut..end);
-
-            prop_assert_eq!(state_bits(&found_states), state_bits(&expected_states));
-            for (found, expected) in found.iter().zip(&expected) {
-                prop_assert_eq!(bits(found), bits(expected));
-            }
-        }
-
-        #[test]
-        fn a_series_is_its_filters_one_after_the_other(
-            count in 0_usize..60,
-            cuts in prop::collection::vec(0_usize..100, 0..4),
-            portable: bool,
-        ) {
-            let (coefficients, states) = filters(count);
-            let signal = noise(cuts.iter().sum(), 3);
-            let (mut expected, mut expected_states) = (signal.clone(), states.clone());
-            for (coefficients, state) in coefficients.iter().zip(&mut expected_states) {
-                process(coefficients, state, &mut expected);
-            }
-            let (mut found, mut found_states) = (signal, states);
-            let mut rest = found.as_mut_slice();
-            for length in cuts {
-                let (block, after) = rest.split_at_mut(length);
-                if portable {
-                    series_in::<Portable>(&coefficients, &mut found_states, block);
-                } else {
-                    series(&coefficients, &mut found_states, block);
-                }
-                rest = after;
-            }
-            prop_assert_eq!(bits(&found), bits(&expected));
-            prop_assert_eq!(state_bits(&found_states), state_bits(&expected_states));
-        }
     }
 }
