@@ -1,0 +1,128 @@
+//! Events inside the graph: of a fixed size, at one frame, sorted.
+
+use audiocloud_dsp::ramp::Curve;
+use audiocloud_rt::event::{self, NoteAddress};
+
+/// Where the host's song is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Transport {
+    /// Whether it rolls.
+    pub playing: bool,
+    /// Quarter notes per minute.
+    pub tempo_bpm: f64,
+    /// Quarter notes since the song's beginning; negative in a count-in.
+    pub position_beats: f64,
+    /// Beats in a bar, and the note value that is a beat.
+    pub signature: (u16, u16),
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self { playing: false, tempo_bpm: 120.0, position_beats: 0.0, signature: (4, 4) }
+    }
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Body {
+    /// What streams carry too: notes, expressions, MIDI 1 bytes and MIDI 2 words.
+    Voice(event::Body),
+    /// A parameter is set. It gets there within `ramp_frames`, or by its own smoothing where that is `None`.
+    Parameter { id: u32, value: f32, ramp_frames: Option<u32>, curve: Curve },
+    /// A parameter differs from its value by `amount`, for the notes that match.
+    Modulation { id: u32, note: NoteAddress, amount: f64 },
+    /// The host's song started, stopped, or went elsewhere.
+    Transport(Transport),
+    /// The node is bypassed, or no longer, by a crossfade.
+    Bypass(bool),
+}
+
+impl Body {
+    /// A parameter is set, smoothed as its specification says.
+    #[must_use]
+    pub const fn parameter(id: u32, value: f32) -> Self {
+        Self::Parameter { id, value, ramp_frames: None, curve: Curve::Linear }
+    }
+
+    /// Every sounding note is let go: what follows a connection that is gone.
+    #[must_use]
+    pub const fn all_notes_off() -> Self {
+        let note = NoteAddress { note_id: -1, port: -1, channel: -1, key: -1 };
+        Self::Voice(event::Body::NoteOff { note, velocity: 0.0 })
+    }
+}
+
+/// Something that happens at a frame of the block that is being processed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Event {
+    /// Frames from the block's first one.
+    pub offset: u32,
+    /// What happens.
+    pub body: Body,
+}
+
+/// A list of fixed capacity, kept sorted by offset; what finds no room is counted.
+#[derive(Debug, Default)]
+pub struct EventList {
+    events: Vec<Event>,
+    refused: u64,
+}
+
+impl EventList {
+    /// *Realtime-safe: no* (allocates).
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { events: Vec::with_capacity(capacity), refused: 0 }
+    }
+
+    /// Adds an event behind all that happen no later; `false` where the list is full.
+    ///
+    /// *Realtime-safe: yes*.
+    pub fn push(&mut self, event: Event) -> bool {
+        if self.events.len() == self.events.capacity() {
+            self.refused += 1;
+            return false;
+        }
+        let at = self.events.partition_point(|other| other.offset <= event.offset);
+        self.events.insert(at, event);
+        true
+    }
+
+    /// *Realtime-safe: yes*.
+    pub fn clear(&mut self) {
+        self.events.clear();
+    }
+
+    /// What happens, sorted by offset. *Realtime-safe: yes*.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Events that found the list full since this was asked last. *Realtime-safe: yes*.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_sorted_stable_and_bounded() {
+        let mut list = EventList::with_capacity(4);
+        let event = |offset, id| Event { offset, body: Body::parameter(id, 0.0) };
+        for (offset, id) in [(5, 0), (1, 1), (5, 2), (0, 3)] {
+            assert!(list.push(event(offset, id)));
+        }
+        assert!(!list.push(event(2, 4)));
+        assert_eq!(list.as_slice(), [event(0, 3), event(1, 1), event(5, 0), event(5, 2)]);
+        assert_eq!((list.take_refused(), list.take_refused()), (1, 0));
+    }
+
+    #[test]
+    fn stays_small() {
+        assert!(size_of::<Event>() <= 56, "{}", size_of::<Event>());
+    }
+}

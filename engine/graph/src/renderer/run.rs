@@ -1,0 +1,446 @@
+//! The operations of a schedule, one after the other.
+
+use audiocloud_dsp::biquad::lanes;
+use audiocloud_dsp::ramp::Ramp;
+use audiocloud_rt::{host_time, log};
+
+use super::{Ports, Renderer};
+use crate::edit::{Filters, Tables};
+use crate::event::{Event, EventList};
+use crate::inbox::Pending;
+use crate::node::{Block, Buffer, GRID, Moment, Processor, Shed};
+use crate::schedule::{Fade, Op, SILENCE, Span};
+use crate::slot::{Player, Slot};
+
+/// Blocks for which nodes without state are looked at one by one, after one of them made something that is not a number.
+const NAMING_BLOCKS: u32 = 16;
+
+/// A gain for one block.
+enum Gain {
+    Constant(f32),
+    Moving,
+}
+
+impl Renderer {
+    /// Runs the schedule for `length` frames, which are those from `done` on in the host's block.
+    pub(super) fn run(&mut self, moment: &Moment<'_>, length: usize, done: usize, ports: &mut dyn Ports) {
+        let length = length.min(GRID);
+        // Taken out, so that its tables can be read while all else changes; put back below. Nothing is allocated.
+        let schedule = std::mem::take(&mut self.schedule);
+        for op in &schedule.ops {
+            match *op {
+                Op::Process { slot, inputs, outputs } => {
+                    let inputs = &schedule.buffers[inputs.range()];
+                    let outputs = &schedule.buffers[outputs.range()];
+                    self.run_processor(moment, slot, inputs, outputs, length);
+                }
+                Op::Read { bus, channel, to } => {
+                    let samples = &mut self.tables.pool[to as usize][..length];
+                    ports.read(usize::from(bus), usize::from(channel), done, samples);
+                    if !is_finite(samples) {
+                        samples.fill(0.0);
+                        self.fault(moment, schedule.input_slot, false);
+                    }
+                }
+                Op::Write { bus, channel, from } => {
+                    let samples = &self.tables.pool[from as usize][..length];
+                    ports.write(usize::from(bus), usize::from(channel), done, samples);
+                }
+                Op::Copy { from, to } => {
+                    // Never the same: the compiler copies into a buffer that it took from the free ones.
+                    if let Ok([from, to]) = self.tables.pool.get_disjoint_mut([from as usize, to as usize]) {
+                        to[..length].copy_from_slice(&from[..length]);
+                    }
+                }
+                Op::Scale { buffer, gains } => {
+                    let Tables { slots, pool, .. } = &mut self.tables;
+                    let mut values = [0.0; GRID];
+                    let gain = gain(slots, &schedule.slots[gains.range()], &mut values[..length]);
+                    let samples = &mut pool[buffer as usize][..length];
+                    match gain {
+                        Gain::Constant(1.0) => {}
+                        Gain::Constant(gain) => samples.iter_mut().for_each(|sample| *sample *= gain),
+                        Gain::Moving => multiply(samples, &values[..length]),
+                    }
+                }
+                Op::Mix { to, terms, onto } => self.mix(&schedule, to, terms, onto, length),
+                Op::Bank { lanes } => self.run_bank(moment, &schedule.lanes[lanes.range()], length),
+                Op::Series { slots, channel, buffer } => {
+                    self.run_series(moment, &schedule.slots[slots.range()], channel, buffer, length);
+                }
+                Op::Check { buffer, slot } => {
+                    let samples = &mut self.tables.pool[buffer as usize][..length];
+                    if !is_finite(samples) {
+                        samples.fill(0.0);
+                        self.fault(moment, slot, true);
+                        self.naming = NAMING_BLOCKS;
+                    }
+                }
+                Op::Remember { line, channel, from } => {
+                    let Tables { lines, pool, .. } = &mut self.tables;
+                    if let Some(ring) =
+                        lines.get_mut(line as usize).and_then(|line| line.get_mut(channel as usize))
+                    {
+                        ring.write(&pool[from as usize][..length]);
+                    }
+                }
+                Op::Recall { line, channel, delay, to, behind } => {
+                    let Tables { lines, pool, .. } = &mut self.tables;
+                    let samples = &mut pool[to as usize][..length];
+                    let back = delay as usize + if behind { length } else { 0 };
+                    match lines.get(line as usize).and_then(|line| line.get(channel as usize)) {
+                        Some(ring) => ring.read_back(back, samples),
+                        None => samples.fill(0.0),
+                    }
+                }
+                Op::Deliver { slot, routes } => self.deliver(moment, &schedule.routes[routes.range()], slot),
+                Op::Stamp { group } => self.deadlines.stamp(group),
+            }
+        }
+        self.schedule = schedule;
+    }
+
+    fn run_processor(
+        &mut self,
+        moment: &Moment<'_>,
+        index: u32,
+        inputs: &[u32],
+        outputs: &[u32],
+        length: usize,
+    ) {
+        let meters_off = self.status.meters_off;
+        let Tables { slots, pool, spare, costs, .. } = &mut self.tables;
+        let Some(slot) = slots.get_mut(index as usize) else { return };
+        let Player::Processor(processor) = &mut slot.player else { return };
+        if meters_off && slot.shed == Shed::Meter {
+            return;
+        }
+        // What is written is moved out of the pool for as long, so that all else in it can be read.
+        let own = &mut spare[..outputs.len()];
+        swap(own, pool, outputs);
+        let began = self.deadlines.is_probing().then(host_time::now);
+        let mut rests = false;
+        if let Some(bypass) = &mut slot.bypass {
+            if moment.position.is_multiple_of(GRID as u64) && bypass.at_grid() {
+                processor.reset();
+            }
+            rests = !bypass.is_out_of_the_way() && !bypass.keep(own, length);
+        }
+        let given: &mut EventList;
+        let events: &[Event];
+        match &mut slot.voices {
+            Some(voices) => {
+                given = &mut voices.taken;
+                events = voices.given.as_slice();
+            }
+            None => {
+                given = &mut self.nowhere;
+                events = &[];
+            }
+        }
+        if !rests {
+            let to = u32::try_from(length).unwrap_or(0);
+            let block = Block {
+                moment,
+                pool,
+                inputs,
+                outputs: own,
+                parameters: &slot.parameters,
+                events,
+                given,
+                from: 0,
+                to,
+            };
+            play(processor.as_mut(), block);
+        }
+        let mut is_fault = false;
+        if !slot.stateless || self.naming > 0 {
+            for buffer in own.iter_mut().filter(|buffer| !is_finite(&buffer[..length])) {
+                buffer[..length].fill(0.0);
+                is_fault = true;
+            }
+        }
+        if let Some(bypass) = slot.bypass.as_mut().filter(|bypass| !bypass.is_out_of_the_way()) {
+            bypass.blend(own, length);
+        }
+        if let Some(voices) = &mut slot.voices {
+            voices.given.clear();
+        }
+        swap(own, pool, outputs);
+        if let (Some(began), Some(cost)) = (began, costs.get_mut(index as usize)) {
+            cost.spent_ns += u64::try_from((host_time::now() - began).get()).unwrap_or(0);
+        }
+        if is_fault {
+            self.fault(moment, index, true);
+        }
+    }
+
+    fn mix(&mut self, schedule: &super::Schedule, to: u32, terms: Span, onto: bool, length: usize) {
+        let Tables { slots, pool, spare, .. } = &mut self.tables;
+        std::mem::swap(&mut spare[0], &mut pool[to as usize]);
+        let sum = &mut spare[0][..length];
+        let mut is_first = !onto;
+        for term in &schedule.terms[terms.range()] {
+            let samples = &pool[term.buffer as usize][..length];
+            let mut values = [0.0; GRID];
+            let values = &mut values[..length];
+            let mut factor = gain(slots, &schedule.slots[term.gains.range()], values);
+            let fade = match term.fade {
+                Fade::Steady => None,
+                Fade::In => Some(&self.fade_in[..length]),
+                Fade::Out => Some(&self.fade_out[..length]),
+            };
+            if let Some(fade) = fade {
+                if let Gain::Constant(constant) = factor {
+                    values.fill(constant);
+                }
+                multiply(values, fade);
+                factor = Gain::Moving;
+            }
+            match (factor, is_first) {
+                (Gain::Constant(1.0), true) => sum.copy_from_slice(samples),
+                (Gain::Constant(1.0), false) => add(sum, samples),
+                (Gain::Constant(gain), true) => {
+                    sum.iter_mut().zip(samples).for_each(|(sum, sample)| *sum = gain * sample);
+                }
+                (Gain::Constant(gain), false) => {
+                    sum.iter_mut().zip(samples).for_each(|(sum, sample)| *sum += gain * sample);
+                }
+                (Gain::Moving, true) => {
+                    for ((sum, sample), gain) in sum.iter_mut().zip(samples).zip(&*values) {
+                        *sum = gain * sample;
+                    }
+                }
+                (Gain::Moving, false) => {
+                    for ((sum, sample), gain) in sum.iter_mut().zip(samples).zip(&*values) {
+                        *sum += gain * sample;
+                    }
+                }
+            }
+            is_first = false;
+        }
+        if is_first {
+            sum.fill(0.0);
+        }
+        std::mem::swap(&mut spare[0], &mut pool[to as usize]);
+    }
+
+    fn run_bank(&mut self, moment: &Moment<'_>, bank: &[crate::schedule::Lane], length: usize) {
+        let Tables { slots, pool, spare, filters, .. } = &mut self.tables;
+        let Filters { coefficients, states } = filters;
+        let count = bank.len().min(coefficients.len()).min(states.len()).min(spare.len());
+        for (index, lane) in bank.iter().enumerate().take(count) {
+            if let Some(Player::Filter(filter)) = slots.get(lane.slot as usize).map(|slot| &slot.player) {
+                coefficients[index] = filter.coefficients;
+                states[index] = filter.states.get(lane.channel as usize).copied().unwrap_or_default();
+            }
+            std::mem::swap(&mut spare[index], &mut pool[lane.buffer as usize]);
+        }
+        lanes::bank(&coefficients[..count], &mut states[..count], &mut spare[..count], 0..length);
+        let mut fault = None;
+        for (index, lane) in bank.iter().enumerate().take(count) {
+            if !is_finite(&spare[index][..length]) {
+                spare[index][..length].fill(0.0);
+                states[index] = audiocloud_dsp::biquad::State::default();
+                fault = Some(lane.slot);
+            }
+            if let Some(Player::Filter(filter)) =
+                slots.get_mut(lane.slot as usize).map(|slot| &mut slot.player)
+            {
+                if let Some(state) = filter.states.get_mut(lane.channel as usize) {
+                    *state = states[index];
+                }
+            }
+            std::mem::swap(&mut spare[index], &mut pool[lane.buffer as usize]);
+        }
+        if let Some(slot) = fault {
+            self.fault(moment, slot, false);
+        }
+    }
+
+    fn run_series(&mut self, moment: &Moment<'_>, chain: &[u32], channel: u32, buffer: u32, length: usize) {
+        let Tables { slots, pool, filters, .. } = &mut self.tables;
+        let Filters { coefficients, states } = filters;
+        let count = chain.len().min(coefficients.len()).min(states.len());
+        for (index, slot) in chain.iter().enumerate().take(count) {
+            if let Some(Player::Filter(filter)) = slots.get(*slot as usize).map(|slot| &slot.player) {
+                coefficients[index] = filter.coefficients;
+                states[index] = filter.states.get(channel as usize).copied().unwrap_or_default();
+            }
+        }
+        let samples = &mut pool[buffer as usize][..length];
+        lanes::series(&coefficients[..count], &mut states[..count], samples);
+        // The first whose state is not a number is the one that began; all behind it heard it.
+        let mut fault = None;
+        if !is_finite(samples) {
+            samples.fill(0.0);
+            let is_bad = |state: &audiocloud_dsp::biquad::State| !is_finite(&[state.s1, state.s2]);
+            let from = states[..count].iter().position(is_bad).unwrap_or(0);
+            states[from..count].fill(audiocloud_dsp::biquad::State::default());
+            fault = chain.get(from).copied();
+        }
+        for (index, slot) in chain.iter().enumerate().take(count) {
+            if let Some(Player::Filter(filter)) = slots.get_mut(*slot as usize).map(|slot| &mut slot.player) {
+                if let Some(state) = filter.states.get_mut(channel as usize) {
+                    *state = states[index];
+                }
+            }
+        }
+        if let Some(slot) = fault {
+            self.fault(moment, slot, false);
+        }
+    }
+
+    /// A node's events go to whom they are for: now, or when the audio is there too.
+    fn deliver(&mut self, moment: &Moment<'_>, routes: &[crate::schedule::Route], index: u32) {
+        let slots = &mut self.tables.slots;
+        let Some(mut voices) = slots.get_mut(index as usize).and_then(|slot| slot.voices.take()) else {
+            return;
+        };
+        let mut refused = voices.taken.take_refused();
+        for route in routes {
+            for event in voices.taken.as_slice() {
+                let Some(target) = slots.get_mut(route.slot as usize) else { continue };
+                let taken = if route.delay > 0 {
+                    let due = moment.position + u64::from(event.offset) + u64::from(route.delay);
+                    self.inbox.push(Pending { due, slot: route.slot, body: event.body })
+                } else {
+                    target.voices.as_mut().is_none_or(|voices| voices.given.push(*event))
+                };
+                refused += u64::from(!taken);
+            }
+        }
+        voices.taken.clear();
+        let mut key = 0;
+        if let Some(slot) = slots.get_mut(index as usize) {
+            slot.voices = Some(voices);
+            key = slot.key;
+        }
+        for _ in 0..refused.min(1) {
+            self.status.events_refused += refused - 1;
+            self.refuse(moment.callback, key);
+        }
+    }
+
+    /// Something that is not a number came out of a slot, and was replaced by silence.
+    fn fault(&mut self, moment: &Moment<'_>, index: u32, forget: bool) {
+        self.status.not_finite += 1;
+        let Some(slot) = self.tables.slots.get_mut(index as usize) else { return };
+        slot.faults = slot.faults.saturating_add(1);
+        if forget {
+            slot.forget();
+        }
+        let (key, faults) = (slot.key, slot.faults);
+        if faults.is_power_of_two() {
+            self.note(moment.callback, log::What::NotFinite, key, u64::from(faults));
+        }
+    }
+}
+
+/// Calls the processor, once for each stretch between its events.
+fn play(processor: &mut dyn Processor, block: Block<'_>) {
+    let Block { moment, pool, inputs, outputs, parameters, events, given, to, .. } = block;
+    if events.last().is_none_or(|event| event.offset == 0) {
+        let mut block = Block { moment, pool, inputs, outputs, parameters, events, given, from: 0, to };
+        processor.process(&mut block);
+        return;
+    }
+    play_between(processor, Block { moment, pool, inputs, outputs, parameters, events, given, from: 0, to });
+}
+
+#[inline(never)]
+fn play_between(processor: &mut dyn Processor, block: Block<'_>) {
+    let Block { moment, pool, inputs, outputs, parameters, mut events, given, to, .. } = block;
+    let mut from = 0;
+    while from < to {
+        let now = events.partition_point(|event| event.offset <= from);
+        let next = events.get(now).map_or(to, |event| event.offset.min(to));
+        let mut ramps = Ramps::at(parameters, from);
+        let mut block = Block {
+            moment,
+            pool,
+            inputs,
+            outputs: &mut *outputs,
+            parameters: ramps.as_slice(parameters),
+            events: &events[..now],
+            given: &mut *given,
+            from,
+            to: next,
+        };
+        processor.process(&mut block);
+        events = &events[now..];
+        from = next;
+    }
+}
+
+/// Parameters as they are some frames into the block.
+struct Ramps {
+    ramps: [Ramp; Self::MAX],
+}
+
+impl Ramps {
+    /// More parameters than this are seen as they were at the block's first frame, at most a grid earlier.
+    const MAX: usize = 64;
+
+    fn at(parameters: &[Ramp], frames: u32) -> Self {
+        let mut ramps = [Ramp::constant(0.0); Self::MAX];
+        for (ramp, parameter) in ramps.iter_mut().zip(parameters) {
+            *ramp = *parameter;
+            ramp.advance(frames);
+        }
+        Self { ramps }
+    }
+
+    fn as_slice<'a>(&'a mut self, parameters: &'a [Ramp]) -> &'a [Ramp] {
+        self.ramps.get(..parameters.len()).unwrap_or(parameters)
+    }
+}
+
+/// The product of fused gains: one number, or else `values` for each frame. The order of the factors is the same in
+/// both, so that it makes no difference where a block is cut.
+fn gain(slots: &[Slot], chain: &[u32], values: &mut [f32]) -> Gain {
+    let ramp = |slot: &u32| slots.get(*slot as usize).and_then(|slot| slot.parameters.first());
+    let mut product = 1.0;
+    let mut is_moving = false;
+    for ramp in chain.iter().filter_map(ramp) {
+        is_moving |= !ramp.is_resting();
+        product *= ramp.value();
+    }
+    if !is_moving {
+        return Gain::Constant(product);
+    }
+    values.fill(1.0);
+    let mut factors = [0.0; GRID];
+    let factors = &mut factors[..values.len()];
+    for ramp in chain.iter().filter_map(ramp) {
+        if ramp.is_resting() {
+            let value = ramp.value();
+            values.iter_mut().for_each(|product| *product *= value);
+        } else {
+            ramp.fill(factors);
+            multiply(values, factors);
+        }
+    }
+    Gain::Moving
+}
+
+/// Exchanges the numbered buffers of the pool for spare ones, or back.
+fn swap(own: &mut [Buffer], pool: &mut [Buffer], indices: &[u32]) {
+    for (own, index) in own.iter_mut().zip(indices) {
+        debug_assert!(*index != SILENCE);
+        std::mem::swap(own, &mut pool[*index as usize]);
+    }
+}
+
+fn multiply(samples: &mut [f32], factors: &[f32]) {
+    samples.iter_mut().zip(factors).for_each(|(sample, factor)| *sample *= factor);
+}
+
+fn add(sum: &mut [f32], samples: &[f32]) {
+    sum.iter_mut().zip(samples).for_each(|(sum, sample)| *sum += sample);
+}
+
+/// Whether all samples are numbers: what is finite minus itself is a positive zero, all else is not.
+fn is_finite(samples: &[f32]) -> bool {
+    samples.iter().fold(0, |bits, sample| bits | (sample - sample).to_bits()) == 0
+}
