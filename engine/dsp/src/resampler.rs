@@ -1,1 +1,3 @@
-//! Variable-rate polyphase resampler.
+//! Variable-rate resampler.
+
+pub(crate) mod kaiser;
