@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         let arguments = ["test", "--workspace", "--doc", "--locked", "--no-fail-fast"];
         steps.run("documentation", |tally| execute(cargo::command().args(arguments), tally));
     }
+    steps.run("Loom", loom);
     if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         steps.run("RealtimeSanitizer", realtime_sanitizer);
     }
@@ -133,15 +134,31 @@ fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// The callbacks of sender and receiver under a sanitizer that ends the process at a lock, an allocation or a system
-/// call other than the wake. It is not stable in the compiler yet, hence the bootstrap; its build is kept apart.
+/// What threads share, in every order in which their operations may take effect. The model checker stands in for the
+/// standard library's atomics, so this is a build of its own.
+fn loom(tally: &mut Tally) -> Result<()> {
+    let mut command = cargo::command();
+    command
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", cargo::target_directory()?.join("loom"))
+        .args(["test", "--locked", "--package", "audiocloud-rt", "--test", "loom"]);
+    let before = tally.passed;
+    execute(&mut command, tally)?;
+    ensure!(tally.passed > before, "no model was run");
+    Ok(())
+}
+
+/// The callbacks of sender and receiver, and what callbacks share with other threads, under a sanitizer that ends the
+/// process at a lock, an allocation or a system call other than the wake. It is not stable in the compiler yet, hence
+/// the bootstrap; its build is kept apart.
 fn realtime_sanitizer(tally: &mut Tally) -> Result<()> {
     let mut command = cargo::command();
     command
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-Zsanitizer=realtime")
         .env("CARGO_TARGET_DIR", cargo::target_directory()?.join("sanitizer"))
-        .args(["test", "--locked", "--package", "audiocloud-stream", "--features", "rtsan"])
+        .args(["test", "--locked", "--package", "audiocloud-rt", "--package", "audiocloud-stream"])
+        .args(["--features", "rtsan"])
         .args([
             "--target",
             "x86_64-unknown-linux-gnu",

@@ -2,7 +2,10 @@
 //! take effect under the C11 memory model (B. Norris and B. Demsky, "CDSchecker: Checking Concurrent Data Structures
 //! Written with C/C++ Atomics", OOPSLA 2013), and finds unsynchronised access and what was not freed.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --package audiocloud-rt --release --test loom`
+//! To loom a read-modify-write comes after all that was executed before it, on any thread. That it might not is why the
+//! snapshot's `latest` is stored with Release and loaded with Acquire: loom would not miss these two.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --package audiocloud-rt --test loom`
 #![cfg(loom)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
