@@ -7,7 +7,7 @@
 mod design;
 pub mod lanes;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// What a biquad is designed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

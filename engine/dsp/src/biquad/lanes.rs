@@ -103,12 +103,13 @@ fn series_of_vectors(coefficients: &[Coefficients], states: &mut [State], sample
     series_in::<Portable>(coefficients, states, samples);
 }
 
-/// At least one filter and at most [`BANK_VECTORS`] vectors of them, with rows of equal length.
+/// At most [`BANK_VECTORS`] vectors of filters, and a row of samples for each.
 #[inline(always)]
 fn bank_in<V: Lanes>(coefficients: &[Coefficients], states: &mut [State], rows: &mut [&mut [f32]]) {
-    let tiles = rows.first().map_or(0, |row| row.len() / LANES);
+    let count = coefficients.len().min(states.len()).min(rows.len());
+    let tiles = rows.iter().map(|row| row.len() / LANES).min().unwrap_or(0);
     let mut vectors = [(Filters::<V>::silent(), [ptr::null_mut::<[f32; LANES]>(); LANES]); BANK_VECTORS];
-    let vectors = &mut vectors[..rows.len().div_ceil(LANES)];
+    let vectors = &mut vectors[..count.div_ceil(LANES)];
     let filters = coefficients.chunks(LANES).zip(states.chunks(LANES)).zip(rows.chunks_mut(LANES));
     for ((filters, starts), ((coefficients, states), rows)) in vectors.iter_mut().zip(filters) {
         *filters = Filters::gathered(coefficients, states);
@@ -123,7 +124,7 @@ fn bank_in<V: Lanes>(coefficients: &[Coefficients], states: &mut [State], rows: 
         for (filters, starts) in vectors.iter_mut() {
             let mut square = [V::splat(0.0); LANES];
             for (samples, start) in square.iter_mut().zip(&*starts) {
-                // SAFETY: each row was found to have this many tiles.
+                // SAFETY: every vector has eight rows, and the shortest has this many tiles.
                 let row = unsafe { start.add(tile) };
                 // SAFETY: the rows are borrowed for as long as this function runs, and used through `starts` alone.
                 *samples = V::load(unsafe { &*row });
@@ -134,7 +135,7 @@ fn bank_in<V: Lanes>(coefficients: &[Coefficients], states: &mut [State], rows: 
             }
             V::transpose(&mut square);
             for (samples, start) in square.iter().zip(&*starts) {
-                // SAFETY: each row was found to have this many tiles.
+                // SAFETY: every vector has eight rows, and the shortest has this many tiles.
                 let row = unsafe { start.add(tile) };
                 // SAFETY: as above, and no other reference is alive.
                 samples.store(unsafe { &mut *row });

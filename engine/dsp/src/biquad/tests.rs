@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const SHAPES: [Shape; 9] = [
+pub(crate) const SHAPES: [Shape; 9] = [
     Shape::LowPass,
     Shape::HighPass,
     Shape::BandPassSkirt,
@@ -17,12 +17,12 @@ fn any_shape() -> impl Strategy<Value = Shape> {
     prop::sample::select(&SHAPES)
 }
 
-fn decibels(gain: f64) -> f64 {
+pub(crate) fn decibels(gain: f64) -> f64 {
     20.0 * gain.log10()
 }
 
 /// The analogue prototype's gain at `s = j·angle`, for a centre at 1.
-fn prototype_magnitude(shape: Shape, angle: f64, q: f64, gain_db: f64) -> f64 {
+pub(crate) fn prototype_magnitude(shape: Shape, angle: f64, q: f64, gain_db: f64) -> f64 {
     let gain = 10_f64.powf(gain_db / 40.0);
     // The polynomial c2 s² + c1 s + c0.
     let polynomial = |c2: f64, c1: f64, c0: f64| (c0 - c2 * angle * angle).hypot(c1 * angle);
@@ -158,7 +158,7 @@ fn reference(coefficients: &Coefficients, samples: &[f32]) -> Vec<f64> {
 }
 
 /// White noise within ±1.
-pub(super) fn noise(frames: usize, seed: u32) -> Vec<f32> {
+pub(crate) fn noise(frames: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
     std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
