@@ -13,12 +13,15 @@ pub(crate) struct LowPass {
     /// The response is zero beyond this many frames on either side.
     reach_frames: f64,
     beta: f64,
+    /// What scales the window to 1 in the middle.
+    window_gain: f64,
 }
 
 impl LowPass {
     /// A response of `2 × reach_frames`, whose error is `attenuation_db` down in both bands.
     pub(crate) fn new(cutoff: f64, reach_frames: f64, attenuation_db: f64) -> Self {
-        Self { cutoff, reach_frames, beta: 0.1102 * (attenuation_db - 8.7) }
+        let beta = 0.1102 * (attenuation_db - 8.7);
+        Self { cutoff, reach_frames, beta, window_gain: 1.0 / bessel_i0(beta) }
     }
 
     /// The response at `time_frames` from its middle.
@@ -28,8 +31,8 @@ impl LowPass {
         if inside < 0.0 {
             return 0.0;
         }
-        2.0 * self.cutoff * sinc(2.0 * self.cutoff * time_frames) * bessel_i0(self.beta * inside.sqrt())
-            / bessel_i0(self.beta)
+        let window = bessel_i0(self.beta * inside.sqrt()) * self.window_gain;
+        2.0 * self.cutoff * sinc(2.0 * self.cutoff * time_frames) * window
     }
 }
 
@@ -47,10 +50,13 @@ fn sinc(x: f64) -> f64 {
 fn bessel_i0(x: f64) -> f64 {
     let quarter = x * x / 4.0;
     let (mut sum, mut term) = (1.0, 1.0);
-    // Beyond k = x the terms shrink faster and faster; the windows in use have x below 20.
+    // For x below 20, as in all windows in use, the terms have long died away.
     for k in 1..=60u32 {
         term *= quarter / f64::from(k * k);
         sum += term;
+        if term < 1e-17 * sum {
+            break;
+        }
     }
     sum
 }
