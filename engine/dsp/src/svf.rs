@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn low_filters_stay_quiet() {
-        // Against the same recursion in double precision: a biquad in singles is at −70 dB here.
+        // Against the same recursion in double precision: a biquad in singles is at −75 dB here.
         let coefficients = Prototype::new(Shape::HighPass, 2.0, 0.0, RATE).at(30.0);
         let signal = noise(48_000, 4);
         let mut filtered = signal.clone();
