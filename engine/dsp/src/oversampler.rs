@@ -104,12 +104,12 @@ impl Oversampler {
 
 /// One doubling and its reverse.
 ///
-/// The half-band filter h has 4m + 3 taps, the middle one h[2m+1] = ½. Going up, even samples are filtered by twice
+/// The half-band filter h has 4m + 3 taps, the middle one `h[2m+1]` = ½. Going up, even samples are filtered by twice
 /// every second tap and odd samples are the input, m frames ago. Going down, even samples meet the same taps, and half
 /// of the odd sample of m + 1 frames ago is added. Together that takes 2m + 1 frames of the lower rate.
 #[derive(Clone, Debug)]
 struct Stage {
-    /// h[0], h[2] … h[4m+2]: symmetrical, so that they need no reversal; and their doubles.
+    /// `h[0]`, `h[2]` … `h[4m+2]`: symmetrical, so that they need no reversal; and their doubles.
     taps: Box<[f32]>,
     taps_doubled: Box<[f32]>,
     /// Frames of delay that make the latency whole at the base rate.
