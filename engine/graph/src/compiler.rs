@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::graph::Flow;
-use crate::schedule::{Fade, Lane, Op, Route, SILENCE, Schedule, Span, Term};
+use crate::schedule::{Fade, Lane, Mono, Op, Route, SILENCE, Schedule, Span, Term};
 use crate::topology::{Kind, Link, Topology, Unit};
 
 /// From how many channels on filters are run side by side rather than one after the other as pipelines.
@@ -100,6 +100,8 @@ impl<'t> Compiler<'t> {
     }
 
     fn finish(mut self) -> Schedule {
+        // Those that nobody listens to.
+        self.filter();
         // One group needs no stamps: the whole callback is timed anyhow.
         let stamps = self.schedule.ops.iter().filter(|op| matches!(op, Op::Stamp { .. })).count();
         if let Some(Op::Stamp { group }) = self.schedule.ops.iter().find(|op| matches!(op, Op::Stamp { .. }))
@@ -190,13 +192,10 @@ impl<'t> Compiler<'t> {
         if chain == Chain::Filters && self.values[id].lazy.is_some() {
             self.waiting.push(id);
         }
-        if uses == 0 {
-            if chain == Chain::Filters {
-                self.realise(id);
-            }
-            self.release(id);
-        } else if uses > 1 {
+        if uses > 1 {
             self.realise(id);
+        } else if uses == 0 && chain == Chain::Gains {
+            self.release(id);
         }
     }
 
@@ -226,10 +225,18 @@ impl<'t> Compiler<'t> {
             .skip(usize::from(unit.behaviour.in_place))
             .flat_map(|value| self.values[*value].buffers.clone())
             .collect();
-        let inputs_span = push_all(&mut self.schedule.buffers, read);
-        let outputs_span = push_all(&mut self.schedule.buffers, ports.iter().flatten().copied());
-        self.schedule.widest = self.schedule.widest.max(outputs_span.len);
-        self.schedule.ops.push(Op::Process { slot: unit.slot, inputs: inputs_span, outputs: outputs_span });
+        let written: Vec<u32> = ports.iter().flatten().copied().collect();
+        match (&read[..], &written[..]) {
+            ([input], [output]) if is_plain(unit) => {
+                self.process_mono(Mono { slot: unit.slot, input: *input, output: *output });
+            }
+            _ => {
+                let inputs = push_all(&mut self.schedule.buffers, read);
+                let outputs = push_all(&mut self.schedule.buffers, written);
+                self.schedule.widest = self.schedule.widest.max(outputs.len);
+                self.schedule.ops.push(Op::Process { slot: unit.slot, inputs, outputs });
+            }
+        }
         // The input of a node in place is its own already.
         for value in inputs.into_iter().skip(usize::from(unit.behaviour.in_place)) {
             self.release(value);
@@ -247,6 +254,15 @@ impl<'t> Compiler<'t> {
             let checked = !unit.behaviour.stateless;
             let value = Value { buffers, channels: *channels, uses, checked, slot: unit.slot, lazy: None };
             self.provide(unit, port, value);
+        }
+    }
+
+    /// Those that follow each other become one operation.
+    fn process_mono(&mut self, node: Mono) {
+        let span = push_all(&mut self.schedule.monos, [node]);
+        match self.schedule.ops.last_mut() {
+            Some(Op::ProcessMonos { nodes }) => nodes.len += 1,
+            _ => self.schedule.ops.push(Op::ProcessMonos { nodes: span }),
         }
     }
 
@@ -500,6 +516,13 @@ impl<'t> Compiler<'t> {
         };
         (0..channels).map(|_| self.free.pop().unwrap_or_else(&mut next)).collect()
     }
+}
+
+/// Whether nothing but the processor has to be looked after.
+fn is_plain(unit: &Unit) -> bool {
+    let has_events = unit.layout.event_input || unit.layout.event_output;
+    let has_bypass = unit.behaviour.in_place || unit.layout.inputs.is_empty();
+    !has_events && !has_bypass
 }
 
 fn push_all<T>(table: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> Span {

@@ -40,6 +40,14 @@ pub(crate) struct Lane {
     pub(crate) buffer: u32,
 }
 
+/// One of the processors of [`Op::ProcessMonos`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mono {
+    pub(crate) slot: u32,
+    pub(crate) input: u32,
+    pub(crate) output: u32,
+}
+
 /// Where a node's events go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
@@ -82,6 +90,10 @@ pub(crate) enum Op {
         slot: u32,
         inputs: Span,
         outputs: Span,
+    },
+    /// Mono processors in a row that have neither events nor a bypass; in [`Schedule::monos`].
+    ProcessMonos {
+        nodes: Span,
     },
     /// Independent filters, in place.
     Bank {
@@ -134,6 +146,7 @@ pub(crate) struct Schedule {
     pub(crate) slots: Vec<u32>,
     pub(crate) terms: Vec<Term>,
     pub(crate) lanes: Vec<Lane>,
+    pub(crate) monos: Vec<Mono>,
     pub(crate) routes: Vec<Route>,
     /// Where the host's events go.
     pub(crate) input_routes: Span,

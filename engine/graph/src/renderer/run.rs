@@ -1,6 +1,6 @@
 //! The operations of a schedule, one after the other.
 
-use audiocloud_dsp::biquad::lanes;
+use audiocloud_dsp::biquad::{State, lanes};
 use audiocloud_dsp::ramp::Ramp;
 use audiocloud_rt::{host_time, log};
 
@@ -9,7 +9,7 @@ use crate::edit::{Filters, Tables};
 use crate::event::{Event, EventList};
 use crate::inbox::Pending;
 use crate::node::{Block, Buffer, GRID, Moment, Processor, Shed};
-use crate::schedule::{Fade, Op, SILENCE, Span};
+use crate::schedule::{Fade, Mono, Op, SILENCE, Span};
 use crate::slot::{Player, Slot};
 
 /// Blocks for which nodes without state are looked at one by one, after one of them made something that is not a number.
@@ -33,6 +33,9 @@ impl Renderer {
                     let inputs = &schedule.buffers[inputs.range()];
                     let outputs = &schedule.buffers[outputs.range()];
                     self.run_processor(moment, slot, inputs, outputs, length);
+                }
+                Op::ProcessMonos { nodes } => {
+                    self.run_monos(moment, &schedule.monos[nodes.range()], length);
                 }
                 Op::Read { bus, channel, to } => {
                     let samples = &mut self.tables.pool[to as usize][..length];
@@ -100,6 +103,37 @@ impl Renderer {
         self.schedule = schedule;
     }
 
+    /// What [`Self::run_processor`] comes to where there are neither events nor a bypass. A function of its own, so
+    /// that what it needs for each of many small nodes stays in registers.
+    #[inline(never)]
+    fn run_monos(&mut self, moment: &Moment<'_>, nodes: &[Mono], length: usize) {
+        let one_by_one = self.naming > 0 || self.deadlines.is_probing();
+        let to = u32::try_from(length).unwrap_or(0);
+        for Mono { slot: index, input, output } in nodes {
+            let inputs = std::slice::from_ref(input);
+            if one_by_one {
+                self.run_processor(moment, *index, inputs, std::slice::from_ref(output), length);
+                continue;
+            }
+            let Tables { slots, pool, spare, .. } = &mut self.tables;
+            let Some(slot) = slots.get_mut(*index as usize) else { continue };
+            let Player::Processor(processor) = &mut slot.player else { continue };
+            let Some(own) = spare.first_mut() else { continue };
+            std::mem::swap(own, &mut pool[*output as usize]);
+            let (parameters, given) = (&slot.parameters, &mut self.nowhere);
+            let outputs = std::slice::from_mut(own);
+            let mut block =
+                Block { moment, pool, inputs, outputs, parameters, events: &[], given, from: 0, to };
+            processor.process(&mut block);
+            let is_fault = !slot.stateless && silence_faults(std::slice::from_mut(own), length);
+            std::mem::swap(own, &mut pool[*output as usize]);
+            if is_fault {
+                self.fault(moment, *index, true);
+            }
+        }
+    }
+
+    #[inline(never)]
     fn run_processor(
         &mut self,
         moment: &Moment<'_>,
@@ -153,13 +187,7 @@ impl Renderer {
             };
             play(processor.as_mut(), block);
         }
-        let mut is_fault = false;
-        if !slot.stateless || self.naming > 0 {
-            for buffer in own.iter_mut().filter(|buffer| !is_finite(&buffer[..length])) {
-                buffer[..length].fill(0.0);
-                is_fault = true;
-            }
-        }
+        let is_fault = (!slot.stateless || self.naming > 0) && silence_faults(own, length);
         if let Some(bypass) = slot.bypass.as_mut().filter(|bypass| !bypass.is_out_of_the_way()) {
             bypass.blend(own, length);
         }
@@ -239,9 +267,10 @@ impl Renderer {
         lanes::bank(&coefficients[..count], &mut states[..count], &mut spare[..count], 0..length);
         let mut fault = None;
         for (index, lane) in bank.iter().enumerate().take(count) {
-            if !is_finite(&spare[index][..length]) {
+            // What is not a number stays in the state for ever, so that the state tells all about the block.
+            if !is_finite(&[states[index].s1, states[index].s2]) {
                 spare[index][..length].fill(0.0);
-                states[index] = audiocloud_dsp::biquad::State::default();
+                states[index] = State::default();
                 fault = Some(lane.slot);
             }
             if let Some(Player::Filter(filter)) =
@@ -271,14 +300,13 @@ impl Renderer {
         let samples = &mut pool[buffer as usize][..length];
         lanes::series(&coefficients[..count], &mut states[..count], samples);
         // The first whose state is not a number is the one that began; all behind it heard it.
-        let mut fault = None;
-        if !is_finite(samples) {
+        let is_bad = |state: &State| !is_finite(&[state.s1, state.s2]);
+        let bad = states[..count].iter().position(is_bad);
+        if let Some(from) = bad {
             samples.fill(0.0);
-            let is_bad = |state: &audiocloud_dsp::biquad::State| !is_finite(&[state.s1, state.s2]);
-            let from = states[..count].iter().position(is_bad).unwrap_or(0);
-            states[from..count].fill(audiocloud_dsp::biquad::State::default());
-            fault = chain.get(from).copied();
+            states[from..count].fill(State::default());
         }
+        let fault = bad.and_then(|from| chain.get(from).copied());
         for (index, slot) in chain.iter().enumerate().take(count) {
             if let Some(Player::Filter(filter)) = slots.get_mut(*slot as usize).map(|slot| &mut slot.player) {
                 if let Some(state) = filter.states.get_mut(channel as usize) {
@@ -438,6 +466,16 @@ fn multiply(samples: &mut [f32], factors: &[f32]) {
 
 fn add(sum: &mut [f32], samples: &[f32]) {
     sum.iter_mut().zip(samples).for_each(|(sum, sample)| *sum += sample);
+}
+
+/// Silences what is not a number. True where there was any.
+fn silence_faults(buffers: &mut [Buffer], length: usize) -> bool {
+    let mut any = false;
+    for buffer in buffers.iter_mut().filter(|buffer| !is_finite(&buffer[..length])) {
+        buffer[..length].fill(0.0);
+        any = true;
+    }
+    any
 }
 
 /// Whether all samples are numbers: what is finite minus itself is a positive zero, all else is not.
