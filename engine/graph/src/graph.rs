@@ -90,7 +90,10 @@ impl Entry {
         {
             return Err(GraphError::NotInPlace { node: name.to_owned() });
         }
-        let parameters = node.parameters();
+        let mut parameters = node.parameters();
+        for Parameter { range: (low, high), default, .. } in &mut parameters {
+            *default = if default.is_nan() { *low } else { default.clamp(*low, *high) };
+        }
         let values = parameters.iter().map(|parameter| parameter.default).collect();
         let name = name.to_owned();
         let bypassed = false;

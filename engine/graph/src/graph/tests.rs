@@ -58,3 +58,12 @@ fn a_replaced_node_keeps_its_place() {
     assert!(graph.set_value(gain, 9, 0.0).is_err());
     assert_eq!(graph.set_value(gain, Gain::GAIN, 99.0), Ok(16.0));
 }
+
+#[test]
+fn a_default_is_held_within_its_range() {
+    for (gain, expected) in [(0.5, 0.5), (99.0, 16.0), (f32::NEG_INFINITY, -16.0), (f32::NAN, -16.0)] {
+        let mut graph = graph();
+        let key = graph.add("gain", Gain::new(2, gain)).unwrap();
+        assert_eq!(graph.node(key).unwrap().parameters().1, [expected]);
+    }
+}
