@@ -7,6 +7,7 @@ use audiocloud_dsp::biquad::Shape;
 use audiocloud_dsp::ramp::{Curve, Ramp};
 use audiocloud_rt::callback::Callback;
 use audiocloud_units::SampleRate;
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, EventList, Transport};
 
@@ -51,7 +52,8 @@ impl AsMut<[f32]> for Buffer {
 }
 
 /// What goes in and out of a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Layout {
     /// Channels of each audio input port.
     pub inputs: Vec<u16>,

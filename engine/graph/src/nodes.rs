@@ -3,7 +3,9 @@
 use audiocloud_dsp::biquad::Shape;
 use audiocloud_dsp::ramp::Curve;
 
+use crate::fields::Fields;
 use crate::node::{Activation, Behaviour, Kernel, Layout, Node, Parameter, Smoothing, Tail};
+use crate::snapshot::NodeDescription;
 
 /// Multiplies each channel by one factor; parameter [`Gain::GAIN`].
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,15 @@ impl Gain {
     #[must_use]
     pub const fn new(channels: u16, gain: f32) -> Self {
         Self { channels, gain, smoothing_ms: 10.0 }
+    }
+
+    /// See [`crate::registry::Constructor`].
+    pub(crate) fn restore(description: &NodeDescription) -> Result<Box<dyn Node>, String> {
+        let mut fields = Fields::parse(&description.state)?;
+        let channels = description.channels()?;
+        let (gain, smoothing_ms) = (fields.number("gain", 1.0)?, fields.number("smoothing_ms", 10.0)?);
+        fields.finish()?;
+        Ok(Box::new(Self { channels, gain, smoothing_ms }))
     }
 }
 
@@ -49,6 +60,10 @@ impl Node for Gain {
             default: self.gain,
             smoothing: Smoothing::Glide { ms: self.smoothing_ms, curve: Curve::Linear },
         }]
+    }
+
+    fn state(&self) -> String {
+        format!("gain={} smoothing_ms={}", self.gain, self.smoothing_ms)
     }
 
     fn kernel(&self, _activation: &Activation) -> Kernel {
@@ -78,7 +93,38 @@ impl Biquad {
     pub const Q: u32 = 1;
     /// ±48 dB.
     pub const GAIN: u32 = 2;
+
+    /// See [`crate::registry::Constructor`].
+    pub(crate) fn restore(description: &NodeDescription) -> Result<Box<dyn Node>, String> {
+        let mut fields = Fields::parse(&description.state)?;
+        let biquad = Self {
+            channels: description.channels()?,
+            shape: fields.choice("shape", &SHAPES)?,
+            frequency_hz: fields.number("frequency_hz", 1_000.0)?,
+            q: fields.number("q", std::f32::consts::FRAC_1_SQRT_2)?,
+            gain_db: fields.number("gain_db", 0.0)?,
+        };
+        fields.finish()?;
+        Ok(Box::new(biquad))
+    }
+
+    fn shape_name(&self) -> &'static str {
+        SHAPES.iter().find(|(_, shape)| *shape == self.shape).map_or("", |(name, _)| name)
+    }
 }
+
+/// As snapshots call them.
+const SHAPES: [(&str, Shape); 9] = [
+    ("low-pass", Shape::LowPass),
+    ("high-pass", Shape::HighPass),
+    ("band-pass-skirt", Shape::BandPassSkirt),
+    ("band-pass-peak", Shape::BandPassPeak),
+    ("notch", Shape::Notch),
+    ("all-pass", Shape::AllPass),
+    ("peak", Shape::Peak),
+    ("low-shelf", Shape::LowShelf),
+    ("high-shelf", Shape::HighShelf),
+];
 
 impl Node for Biquad {
     fn kind(&self) -> &'static str {
@@ -121,7 +167,8 @@ impl Node for Biquad {
     }
 
     fn state(&self) -> String {
-        format!("{:?}", self.shape)
+        let Self { frequency_hz, q, gain_db, .. } = self;
+        format!("shape={} frequency_hz={frequency_hz} q={q} gain_db={gain_db}", self.shape_name())
     }
 
     fn kernel(&self, _activation: &Activation) -> Kernel {
