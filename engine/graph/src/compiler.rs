@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::graph::Flow;
 use crate::schedule::{Fade, Lane, Mono, Op, Route, SILENCE, Schedule, Span, Term};
-use crate::topology::{Kind, Link, Topology, Unit};
+use crate::topology::{Adjacency, Kind, Link, Topology, Unit};
 
 /// From how many channels on filters are run side by side rather than one after the other as pipelines.
 const BANK_LANES_MIN: usize = 4;
@@ -46,10 +46,9 @@ struct Value {
 
 /// Compiles a topology that has an order.
 pub(crate) fn compile(topology: &Topology) -> Schedule {
-    let order = topology.order().unwrap_or_default();
     let mut compiler = Compiler::new(topology);
-    for slot in order {
-        if let Some(unit) = topology.units.get(&slot) {
+    for slot in &topology.order {
+        if let Some(unit) = topology.unit(*slot) {
             compiler.unit(unit);
         }
     }
@@ -60,8 +59,8 @@ struct Compiler<'t> {
     topology: &'t Topology,
     schedule: Schedule,
     /// Links into a unit, and out of one.
-    into: BTreeMap<u32, Vec<&'t Link>>,
-    out: BTreeMap<u32, Vec<&'t Link>>,
+    into: Adjacency,
+    out: Adjacency,
     values: Vec<Value>,
     /// What an output port gives.
     ports: BTreeMap<(u32, u16), ValueId>,
@@ -73,24 +72,17 @@ struct Compiler<'t> {
 
 impl<'t> Compiler<'t> {
     fn new(topology: &'t Topology) -> Self {
-        let (mut into, mut out): (BTreeMap<_, Vec<_>>, BTreeMap<_, Vec<_>>) = Default::default();
-        for link in &topology.links {
-            into.entry(link.to.0).or_default().push(link);
-            out.entry(link.from.0).or_default().push(link);
-        }
-        let slots = topology.units.keys().next_back().map_or(0, |slot| slot + 1);
-        let mut arrivals = vec![0; slots as usize];
-        for unit in topology.units.values() {
-            arrivals[unit.slot as usize] = unit.arrival;
-        }
-        let latency =
-            topology.units.values().find(|unit| unit.kind == Kind::Output).map_or(0, |unit| unit.arrival);
+        let adjacency =
+            |end: fn(&Link) -> Option<u32>| Adjacency::new(&topology.links, topology.slots(), end);
+        let output = topology.units().find(|unit| unit.kind == Kind::Output);
+        let latency = output.map_or(0, |unit| topology.arrival(unit.slot));
+        let arrivals = topology.arrivals.clone();
         let schedule = Schedule { arrivals, latency, pool: SILENCE + 1, ..Schedule::default() };
         Self {
             topology,
             schedule,
-            into,
-            out,
+            into: adjacency(|link| Some(link.to.0)),
+            out: adjacency(|link| Some(link.from.0)),
             values: Vec::new(),
             ports: BTreeMap::new(),
             waiting: Vec::new(),
@@ -266,9 +258,14 @@ impl<'t> Compiler<'t> {
         }
     }
 
+    fn links_from(&self, slot: u32) -> impl Iterator<Item = &'t Link> {
+        let links = &self.topology.links;
+        self.out.of(slot).iter().filter_map(move |link| links.get(*link))
+    }
+
     /// How often what the port gives is used: by each link, but only once by all delay lines together.
     fn uses(&self, slot: u32, port: u16) -> usize {
-        let links = self.out.get(&slot).into_iter().flatten().filter(|link| link.from.1 == port);
+        let links = self.links_from(slot).filter(|link| link.from.1 == port);
         let audio = links.filter(|link| link.flow != Flow::Events);
         let direct = audio.filter(|link| link.delay == 0).count();
         direct + usize::from(!self.lines(slot, port).is_empty())
@@ -276,7 +273,7 @@ impl<'t> Compiler<'t> {
 
     /// The lines that the port fills.
     fn lines(&self, slot: u32, port: u16) -> Vec<u32> {
-        let links = self.out.get(&slot).into_iter().flatten().filter(|link| link.from.1 == port);
+        let links = self.links_from(slot).filter(|link| link.from.1 == port);
         let fed = self.topology.feeds.iter().filter(|((from, at), _)| (*from, *at) == (slot, port));
         let mut lines: Vec<u32> =
             links.filter_map(|link| link.line).chain(fed.map(|(_, line)| *line)).collect();
@@ -309,12 +306,12 @@ impl<'t> Compiler<'t> {
 
     fn routes(&mut self, unit: &Unit) -> Span {
         let latency = unit.latency;
-        let links = self.out.get(&unit.slot).into_iter().flatten().filter(|link| link.flow == Flow::Events);
-        let leaving = unit.arrival.saturating_add(latency);
+        let links = self.links_from(unit.slot).filter(|link| link.flow == Flow::Events);
+        let leaving = self.topology.arrival(unit.slot).saturating_add(latency);
         let routes: Vec<Route> = links
             .filter_map(|link| {
-                let arrival = self.topology.units.get(&link.to.0)?.arrival;
-                Some(Route { slot: link.to.0, delay: arrival.saturating_sub(leaving) })
+                let delay = self.topology.arrival(link.to.0).saturating_sub(leaving);
+                Some(Route { slot: link.to.0, delay })
             })
             .collect();
         push_all(&mut self.schedule.routes, routes)
@@ -322,9 +319,9 @@ impl<'t> Compiler<'t> {
 
     /// What comes into a port: the only source itself, silence, or a sum.
     fn port_input(&mut self, unit: &Unit, port: u16, channels: u16) -> ValueId {
-        let links = self.into.get(&unit.slot).into_iter().flatten();
-        let links: Vec<&Link> =
-            links.copied().filter(|link| link.to.1 == port && link.flow != Flow::Events).collect();
+        let topology = self.topology;
+        let links = self.into.of(unit.slot).iter().filter_map(|link| topology.links.get(*link));
+        let links: Vec<&Link> = links.filter(|link| link.to.1 == port && link.flow != Flow::Events).collect();
         match links[..] {
             [] => self.constant(vec![SILENCE; usize::from(channels)], unit.slot),
             [link] if link.delay == 0 && link.fade == Fade::Steady => match self.ports.get(&link.from) {
@@ -377,7 +374,7 @@ impl<'t> Compiler<'t> {
 
     /// What a link brings, late where it is delayed. Gains stay lazy.
     fn summand(&mut self, link: &Link) -> Option<ValueId> {
-        let source = self.topology.units.get(&link.from.0)?;
+        let source = self.topology.unit(link.from.0)?;
         let channels = *source.layout.outputs.get(usize::from(link.from.1))?;
         let known = self.ports.get(&link.from).copied();
         let Some(line) = link.line else {
@@ -441,7 +438,7 @@ impl<'t> Compiler<'t> {
             self.values[value].checked = true;
             chains.push((slots, buffers));
         }
-        if let Some(unit) = chains.first().and_then(|(slots, _)| self.topology.units.get(slots.first()?)) {
+        if let Some(unit) = chains.first().and_then(|(slots, _)| self.topology.unit(*slots.first()?)) {
             self.stamp(unit);
         }
         let lanes: usize = chains.iter().map(|(_, buffers)| buffers.len()).sum();

@@ -14,7 +14,7 @@ use crate::event::Body;
 use crate::graph::{Flow, Graph, GraphError, NodeKey};
 use crate::node::{Activation, GRID, Shed};
 use crate::renderer::{Address, Commands, Renderer, Status};
-use crate::schedule::{SILENCE, Schedule};
+use crate::schedule::{Fade, SILENCE, Schedule};
 use crate::slot::{Player, Slot, frames};
 use crate::topology::{Kind, Topology};
 
@@ -22,6 +22,9 @@ use crate::topology::{Kind, Topology};
 const EDITS: usize = 4;
 /// As many lists of commands.
 const COMMANDS: usize = 256;
+
+/// Names of nodes that are gone are kept for so many, for what the log still has to say of them.
+const NAMES_KEPT: usize = 1024;
 
 /// How a graph plays.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -170,11 +173,13 @@ impl Controller {
         self.latency = next.edit.schedule.latency;
         self.topology = new;
         self.slots = next.slots;
-        for (key, entry) in graph.nodes() {
-            let name = self.names.entry(key.to_u64()).or_default();
-            if *name != entry.name {
-                name.clone_from(&entry.name);
-            }
+        for key in next.named {
+            let name = graph.node(key).map_or_else(String::new, |entry| entry.name.clone());
+            self.names.insert(key.to_u64(), name);
+        }
+        if self.names.len() > 2 * self.slots.len() + NAMES_KEPT {
+            let slots = &self.slots;
+            self.names.retain(|node, _| slots.contains_key(&NodeKey::from_u64(*node)));
         }
         // There was room, and we are the only ones to lend.
         self.edits.lend(next.edit).map_err(|_| CommitError::Busy)?;
@@ -256,11 +261,12 @@ impl Controller {
         let mut edit = Box::<Edit>::default();
         let mut slots = BTreeMap::new();
         let mut kinds = BTreeMap::new();
+        let mut named = Vec::new();
         for (key, entry) in graph.nodes() {
             let known = self.slots.get(&key).filter(|(_, revision)| *revision == entry.revision);
             let terminal = key == graph.input() || key == graph.output();
             let (slot, kind) = match known
-                .and_then(|(slot, _)| Some((*slot, self.topology.units.get(slot)?.kind)))
+                .and_then(|(slot, _)| Some((*slot, self.topology.unit(*slot)?.kind)))
             {
                 Some(known) => known,
                 None => {
@@ -274,25 +280,27 @@ impl Controller {
                         Player::Processor(_) => Kind::Processor,
                     };
                     edit.install.push((slot, new));
+                    named.push(key);
                     (slot, kind)
                 }
             };
             slots.insert(key, (slot, entry.revision));
             kinds.insert(key, (slot, kind));
         }
-        let place = |key| kinds.get(&key).copied().unwrap_or((0, Kind::Gain));
-        let topology = match Topology::of(graph, &self.activation, place) {
+        let place = |key| kinds.get(&key).copied();
+        let topology = match Topology::of(graph, &self.activation, &self.topology, place) {
             Ok(topology) => topology,
-            Err(names) => {
+            Err(keys) => {
                 edit.install.iter().for_each(|(slot, _)| self.free_slots.give_back(*slot));
-                return Err(GraphError::Cycle(names).into());
+                let names = keys.iter().filter_map(|key| graph.node(*key)).map(|entry| entry.name.clone());
+                return Err(GraphError::Cycle(names.collect()).into());
             }
         };
         let kept: BTreeSet<u32> = slots.values().map(|(slot, _)| *slot).collect();
         edit.retire =
             self.slots.values().map(|(slot, _)| *slot).filter(|slot| !kept.contains(slot)).collect();
         edit.retired.reserve_exact(edit.retire.len());
-        Ok(Plan { topology, slots, edit })
+        Ok(Plan { topology, slots, named, edit })
     }
 
     /// A delay line for each port with delayed links, long enough for all of them. The lines that are left.
@@ -314,7 +322,7 @@ impl Controller {
             if self.lines.contains_key(&port) {
                 continue;
             }
-            let outputs = topology.units.get(&port.0).map(|unit| &unit.layout.outputs);
+            let outputs = topology.unit(port.0).map(|unit| &unit.layout.outputs);
             let channels = outputs.and_then(|outputs| outputs.get(usize::from(port.1))).copied().unwrap_or(0);
             // Some room, so that a little more delay needs no other line.
             let frames = frames.next_power_of_two().max(256);
@@ -332,9 +340,7 @@ impl Controller {
 
     /// What plays in between.
     fn transitions(&self, old: &Topology, new: &Topology) -> Vec<Stage> {
-        let fades = |topology: &Topology| {
-            topology.links.iter().any(|link| link.fade != crate::schedule::Fade::Steady)
-        };
+        let fades = |topology: &Topology| topology.links.iter().any(|link| link.fade != Fade::Steady);
         let stage = |topology: &Topology, warm_up_frames| Stage {
             schedule: compile(topology),
             warm_up_frames,
@@ -345,7 +351,7 @@ impl Controller {
             // Nothing would be heard of it.
             Some(union) if !fades(&union) && union.feeds.is_empty() => Vec::new(),
             Some(union) => vec![stage(&union, warm_up)],
-            None => vec![stage(&old.leaving(new), 0), stage(&new.entering(old), warm_up)],
+            None => vec![stage(&old.fading(new, Fade::Out), 0), stage(&new.fading(old, Fade::In), warm_up)],
         }
     }
 
@@ -376,5 +382,7 @@ impl Controller {
 struct Plan {
     topology: Topology,
     slots: BTreeMap<NodeKey, (u32, u64)>,
+    /// Nodes whose names are to be kept.
+    named: Vec<NodeKey>,
     edit: Box<Edit>,
 }

@@ -1,8 +1,9 @@
 //! What the compiler compiles: units with slots and links with delays, of one graph or of two that are crossfaded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::graph::{Edge, Flow, Graph, NodeKey};
+use crate::graph::{Flow, Graph, NodeKey};
 use crate::node::{Activation, Behaviour, Layout};
 use crate::schedule::Fade;
 
@@ -17,17 +18,14 @@ pub(crate) enum Kind {
 }
 
 /// A node, as it plays.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unit {
     pub(crate) slot: u32,
-    pub(crate) key: NodeKey,
     pub(crate) kind: Kind,
     pub(crate) layout: Layout,
     pub(crate) behaviour: Behaviour,
     pub(crate) latency: u32,
     pub(crate) group: u16,
-    /// When audio that entered the graph at 0 is at this unit's inputs.
-    pub(crate) arrival: u32,
 }
 
 /// A connection, as it plays. Units by slot.
@@ -43,9 +41,9 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// The same connection, perhaps with another delay.
+    /// The same for the same connection, whatever its delay.
     fn name(&self) -> ((u32, u16), (u32, u16), bool, bool) {
-        (self.from, self.to, self.flow == Flow::Events, matches!(self.flow, Flow::Feedback { .. }))
+        (self.from, self.to, self.flow == Flow::Events, !self.is_forward())
     }
 
     fn is_forward(&self) -> bool {
@@ -53,116 +51,180 @@ impl Link {
     }
 }
 
+/// The links of each slot, by one of their ends.
+#[derive(Debug)]
+pub(crate) struct Adjacency {
+    /// Where each slot's links begin in `links`; one more than there are slots.
+    starts: Vec<usize>,
+    links: Vec<usize>,
+}
+
+impl Adjacency {
+    /// The links that `end` gives a slot for, counted into place.
+    pub(crate) fn new(links: &[Link], slots: usize, end: impl Fn(&Link) -> Option<u32>) -> Self {
+        let mut starts = vec![0; slots + 1];
+        for slot in links.iter().filter_map(&end) {
+            starts[slot as usize + 1] += 1;
+        }
+        for slot in 0..slots {
+            starts[slot + 1] += starts[slot];
+        }
+        let mut next = starts.clone();
+        let mut places = vec![0; starts[slots]];
+        for (index, slot) in links.iter().enumerate().filter_map(|(index, link)| Some((index, end(link)?))) {
+            places[next[slot as usize]] = index;
+            next[slot as usize] += 1;
+        }
+        Self { starts, links: places }
+    }
+
+    /// Places of a slot's links.
+    pub(crate) fn of(&self, slot: u32) -> &[usize] {
+        let slot = slot as usize;
+        match (self.starts.get(slot), self.starts.get(slot + 1)) {
+            (Some(from), Some(to)) => &self.links[*from..*to],
+            _ => &[],
+        }
+    }
+}
+
 /// Units and links. See [`crate::compiler`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Topology {
-    pub(crate) units: BTreeMap<u32, Unit>,
+    /// By slot.
+    units: Vec<Option<Arc<Unit>>>,
+    /// By slot: when audio that entered the graph at 0 is at the unit's inputs.
+    pub(crate) arrivals: Vec<u32>,
+    /// Sorted by name.
     pub(crate) links: Vec<Link>,
+    /// Slots, each behind all that it needs.
+    pub(crate) order: Vec<u32>,
     /// Ports that also fill a line that nothing reads yet.
     pub(crate) feeds: BTreeSet<((u32, u16), u32)>,
 }
 
 impl Topology {
-    /// The graph, with the slot of each node and its kind; every joining path is delayed to the longest.
+    /// The graph, with the slot of each node and its kind; every joining path is delayed to the longest. Units that
+    /// `before` has too are shared with it. Or else the nodes of a loop.
     pub(crate) fn of(
         graph: &Graph,
         activation: &Activation,
-        slot: impl Fn(NodeKey) -> (u32, Kind),
-    ) -> Result<Self, Vec<String>> {
-        let mut slots = BTreeMap::new();
-        let mut units = BTreeMap::new();
+        before: &Self,
+        place: impl Fn(NodeKey) -> Option<(u32, Kind)>,
+    ) -> Result<Self, Vec<NodeKey>> {
+        let mut topology = Self::default();
+        let mut keys = Vec::new();
         for (key, entry) in graph.nodes() {
-            let (slot, kind) = slot(key);
-            slots.insert(key, slot);
-            let unit = Unit {
-                slot,
-                key,
-                kind,
-                layout: entry.layout.clone(),
-                behaviour: entry.behaviour,
-                latency: entry.node.latency_frames(activation),
-                group: entry.group,
-                arrival: 0,
+            let Some((slot, kind)) = place(key) else { continue };
+            let (latency, group) = (entry.node.latency_frames(activation), entry.group);
+            let same = before.units.get(slot as usize).and_then(Option::as_ref);
+            let unit = match same.filter(|unit| unit.latency == latency && unit.group == group) {
+                Some(unit) => Arc::clone(unit),
+                None => {
+                    let (layout, behaviour) = (entry.layout.clone(), entry.behaviour);
+                    Arc::new(Unit { slot, kind, layout, behaviour, latency, group })
+                }
             };
-            units.insert(slot, unit);
+            topology.put(unit);
+            keys.resize(keys.len().max(slot as usize + 1), key);
+            keys[slot as usize] = key;
         }
-        let link = |edge: &Edge| {
-            let from = (*slots.get(&edge.from.node)?, edge.from.port);
-            let to = (*slots.get(&edge.to.node)?, edge.to.port);
+        let place = |key| place(key).map(|(slot, _)| slot);
+        topology.links.extend(graph.edges().filter_map(|(_, edge)| {
+            let from = (place(edge.from.node)?, edge.from.port);
+            let to = (place(edge.to.node)?, edge.to.port);
             Some(Link { from, to, flow: edge.flow, delay: 0, line: None, fade: Fade::Steady })
-        };
-        let links = graph.edges().filter_map(|(_, edge)| link(edge)).collect();
-        let mut topology = Self { units, links, feeds: BTreeSet::new() };
-        topology.align().map_err(|slots| {
-            let keys = slots.iter().filter_map(|slot| topology.units.get(slot)).map(|unit| unit.key);
-            keys.filter_map(|key| graph.node(key)).map(|entry| entry.name.clone()).collect::<Vec<_>>()
-        })?;
+        }));
+        topology.links.sort_unstable_by_key(Link::name);
+        match topology.find_order() {
+            Ok(order) => topology.order = order,
+            Err(slots) => return Err(slots.iter().map(|slot| keys[*slot as usize]).collect()),
+        }
+        topology.align();
         Ok(topology)
     }
 
+    fn put(&mut self, unit: Arc<Unit>) {
+        let slot = unit.slot as usize;
+        let slots = self.units.len().max(slot + 1);
+        self.units.resize(slots, None);
+        self.arrivals.resize(slots, 0);
+        self.units[slot] = Some(unit);
+    }
+
+    pub(crate) fn unit(&self, slot: u32) -> Option<&Unit> {
+        self.units.get(slot as usize)?.as_deref()
+    }
+
+    pub(crate) fn units(&self) -> impl Iterator<Item = &Arc<Unit>> {
+        self.units.iter().flatten()
+    }
+
+    /// How many slots there are, with or without a unit.
+    pub(crate) fn slots(&self) -> usize {
+        self.units.len()
+    }
+
+    pub(crate) fn arrival(&self, slot: u32) -> u32 {
+        self.arrivals.get(slot as usize).copied().unwrap_or(0)
+    }
+
+    /// When audio that entered the graph at 0 leaves the unit.
+    fn leaving(&self, slot: u32) -> u32 {
+        self.arrival(slot).saturating_add(self.unit(slot).map_or(0, |unit| unit.latency))
+    }
+
     /// Delays every link so that what left the graph's input together arrives together.
-    fn align(&mut self) -> Result<(), Vec<u32>> {
-        let mut arrivals: BTreeMap<u32, u32> = BTreeMap::new();
-        let mut into: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for link in self.links.iter().filter(|link| link.is_forward()) {
-            into.entry(link.to.0).or_default().push(link.from.0);
+    fn align(&mut self) {
+        let into = Adjacency::new(&self.links, self.slots(), |link| link.is_forward().then_some(link.to.0));
+        for slot in std::mem::take(&mut self.order) {
+            let sources = into.of(slot).iter().map(|link| self.links[*link].from.0);
+            self.arrivals[slot as usize] = sources.map(|from| self.leaving(from)).max().unwrap_or(0);
+            self.order.push(slot);
         }
-        for slot in self.order()? {
-            let sources = into.get(&slot).into_iter().flatten();
-            let leaving = |from: &u32| {
-                let latency = self.units.get(from).map_or(0, |unit| unit.latency);
-                arrivals.get(from).copied().unwrap_or(0).saturating_add(latency)
-            };
-            let arrival = sources.map(leaving).max().unwrap_or(0);
-            arrivals.insert(slot, arrival);
-            if let Some(unit) = self.units.get_mut(&slot) {
-                unit.arrival = arrival;
-            }
+        let delays: Vec<u32> = self.links.iter().map(|link| self.delay(link)).collect();
+        self.links.iter_mut().zip(delays).for_each(|(link, delay)| link.delay = delay);
+    }
+
+    fn delay(&self, link: &Link) -> u32 {
+        match link.flow {
+            Flow::Feedback { delay_frames } => delay_frames,
+            Flow::Audio | Flow::Events => self.arrival(link.to.0).saturating_sub(self.leaving(link.from.0)),
         }
-        for link in &mut self.links {
-            let arrival = |slot| arrivals.get(&slot).copied().unwrap_or(0);
-            let latency = self.units.get(&link.from.0).map_or(0, |unit| unit.latency);
-            link.delay = match link.flow {
-                Flow::Feedback { delay_frames } => delay_frames,
-                _ => arrival(link.to.0).saturating_sub(arrival(link.from.0).saturating_add(latency)),
-            };
-        }
-        Ok(())
     }
 
     /// The slots, each behind all that it needs; filters and gains as early as they can be, so that many of them are
     /// ready at once, and nodes of one group together. Or else the slots of a loop.
-    pub(crate) fn order(&self) -> Result<Vec<u32>, Vec<u32>> {
-        let mut waiting: BTreeMap<u32, usize> = self.units.keys().map(|slot| (*slot, 0)).collect();
-        let mut next: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    fn find_order(&self) -> Result<Vec<u32>, Vec<u32>> {
+        let forward = |link: &Link| link.is_forward().then_some(link.from.0);
+        let out = Adjacency::new(&self.links, self.slots(), forward);
+        let mut needs = vec![0_u32; self.slots()];
         for link in self.links.iter().filter(|link| link.is_forward()) {
-            *waiting.entry(link.to.0).or_default() += 1;
-            next.entry(link.from.0).or_default().push(link.to.0);
+            needs[link.to.0 as usize] += 1;
         }
-        // Filters, gains, and all others.
-        let (mut filters, mut gains, mut late) = (Vec::new(), Vec::new(), Vec::new());
-        let mut order = Vec::with_capacity(self.units.len());
         let mut ready: Vec<u32> =
-            waiting.iter().filter(|(_, count)| **count == 0).map(|(slot, _)| *slot).collect();
+            self.units().map(|unit| unit.slot).filter(|slot| needs[*slot as usize] == 0).collect();
         // Backwards, so that the lowest slot is taken first.
         ready.reverse();
+        let (mut filters, mut gains, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let mut order = Vec::with_capacity(self.slots());
         let mut group = None;
-        let group_of = |slot: &u32| self.units.get(slot).map(|unit| unit.group);
+        let group_of = |slot: &u32| self.unit(*slot).map(|unit| unit.group);
         loop {
             for slot in ready.drain(..) {
-                match self.units.get(&slot).map(|unit| unit.kind) {
+                match self.unit(slot).map(|unit| unit.kind) {
                     Some(Kind::Biquad | Kind::Input) => filters.push(slot),
                     Some(Kind::Gain) => gains.push(slot),
-                    _ => late.push(slot),
+                    _ => others.push(slot),
                 }
             }
             let slot = match filters.pop().or_else(|| gains.pop()) {
                 Some(slot) => slot,
                 // Most recently made ready first, so that what it needs is still near; its group before that.
                 None => {
-                    let near = late.len().saturating_sub(8);
-                    let same = late[near..].iter().rposition(|slot| group_of(slot) == group);
-                    match same.map(|at| late.remove(near + at)).or_else(|| late.pop()) {
+                    let near = others.len().saturating_sub(8);
+                    let same = others[near..].iter().rposition(|slot| group_of(slot) == group);
+                    match same.map(|at| others.remove(near + at)).or_else(|| others.pop()) {
                         Some(slot) => slot,
                         None => break,
                     }
@@ -170,30 +232,26 @@ impl Topology {
             };
             group = group_of(&slot);
             order.push(slot);
-            waiting.remove(&slot);
-            for target in next.get(&slot).into_iter().flatten() {
-                if let Some(count) = waiting.get_mut(target) {
-                    *count -= 1;
-                    if *count == 0 {
-                        ready.push(*target);
-                    }
+            for link in out.of(slot) {
+                let target = self.links[*link].to.0;
+                needs[target as usize] -= 1;
+                if needs[target as usize] == 0 {
+                    ready.push(target);
                 }
             }
         }
-        if waiting.is_empty() { Ok(order) } else { Err(self.find_loop(&waiting)) }
+        if order.len() == self.units().count() { Ok(order) } else { Err(self.find_loop(&needs)) }
     }
 
-    /// One loop among units that wait for each other.
-    fn find_loop(&self, waiting: &BTreeMap<u32, usize>) -> Vec<u32> {
+    /// One loop among units that still need something.
+    fn find_loop(&self, needs: &[u32]) -> Vec<u32> {
+        let waits = |slot: &u32| needs[*slot as usize] > 0;
         let before = |slot: u32| {
-            let forward = self.links.iter().filter(|link| link.is_forward());
-            forward
-                .filter(|link| link.to.0 == slot)
-                .map(|link| link.from.0)
-                .find(|from| waiting.contains_key(from))
+            let into = self.links.iter().filter(|link| link.is_forward() && link.to.0 == slot);
+            into.map(|link| link.from.0).find(waits)
         };
         let mut path: Vec<u32> = Vec::new();
-        let mut at = waiting.keys().next().copied();
+        let mut at = self.units().map(|unit| unit.slot).find(waits);
         while let Some(slot) = at {
             if let Some(begin) = path.iter().position(|seen| *seen == slot) {
                 path.drain(..begin);
@@ -208,59 +266,49 @@ impl Topology {
     }
 
     /// What plays while `old` becomes `new`: all that either has. Links that are in one alone fade, where their
-    /// target is in both; the rest is steady. `Err` where that would be a loop.
+    /// target is in both; the rest is steady. `None` where that would be a loop.
     pub(crate) fn union(old: &Self, new: &Self) -> Option<Self> {
         let mut union = Self::default();
-        for unit in old.units.values().chain(new.units.values()) {
-            union.units.insert(unit.slot, unit.clone());
+        for unit in old.units().chain(new.units()) {
+            union.put(Arc::clone(unit));
+            let arrival = if new.unit(unit.slot).is_some() { new } else { old }.arrival(unit.slot);
+            union.arrivals[unit.slot as usize] = arrival;
         }
-        let stays = |slot: u32| old.units.contains_key(&slot) && new.units.contains_key(&slot);
-        let by_name = |topology: &Self| -> BTreeMap<_, Link> {
-            topology.links.iter().map(|link| (link.name(), *link)).collect()
+        let fade = |link: &Link, fade| {
+            let stays = old.unit(link.to.0).is_some() && new.unit(link.to.0).is_some();
+            if stays && link.flow != Flow::Events { fade } else { Fade::Steady }
         };
-        let (before, after) = (by_name(old), by_name(new));
-        for (name, link) in &before {
-            match after.get(name) {
-                Some(same) if same.delay == link.delay => {
-                    union.links.push(*link);
-                    if let (Some(line), true) = (same.line, same.line != link.line) {
-                        union.feeds.insert((same.from, line));
+        for (before, after) in pairs(&old.links, &new.links) {
+            match (before, after) {
+                (Some(before), Some(after)) if before.delay == after.delay => {
+                    union.links.push(*before);
+                    if let (Some(line), true) = (after.line, after.line != before.line) {
+                        union.feeds.insert((after.from, line));
                     }
                 }
-                // Events take the new way at once.
-                _ if link.flow == Flow::Events && stays(link.to.0) => {}
                 _ => {
-                    let fade = if stays(link.to.0) { Fade::Out } else { Fade::Steady };
-                    union.links.push(Link { fade, ..*link });
+                    // Events take the new way at once.
+                    let gone =
+                        before.filter(|link| link.flow != Flow::Events || new.unit(link.to.0).is_none());
+                    union.links.extend(gone.map(|link| Link { fade: fade(link, Fade::Out), ..*link }));
+                    union.links.extend(after.map(|link| Link { fade: fade(link, Fade::In), ..*link }));
                 }
             }
         }
-        for (name, link) in &after {
-            if before.get(name).is_none_or(|other| other.delay != link.delay) {
-                let fades = stays(link.to.0) && link.flow != Flow::Events;
-                let fade = if fades { Fade::In } else { Fade::Steady };
-                union.links.push(Link { fade, ..*link });
-            }
-        }
-        union.order().ok().map(|_| union)
+        union.order = union.find_order().ok()?;
+        Some(union)
     }
 
-    /// `self` while links that `new` lacks fade out: the first half of what is no [`Topology::union`].
-    pub(crate) fn leaving(&self, new: &Self) -> Self {
-        self.fading(new, Fade::Out)
-    }
-
-    /// `self` while links that `old` lacked fade in: the second half.
-    pub(crate) fn entering(&self, old: &Self) -> Self {
-        self.fading(old, Fade::In)
-    }
-
-    fn fading(&self, other: &Self, fade: Fade) -> Self {
-        let names: BTreeMap<_, u32> = other.links.iter().map(|link| (link.name(), link.delay)).collect();
+    /// `self` with a fade on links that `other` lacks, where their target is in both: one half of what is no
+    /// [`Topology::union`].
+    pub(crate) fn fading(&self, other: &Self, fade: Fade) -> Self {
         let mut result = self.clone();
-        for link in result.links.iter_mut().filter(|link| link.flow != Flow::Events) {
-            let changed = names.get(&link.name()) != Some(&link.delay);
-            if changed && other.units.contains_key(&link.to.0) {
+        let changed = pairs(&self.links, &other.links).filter_map(|(mine, theirs)| {
+            let same = theirs.is_some_and(|theirs| mine.is_some_and(|mine| mine.delay == theirs.delay));
+            mine.map(|_| !same)
+        });
+        for (link, changed) in result.links.iter_mut().zip(changed.collect::<Vec<_>>()) {
+            if changed && link.flow != Flow::Events && other.unit(link.to.0).is_some() {
                 link.fade = fade;
             }
         }
@@ -269,10 +317,10 @@ impl Topology {
 
     /// Targets that lose a source of events on the way to `new`.
     pub(crate) fn silenced(&self, new: &Self) -> BTreeSet<u32> {
-        let stays: BTreeSet<_> = new.links.iter().map(Link::name).collect();
         let lost =
-            self.links.iter().filter(|link| link.flow == Flow::Events && !stays.contains(&link.name()));
-        lost.map(|link| link.to.0).filter(|slot| new.units.contains_key(slot)).collect()
+            pairs(&self.links, &new.links).filter_map(|(mine, theirs)| mine.filter(|_| theirs.is_none()));
+        let events = lost.filter(|link| link.flow == Flow::Events);
+        events.map(|link| link.to.0).filter(|slot| new.unit(*slot).is_some()).collect()
     }
 
     /// How long what is new in `self` takes to be filled with sound, in frames.
@@ -280,10 +328,23 @@ impl Topology {
         let lines: BTreeSet<_> = old.links.iter().filter_map(|link| link.line).collect();
         let needs = |link: &Link| {
             let line = link.line.filter(|line| !lines.contains(line)).map_or(0, |_| link.delay);
-            let new_source = !old.units.contains_key(&link.from.0);
-            let arrival = self.units.get(&link.to.0).filter(|_| new_source).map_or(0, |unit| unit.arrival);
-            line.max(arrival)
+            let is_new = old.unit(link.from.0).is_none();
+            line.max(if is_new { self.arrival(link.to.0) } else { 0 })
         };
         self.links.iter().map(needs).max().unwrap_or(0)
     }
+}
+
+/// Links of the same name side by side, of two lists that are sorted by it.
+fn pairs<'a>(old: &'a [Link], new: &'a [Link]) -> impl Iterator<Item = (Option<&'a Link>, Option<&'a Link>)> {
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    std::iter::from_fn(move || {
+        let order = match (old.peek(), new.peek()) {
+            (Some(old), Some(new)) => old.name().cmp(&new.name()),
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (None, None) => return None,
+        };
+        Some((old.next_if(|_| order.is_le()), new.next_if(|_| order.is_ge())))
+    })
 }
