@@ -2,6 +2,7 @@
 //!
 //! **Thin: each command is a file, and what it does is done by the crate that it calls.** Nothing here is shipped.
 
+mod bench;
 mod bundle;
 mod cargo;
 mod demo;
@@ -23,6 +24,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measures ours beside its peers and beside what the machine allows
+    Bench(bench::Args),
     /// Builds the plug-ins and lays them out as CLAP and VST3
     Bundle(bundle::Args),
     /// Streams a recording from one process to another and measures what came out
@@ -35,6 +38,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::Bundle(args) => bundle::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => return test::run(&args),

@@ -5,17 +5,18 @@ mod licences;
 mod metadata;
 mod texts;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::cargo;
+use self::metadata::Metadata;
+use crate::{bench, cargo};
 
 /// Runs every rule, prints every complaint, and fails when there is one.
 pub(crate) fn run() -> Result<()> {
-    let text = cargo::metadata_text(&["--locked"])?;
-    let metadata: metadata::Metadata =
-        serde_json::from_slice(&text).context("cargo metadata is not what was expected")?;
+    let metadata = Metadata::of(&["--locked"])?;
     let mut complaints = floors::check(&metadata);
     complaints.extend(licences::check(&metadata));
+    // A workspace of its own, whose dependencies are nobody else's.
+    complaints.extend(licences::check(&Metadata::of(&["--locked", "--manifest-path", bench::MANIFEST])?));
     complaints.extend(texts::check(cargo::root())?);
     for complaint in &complaints {
         println!("{complaint}");

@@ -1,6 +1,9 @@
 //! The part of `cargo metadata` that the rules read.
 
+use anyhow::{Context, Result};
 use serde::Deserialize;
+
+use crate::cargo;
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Metadata {
@@ -23,6 +26,12 @@ pub(super) struct Dependency {
 }
 
 impl Metadata {
+    /// What `cargo metadata` says when given these further arguments.
+    pub(super) fn of(arguments: &[&str]) -> Result<Self> {
+        let text = cargo::metadata_text(arguments)?;
+        serde_json::from_slice(&text).context("cargo metadata is not what was expected")
+    }
+
     /// The workspace's own packages.
     pub(super) fn members(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
