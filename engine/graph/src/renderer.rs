@@ -196,6 +196,10 @@ impl Renderer {
             let decision = self.deadlines.offline();
             self.decide(call.callback, decision);
         }
+        // An edit comes first: commands and events may be for what it brings.
+        if frames > 0 && self.position.is_multiple_of(GRID as u64) {
+            self.at_grid(call);
+        }
         self.obey(call.callback);
         for event in call.events {
             self.schedule_event(call.callback, event, frames);
@@ -203,13 +207,13 @@ impl Renderer {
         let mut done = 0;
         while done < frames {
             let into_grid = usize::try_from(self.position % GRID as u64).unwrap_or(0);
-            if into_grid == 0 {
+            if into_grid == 0 && done > 0 {
                 self.at_grid(call);
             }
             while let Some(pending) = self.inbox.pop_due(self.position) {
                 self.tell(pending.slot, &pending.body);
             }
-            let mut length = (GRID - into_grid).min(frames - done);
+            let mut length = (GRID - into_grid).min(frames - done).min(self.until_rest());
             if let Some(due) = self.inbox.next_due() {
                 length = length.min(usize::try_from(due - self.position).unwrap_or(length));
             }
@@ -297,6 +301,16 @@ impl Renderer {
                 self.tables.moving.push(index);
             }
         }
+    }
+
+    /// Frames until a gain comes to rest. From then on it is left out of sums where it is 0, and a copy where it is 1:
+    /// at the same frame wherever the host's blocks end.
+    fn until_rest(&self) -> usize {
+        let Tables { moving, slots, .. } = &self.tables;
+        let moving = moving.iter().filter_map(|slot| slots.get(*slot as usize));
+        let gains = moving.filter(|slot| matches!(slot.player, Player::Plain));
+        let ramps = gains.filter_map(|slot| slot.parameters.first()).filter(|ramp| !ramp.is_resting());
+        ramps.map(|ramp| ramp.remaining() as usize).min().unwrap_or(GRID)
     }
 
     /// What happens at grid points alone.

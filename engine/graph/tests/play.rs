@@ -4,9 +4,11 @@ mod bed;
 
 use audiocloud_dsp::biquad::{self, Coefficients, Shape};
 use audiocloud_graph::controller::{Config, play};
+use audiocloud_graph::event::Body;
 use audiocloud_graph::graph::{Flow, Graph, Port};
 use audiocloud_graph::node::{Behaviour, Block, Layout};
 use audiocloud_graph::nodes::{Biquad, Gain};
+use audiocloud_graph::renderer::{HostEvent, Target};
 use bed::{Custom, Host, Late, noise, rate};
 
 const FRAMES: usize = 4_000;
@@ -137,4 +139,38 @@ fn what_is_not_a_number_is_muted_and_named() {
     let said: Vec<String> =
         std::iter::from_fn(|| told.pop()).filter_map(|entry| controller.explain(&entry)).collect();
     assert!(said.iter().any(|line| line.starts_with("“bad” made something")), "{said:?}");
+}
+
+#[test]
+fn a_gain_at_rest_is_left_out_or_copies_from_the_same_frame_in_blocks_of_any_length() {
+    let mut graph = Graph::new(&[1, 1], &[1]).unwrap();
+    let gains = [(0, 1.0), (1, 0.5)].map(|(bus, gain)| {
+        let gain = graph.add("gain", Gain::new(1, gain)).unwrap();
+        graph.connect_audio((graph.input(), bus), (gain, 0)).unwrap();
+        graph.connect_audio((gain, 0), (graph.output(), 0)).unwrap();
+        gain
+    });
+    for block in [1, 7, 64, 1000] {
+        let (controller, mut renderer) = play(&graph, Config::new(rate()), None).unwrap();
+        let mut host = Host::new(vec![vec![0.25; 1000]], &[1]);
+        host.inputs.push(vec![vec![-0.0; 1000]]);
+        // In the very first callback, before the graph itself came there.
+        let events = [(gains[0], 0.0, 100), (gains[1], 1.0, 0)].map(|(gain, value, frames)| HostEvent {
+            offset: 0,
+            target: Target::Node(controller.address(gain).unwrap()),
+            body: Body::Parameter {
+                id: Gain::GAIN,
+                value,
+                ramp_frames: Some(frames),
+                curve: audiocloud_dsp::ramp::Curve::Linear,
+            },
+        });
+        host.play(&mut renderer, block, &events);
+        host.play_all(&mut renderer, block);
+        assert_eq!(controller.status().events_refused, 0);
+        let negative_zero = (-0.0_f32).to_bits();
+        let exact = host.outputs[0][0].iter().position(|sample| sample.to_bits() == negative_zero);
+        assert_eq!(exact, Some(100), "blocks of {block}");
+        assert!(host.outputs[0][0][100..].iter().all(|sample| sample.to_bits() == negative_zero));
+    }
 }

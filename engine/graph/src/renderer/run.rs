@@ -213,6 +213,10 @@ impl Renderer {
             let mut values = [0.0; GRID];
             let values = &mut values[..length];
             let mut factor = gain(slots, &schedule.slots[term.gains.range()], values);
+            // Not `0.0 * sample`, which would take the sign off a negative zero in what it is added to.
+            if matches!(factor, Gain::Constant(0.0)) {
+                continue;
+            }
             let fade = match term.fade {
                 Fade::Steady => None,
                 Fade::In => Some(&self.fade_in[..length]),
