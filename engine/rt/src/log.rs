@@ -1,5 +1,8 @@
 //! What the callback has to tell, in fixed-size entries; words are made of them off the audio thread.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use audiocloud_units::HostTime;
 
 /// What happened. `a` and `b` of the [`Entry`] carry what each one names.
@@ -62,20 +65,22 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Producer {
     ring: rtrb::Producer<Entry>,
-    dropped: u64,
+    dropped: Arc<AtomicU64>,
 }
 
 /// The end that is read off the audio thread.
 #[derive(Debug)]
 pub struct Consumer {
     ring: rtrb::Consumer<Entry>,
+    dropped: Arc<AtomicU64>,
 }
 
 /// A log that holds `capacity` entries until they are read. *Realtime-safe: no* (allocates).
 #[must_use]
 pub fn log_ring(capacity: usize) -> (Producer, Consumer) {
     let (producer, consumer) = rtrb::RingBuffer::new(capacity);
-    (Producer { ring: producer, dropped: 0 }, Consumer { ring: consumer })
+    let dropped = Arc::<AtomicU64>::default();
+    (Producer { ring: producer, dropped: dropped.clone() }, Consumer { ring: consumer, dropped })
 }
 
 impl Producer {
@@ -84,16 +89,8 @@ impl Producer {
     /// *Realtime-safe: yes*, audio thread.
     pub fn push(&mut self, entry: Entry) {
         if self.ring.push(entry).is_err() {
-            self.dropped += 1;
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    /// Entries that found the log full.
-    ///
-    /// *Realtime-safe: yes*, audio thread.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped
     }
 }
 
@@ -103,6 +100,14 @@ impl Consumer {
     /// *Realtime-safe: yes*, one thread.
     pub fn pop(&mut self) -> Option<Entry> {
         self.ring.pop().ok()
+    }
+
+    /// Entries that found the log full.
+    ///
+    /// *Realtime-safe: yes*, any thread.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -117,7 +122,7 @@ mod tests {
         for a in 0..5 {
             producer.push(entry(a));
         }
-        assert_eq!(producer.dropped(), 3);
+        assert_eq!(consumer.dropped(), 3);
         assert_eq!([consumer.pop(), consumer.pop(), consumer.pop()], [Some(entry(0)), Some(entry(1)), None]);
     }
 }
