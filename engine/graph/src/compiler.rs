@@ -23,6 +23,17 @@ enum Chain {
     Filters,
 }
 
+/// Whether all samples are known to be numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Doubt {
+    /// They are.
+    None,
+    /// Made of numbers by gains and sums, which may have grown too large.
+    Overflow,
+    /// A processor without state made them.
+    Any,
+}
+
 #[derive(Clone, Debug)]
 struct Lazy {
     chain: Chain,
@@ -37,8 +48,7 @@ struct Value {
     channels: u16,
     /// Consumers that are still to come.
     uses: usize,
-    /// Whether all samples are known to be numbers.
-    checked: bool,
+    doubt: Doubt,
     /// Who made it.
     slot: u32,
     lazy: Option<Lazy>,
@@ -138,7 +148,7 @@ impl<'t> Compiler<'t> {
                 channels: *channels,
                 uses,
                 // Reading checks.
-                checked: true,
+                doubt: Doubt::None,
                 slot: unit.slot,
                 lazy: None,
             };
@@ -179,7 +189,7 @@ impl<'t> Compiler<'t> {
         let uses = self.uses(unit.slot, 0);
         // With none it is still played, so that it sounds the same whenever it is connected again.
         let value =
-            Value { buffers: Vec::new(), channels, uses: uses.max(1), checked: false, slot: unit.slot, lazy };
+            Value { buffers: Vec::new(), channels, uses: uses.max(1), doubt: Doubt::Any, slot: unit.slot, lazy };
         let id = self.provide(unit, 0, value);
         if chain == Chain::Filters && self.values[id].lazy.is_some() {
             self.waiting.push(id);
@@ -243,8 +253,8 @@ impl<'t> Compiler<'t> {
                 self.free.extend(buffers);
                 continue;
             }
-            let checked = !unit.behaviour.stateless;
-            let value = Value { buffers, channels: *channels, uses, checked, slot: unit.slot, lazy: None };
+            let doubt = if unit.behaviour.stateless { Doubt::Any } else { Doubt::None };
+            let value = Value { buffers, channels: *channels, uses, doubt, slot: unit.slot, lazy: None };
             self.provide(unit, port, value);
         }
     }
@@ -334,7 +344,7 @@ impl<'t> Compiler<'t> {
 
     fn constant(&mut self, buffers: Vec<u32>, slot: u32) -> ValueId {
         let channels = u16::try_from(buffers.len()).unwrap_or(u16::MAX);
-        self.values.push(Value { buffers, channels, uses: 1, checked: true, slot, lazy: None });
+        self.values.push(Value { buffers, channels, uses: 1, doubt: Doubt::None, slot, lazy: None });
         self.values.len() - 1
     }
 
@@ -342,7 +352,7 @@ impl<'t> Compiler<'t> {
         let summands: Vec<(ValueId, Fade)> =
             links.iter().filter_map(|link| Some((self.summand(link)?, link.fade))).collect();
         self.stamp(unit);
-        let checked = summands.iter().all(|(value, _)| self.base(*value).checked);
+        let doubt = summands.iter().map(|(value, _)| self.base(*value).doubt).max().unwrap_or(Doubt::None);
         // Onto the first one that nobody needs afterwards.
         let onto = summands.iter().position(|(value, fade)| {
             let value = &self.values[*value];
@@ -368,7 +378,7 @@ impl<'t> Compiler<'t> {
                 self.release(*value);
             }
         }
-        self.values.push(Value { buffers, channels, uses: 1, checked, slot: unit.slot, lazy: None });
+        self.values.push(Value { buffers, channels, uses: 1, doubt: doubt.max(Doubt::Overflow), slot: unit.slot, lazy: None });
         self.values.len() - 1
     }
 
@@ -413,7 +423,7 @@ impl<'t> Compiler<'t> {
             None => {}
             Some(Chain::Gains) => {
                 if let Some(Lazy { base, slots, .. }) = self.values[value].lazy.take() {
-                    self.values[value].checked = self.values[base].checked;
+                    self.values[value].doubt = self.values[base].doubt.max(Doubt::Overflow);
                     let buffers = self.own(base);
                     let gains = push_all(&mut self.schedule.slots, slots);
                     for buffer in &buffers {
@@ -432,10 +442,13 @@ impl<'t> Compiler<'t> {
         let mut chains: Vec<(Vec<u32>, Vec<u32>)> = Vec::new();
         for value in waiting {
             let Some(Lazy { base, slots, .. }) = self.values[value].lazy.take() else { continue };
-            self.check(base);
+            // What is too large for a filter it finds in its own state.
+            if self.values[base].doubt == Doubt::Any {
+                self.check(base);
+            }
             let buffers = self.own(base);
             self.values[value].buffers.clone_from(&buffers);
-            self.values[value].checked = true;
+            self.values[value].doubt = Doubt::None;
             chains.push((slots, buffers));
         }
         if let Some(unit) = chains.first().and_then(|(slots, _)| self.topology.unit(*slots.first()?)) {
@@ -485,7 +498,7 @@ impl<'t> Compiler<'t> {
     }
 
     fn check(&mut self, value: ValueId) {
-        if !std::mem::replace(&mut self.values[value].checked, true) {
+        if std::mem::replace(&mut self.values[value].doubt, Doubt::None) != Doubt::None {
             let slot = self.values[value].slot;
             for buffer in &self.values[value].buffers {
                 self.schedule.ops.push(Op::Check { buffer: *buffer, slot });
