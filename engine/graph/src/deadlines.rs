@@ -22,6 +22,8 @@ pub(crate) struct Deadlines {
     monitor: Monitor,
     total: Statistics,
     groups: Box<[Statistics]>,
+    /// Groups that have had nodes.
+    seen: [bool; GROUPS_MAX],
     /// Time spent in each group in this callback.
     spent_ns: [u64; GROUPS_MAX],
     group: usize,
@@ -41,6 +43,7 @@ impl Default for Deadlines {
             monitor: Monitor::new(Config::default()),
             total: Statistics::new(TAU_NS, WINDOW_NS),
             groups: vec![Statistics::new(TAU_NS, WINDOW_NS); GROUPS_MAX].into_boxed_slice(),
+            seen: [false; GROUPS_MAX],
             spent_ns: [0; GROUPS_MAX],
             group: 0,
             since: HostTime::new(0),
@@ -78,8 +81,9 @@ impl Deadlines {
         self.spent_ns[self.group] += nanos(self.since, now);
         let spent_ns = nanos(self.began, now);
         self.total.observe(spent_ns, period_ns);
-        for (group, spent_ns) in self.groups.iter_mut().zip(self.spent_ns) {
-            if spent_ns > 0 {
+        for ((group, seen), spent_ns) in self.groups.iter_mut().zip(&mut self.seen).zip(self.spent_ns) {
+            *seen |= spent_ns > 0;
+            if *seen {
                 group.observe(spent_ns, period_ns);
             }
         }
@@ -144,7 +148,8 @@ impl Deadlines {
         }
         for (group, statistics) in self.groups.iter().enumerate() {
             let report = statistics.report();
-            if report.callbacks > 0 {
+            // Where there have been none for as long as it looks back, they are gone.
+            if report.peak > 0.0 {
                 let b = in_65536ths(report.ewma) << 32 | in_65536ths(report.p999);
                 log.push(log::Entry { at: callback.entered_at(), what: log::What::Load, a: group as u64, b });
             }
