@@ -132,14 +132,15 @@ mod tests {
 
     #[test]
     fn every_box_arrives_in_order_from_another_thread() {
-        const BOXES: u32 = 100_000;
+        const BOXES: u32 = 20_000;
         let (mut producer, mut consumer) = box_ring(4);
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 for number in 0..BOXES {
-                    let mut waiting = Err(Box::new(number));
-                    while let Err(object) = waiting {
-                        waiting = producer.push(object);
+                    let mut pushed = producer.push(Box::new(number));
+                    while let Err(object) = pushed {
+                        std::thread::yield_now();
+                        pushed = producer.push(object);
                     }
                 }
             });
@@ -148,6 +149,8 @@ mod tests {
                 if let Some(object) = consumer.pop() {
                     assert_eq!(*object, expected);
                     expected += 1;
+                } else {
+                    std::thread::yield_now();
                 }
             }
         });
