@@ -188,8 +188,14 @@ impl<'t> Compiler<'t> {
         };
         let uses = self.uses(unit.slot, 0);
         // With none it is still played, so that it sounds the same whenever it is connected again.
-        let value =
-            Value { buffers: Vec::new(), channels, uses: uses.max(1), doubt: Doubt::Any, slot: unit.slot, lazy };
+        let value = Value {
+            buffers: Vec::new(),
+            channels,
+            uses: uses.max(1),
+            doubt: Doubt::Any,
+            slot: unit.slot,
+            lazy,
+        };
         let id = self.provide(unit, 0, value);
         if chain == Chain::Filters && self.values[id].lazy.is_some() {
             self.waiting.push(id);
@@ -378,7 +384,14 @@ impl<'t> Compiler<'t> {
                 self.release(*value);
             }
         }
-        self.values.push(Value { buffers, channels, uses: 1, doubt: doubt.max(Doubt::Overflow), slot: unit.slot, lazy: None });
+        self.values.push(Value {
+            buffers,
+            channels,
+            uses: 1,
+            doubt: doubt.max(Doubt::Overflow),
+            slot: unit.slot,
+            lazy: None,
+        });
         self.values.len() - 1
     }
 
