@@ -42,7 +42,8 @@ impl Node for Nothing {
 
 impl Processor for Nothing {
     fn process(&mut self, block: &mut node::Block<'_>) {
-        block.output(0).fill(0.0);
+        let block: &mut Block = block.output(0).try_into().expect("blocks are whole");
+        block.fill(0.0);
     }
 }
 
