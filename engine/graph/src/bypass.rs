@@ -20,6 +20,17 @@ enum State {
     Returning,
 }
 
+/// What happens to the processor at a grid point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It goes on as it is.
+    None,
+    /// It rests from here on.
+    Rests,
+    /// It begins anew.
+    Begins,
+}
+
 /// One node's way past its processor. What came in is as late as the processor would have made it.
 #[derive(Debug)]
 pub(crate) struct Bypass {
@@ -59,8 +70,8 @@ impl Bypass {
         std::mem::replace(&mut self.by_load, bypassed) != bypassed
     }
 
-    /// At a grid point: what is heard from here on. True where the processor has to be reset first.
-    pub(crate) fn at_grid(&mut self) -> bool {
+    /// At a grid point: what is heard from here on. Where the processor begins it has to be reset first.
+    pub(crate) fn at_grid(&mut self) -> Turn {
         let wanted = self.by_user || self.by_load;
         let over = |frames: u32| self.frames >= frames;
         let next = match self.state {
@@ -72,12 +83,16 @@ impl Bypass {
             State::Returning if over(self.fade_frames) => State::Active,
             state => state,
         };
-        let begins = next != self.state;
-        if begins {
-            self.frames = 0;
+        if next == self.state {
+            return Turn::None;
         }
+        self.frames = 0;
         self.state = next;
-        begins && next == State::Warming
+        match next {
+            State::Warming => Turn::Begins,
+            State::Bypassed => Turn::Rests,
+            State::Active | State::Leaving | State::Returning => Turn::None,
+        }
     }
 
     /// Whether there is nothing to do but to run the processor.

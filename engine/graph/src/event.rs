@@ -2,6 +2,7 @@
 
 use audiocloud_dsp::ramp::Curve;
 use audiocloud_rt::event::{self, NoteAddress};
+use audiocloud_units::SampleRate;
 
 /// Where the host's song is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +20,22 @@ pub struct Transport {
 impl Default for Transport {
     fn default() -> Self {
         Self { playing: false, tempo_bpm: 120.0, position_beats: 0.0, signature: (4, 4) }
+    }
+}
+
+impl Transport {
+    /// Where the song is so many frames later, if nobody interferes.
+    ///
+    /// *Realtime-safe: yes*.
+    #[must_use]
+    pub fn after(&self, frames: u64, sample_rate: SampleRate) -> Self {
+        let mut later = *self;
+        if self.playing {
+            #[allow(clippy::cast_precision_loss, reason = "exact for the first thousands of years")]
+            let frames = frames as f64;
+            later.position_beats += frames * self.tempo_bpm / (60.0 * f64::from(sample_rate.hz()));
+        }
+        later
     }
 }
 
@@ -44,6 +61,12 @@ impl Body {
         Self::Parameter { id, value, ramp_frames: None, curve: Curve::Linear }
     }
 
+    /// Whether it sets the node itself, which is done for it, rather than being for the processor.
+    #[must_use]
+    pub const fn is_setting(&self) -> bool {
+        matches!(self, Self::Parameter { .. } | Self::Bypass(_))
+    }
+
     /// Every sounding note is let go: what follows a connection that is gone.
     #[must_use]
     pub const fn all_notes_off() -> Self {
@@ -61,7 +84,8 @@ pub struct Event {
     pub body: Body,
 }
 
-/// A list of fixed capacity, kept sorted by offset; what finds no room is counted.
+/// A list of fixed capacity, kept sorted by offset; what finds no room is counted. At one frame what sets a node comes
+/// first, so that a note finds everything set.
 #[derive(Debug, Default)]
 pub struct EventList {
     events: Vec<Event>,
@@ -75,7 +99,7 @@ impl EventList {
         Self { events: Vec::with_capacity(capacity), refused: 0 }
     }
 
-    /// Adds an event behind all that happen no later; `false` where the list is full.
+    /// Adds an event behind all of its kind that happen no later; `false` where the list is full.
     ///
     /// *Realtime-safe: yes*.
     pub fn push(&mut self, event: Event) -> bool {
@@ -83,7 +107,8 @@ impl EventList {
             self.refused += 1;
             return false;
         }
-        let at = self.events.partition_point(|other| other.offset <= event.offset);
+        let place = |event: &Event| (event.offset, !event.body.is_setting());
+        let at = self.events.partition_point(|other| place(other) <= place(&event));
         self.events.insert(at, event);
         true
     }
@@ -119,6 +144,27 @@ mod tests {
         assert!(!list.push(event(2, 4)));
         assert_eq!(list.as_slice(), [event(0, 3), event(1, 1), event(5, 0), event(5, 2)]);
         assert_eq!((list.take_refused(), list.take_refused()), (1, 0));
+    }
+
+    #[test]
+    fn settings_come_before_notes() {
+        let mut list = EventList::with_capacity(4);
+        let event = |offset, body| Event { offset, body };
+        let (set, note) = (Body::parameter(0, 0.0), Body::all_notes_off());
+        for (offset, body) in [(5, note), (4, note), (5, set), (5, Body::Bypass(true))] {
+            assert!(list.push(event(offset, body)));
+        }
+        let sorted = [event(4, note), event(5, set), event(5, Body::Bypass(true)), event(5, note)];
+        assert_eq!(list.as_slice(), sorted);
+    }
+
+    #[test]
+    fn the_song_goes_on_while_it_plays() {
+        let rate = SampleRate::new(48_000).unwrap();
+        let stopped = Transport { position_beats: -4.0, ..Transport::default() };
+        assert_eq!(stopped.after(48_000, rate), stopped);
+        let playing = Transport { playing: true, tempo_bpm: 90.0, ..stopped };
+        assert_eq!(playing.after(48_000, rate), Transport { position_beats: -2.5, ..playing });
     }
 
     #[test]

@@ -51,6 +51,16 @@ impl Inbox {
         if self.next_due()? <= position { self.pending.pop_front() } else { None }
     }
 
+    /// When the last thing that is yet to happen to a slot does.
+    pub(crate) fn last_due(&self, slot: u32) -> Option<u64> {
+        self.pending.iter().rev().find(|pending| pending.slot == slot).map(|pending| pending.due)
+    }
+
+    /// Forgets what is for slots that are gone.
+    pub(crate) fn retain(&mut self, is_there: impl Fn(u32) -> bool) {
+        self.pending.retain(|pending| is_there(pending.slot));
+    }
+
     pub(crate) fn clear(&mut self) {
         self.pending.clear();
     }
@@ -68,11 +78,15 @@ mod tests {
             assert!(inbox.push(pending(due, slot)));
         }
         assert!(!inbox.push(pending(1, 4)));
+        assert_eq!((inbox.last_due(0), inbox.last_due(3), inbox.last_due(4)), (Some(9), Some(3), None));
         assert_eq!(inbox.pop_due(2), None);
         let mut out = Vec::new();
         while let Some(next) = inbox.pop_due(9) {
             out.push((next.due, next.slot));
         }
         assert_eq!(out, [(3, 1), (3, 3), (9, 0), (9, 2)]);
+        assert!(inbox.push(pending(1, 0)) && inbox.push(pending(2, 1)));
+        inbox.retain(|slot| slot == 1);
+        assert_eq!((inbox.next_due(), inbox.last_due(0)), (Some(2), None));
     }
 }

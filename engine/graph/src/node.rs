@@ -211,7 +211,10 @@ pub(crate) struct Moment<'a> {
     pub(crate) callback: &'a Callback<'a>,
     /// Frames since reset, at the first frame of the graph's block.
     pub(crate) position: u64,
+    /// What the host told, and how many frames ago.
     pub(crate) transport: Transport,
+    pub(crate) transport_frames: u64,
+    pub(crate) sample_rate: SampleRate,
     pub(crate) offline: bool,
 }
 
@@ -262,10 +265,11 @@ impl<'a> Block<'a> {
         self.moment.callback
     }
 
-    /// Where the host's song is, as far as it has told.
+    /// Where the host's song is at the first frame, as far as it has told.
     #[must_use]
-    pub fn transport(&self) -> &Transport {
-        &self.moment.transport
+    pub fn transport(&self) -> Transport {
+        let frames = self.moment.transport_frames + u64::from(self.from);
+        self.moment.transport.after(frames, self.moment.sample_rate)
     }
 
     /// Whether the host renders without listening, and would rather wait than lose quality.
@@ -311,7 +315,7 @@ impl<'a> Block<'a> {
         self.parameters.get(index).copied().unwrap_or(Ramp::constant(0.0))
     }
 
-    /// What happens at the first frame.
+    /// What happens at the first frame. Parameters and bypass are set already, and are not among it.
     #[must_use]
     pub fn events(&self) -> &[Event] {
         self.events

@@ -252,7 +252,7 @@ impl Renderer {
                 if self.is_there(*address) {
                     self.tell(address.slot, body);
                 } else {
-                    self.refuse(callback, address.key);
+                    self.lose(callback, address.key);
                 }
             }
             self.commands.send_home(commands);
@@ -272,8 +272,10 @@ impl Renderer {
             Target::Node(address) => {
                 let arrival = self.schedule.arrivals.get(address.slot as usize).copied().unwrap_or(0);
                 let pending = Pending { due: at + u64::from(arrival), slot: address.slot, body: event.body };
-                if !self.is_there(address) || !self.inbox.push(pending) {
-                    self.refuse(callback, address.key);
+                if !self.is_there(address) {
+                    self.lose(callback, address.key);
+                } else if !self.inbox.push(pending) {
+                    self.refuse(callback, address.slot, 1);
                 }
             }
             Target::Input => {
@@ -281,17 +283,30 @@ impl Renderer {
                     let route = self.schedule.routes[index];
                     let due = at + u64::from(route.delay);
                     if !self.inbox.push(Pending { due, slot: route.slot, body: event.body }) {
-                        self.refuse(callback, self.tables.slots[route.slot as usize].key);
+                        self.refuse(callback, route.slot, 1);
                     }
                 }
             }
         }
     }
 
-    fn refuse(&mut self, callback: &Callback<'_>, key: u64) {
+    /// An event for a node that is gone.
+    fn lose(&mut self, callback: &Callback<'_>, key: u64) {
         self.status.events_refused += 1;
         if self.status.events_refused.is_power_of_two() {
             self.note(callback, log::What::EventsRefused, key, self.status.events_refused);
+        }
+    }
+
+    /// There was no room for a node's events. It is named whenever their count has doubled.
+    fn refuse(&mut self, callback: &Callback<'_>, index: u32, count: u64) {
+        let Some(slot) = self.tables.slots.get_mut(index as usize).filter(|_| count > 0) else { return };
+        let before = slot.refused;
+        slot.refused += count;
+        let (key, refused) = (slot.key, slot.refused);
+        self.status.events_refused += count;
+        if refused.leading_zeros() < before.leading_zeros() {
+            self.note(callback, log::What::EventsRefused, key, refused);
         }
     }
 
@@ -383,7 +398,12 @@ impl Renderer {
             }
         }
         for (slot, body) in &edit.tell {
-            self.tell(*slot, body);
+            // Behind all that is on its way to it.
+            let due = self.inbox.last_due(*slot);
+            let waits = due.map(|due| Pending { due, slot: *slot, body: *body });
+            if !waits.is_some_and(|pending| self.inbox.push(pending)) {
+                self.tell(*slot, body);
+            }
         }
         (self.meters, self.oversampling) = (edit.meters, edit.oversampling);
         self.stage = 0;
@@ -420,6 +440,12 @@ impl Renderer {
             // There is room for all that retire.
             edit.retired.push(std::mem::take(slot));
         }
+        if !edit.retire.is_empty() {
+            // Or it would happen to who comes next in their place.
+            let slots = &self.tables.slots;
+            let is_there = |slot: &crate::slot::Slot| !matches!(slot.player, Player::Nobody);
+            self.inbox.retain(|index| slots.get(index as usize).is_some_and(is_there));
+        }
         for index in &edit.retire_lines {
             if let Some(line) = self.tables.lines.get_mut(*index as usize) {
                 edit.retired_lines.push(std::mem::take(line));
@@ -446,11 +472,13 @@ impl Renderer {
         let moment = Moment {
             callback: call.callback,
             position: self.position,
-            transport: self.transport_now(),
+            transport: self.transport,
+            transport_frames: self.position - self.transport_at,
+            sample_rate: self.sample_rate,
             offline: call.offline,
         };
         self.run(&moment, length, done, ports);
-        self.deliver_output(done, ports);
+        self.deliver_output(call.callback, done, ports);
         let Tables { moving, slots, .. } = &mut self.tables;
         for slot in moving.iter() {
             if let Some(slot) = slots.get_mut(*slot as usize) {
@@ -460,26 +488,16 @@ impl Renderer {
         self.position += length as u64;
     }
 
-    fn transport_now(&self) -> Transport {
-        let mut transport = self.transport;
-        if transport.playing {
-            #[allow(clippy::cast_precision_loss, reason = "frames within one block of the host's")]
-            let frames = (self.position - self.transport_at) as f64;
-            transport.position_beats +=
-                frames * transport.tempo_bpm / (60.0 * f64::from(self.sample_rate.hz()));
-        }
-        transport
-    }
-
     /// What came to the graph's event output.
-    fn deliver_output(&mut self, done: usize, ports: &mut dyn Ports) {
+    fn deliver_output(&mut self, callback: &Callback<'_>, done: usize, ports: &mut dyn Ports) {
         let output = self.tables.slots.get_mut(self.output_slot as usize);
-        if let Some(voices) = output.and_then(|slot| slot.voices.as_mut()) {
-            for event in voices.given.as_slice() {
-                ports.event(done + event.offset as usize, &event.body);
-            }
-            voices.given.clear();
+        let Some(voices) = output.and_then(|slot| slot.voices.as_mut()) else { return };
+        for event in voices.given.as_slice() {
+            ports.event(done + event.offset as usize, &event.body);
         }
+        voices.given.clear();
+        let refused = voices.given.take_refused();
+        self.refuse(callback, self.output_slot, refused);
     }
 
     /// The callback is over: how long it took, and what follows from it.

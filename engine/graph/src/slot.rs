@@ -38,7 +38,7 @@ pub(crate) enum Player {
 
 /// How a parameter event becomes a ramp.
 #[derive(Clone, Copy, Debug)]
-struct Range {
+pub(crate) struct Range {
     id: u32,
     low: f32,
     high: f32,
@@ -58,16 +58,20 @@ pub(crate) struct Voices {
 pub(crate) struct Slot {
     pub(crate) player: Player,
     pub(crate) parameters: Box<[Ramp]>,
-    ranges: Box<[Range]>,
+    pub(crate) ranges: Box<[Range]>,
     pub(crate) voices: Option<Box<Voices>>,
     pub(crate) bypass: Option<Box<Bypass>>,
     pub(crate) key: u64,
     /// How often something that is not a number came out.
     pub(crate) faults: u32,
+    /// Events that found no room.
+    pub(crate) refused: u64,
     pub(crate) stateless: bool,
     pub(crate) shed: Shed,
     /// Whether a ramp is on its way.
     pub(crate) moving: bool,
+    /// Whether the ramps were moved on within the present block already.
+    pub(crate) ahead: bool,
 }
 
 impl Slot {
@@ -118,20 +122,9 @@ impl Slot {
     /// Has the node hear of something at its next frame. True where a parameter is on its way from now on.
     pub(crate) fn hear(&mut self, body: &Body) -> bool {
         match *body {
-            Body::Parameter { id, value, ramp_frames, curve } => {
-                let Some(index) = self.ranges.iter().position(|range| range.id == id) else { return false };
-                let (range, ramp) = (self.ranges[index], &mut self.parameters[index]);
-                if !value.is_finite() {
-                    return false;
-                }
-                let value = value.clamp(range.low, range.high);
-                let (frames, curve) = match ramp_frames {
-                    Some(frames) => (frames, curve),
-                    None => (range.smoothing_frames, range.curve),
-                };
-                ramp.glide(value, frames, curve);
+            Body::Parameter { .. } => {
                 // Also where it jumped: a filter has yet to follow.
-                !std::mem::replace(&mut self.moving, true)
+                set(&mut self.parameters, &self.ranges, body) && !std::mem::replace(&mut self.moving, true)
             }
             Body::Bypass(bypassed) => {
                 if let Some(bypass) = &mut self.bypass {
@@ -148,14 +141,11 @@ impl Slot {
         }
     }
 
-    /// Moves all ramps on. True while one is on its way.
-    pub(crate) fn advance(&mut self, frames: u32) -> bool {
-        let mut moving = false;
-        for ramp in self.parameters.iter_mut().filter(|ramp| !ramp.is_resting()) {
-            ramp.advance(frames);
-            moving |= !ramp.is_resting();
+    /// Moves all ramps on to the end of the block, where they are not there yet.
+    pub(crate) fn advance(&mut self, frames: u32) {
+        if !std::mem::take(&mut self.ahead) {
+            self.parameters.iter_mut().for_each(|ramp| ramp.advance(frames));
         }
-        moving
     }
 
     /// A filter follows its parameters.
@@ -182,6 +172,7 @@ impl Slot {
             ramp.jump(ramp.target());
         }
         self.moving = false;
+        self.ahead = false;
         self.forget();
         self.design();
         if let Some(bypass) = &mut self.bypass {
@@ -212,6 +203,22 @@ impl Range {
         let (low, high) = parameter.range;
         Self { id: parameter.id, low, high, smoothing_frames, curve }
     }
+}
+
+/// Sends the parameter that the event names on its way. False where there is none, or nowhere to go.
+pub(crate) fn set(parameters: &mut [Ramp], ranges: &[Range], body: &Body) -> bool {
+    let Body::Parameter { id, value, ramp_frames, curve } = *body else { return false };
+    let mut known = ranges.iter().zip(parameters);
+    let Some((range, ramp)) = known.find(|(range, _)| range.id == id) else { return false };
+    if !value.is_finite() {
+        return false;
+    }
+    let (frames, curve) = match ramp_frames {
+        Some(frames) => (frames, curve),
+        None => (range.smoothing_frames, range.curve),
+    };
+    ramp.glide(value.clamp(range.low, range.high), frames, curve);
+    true
 }
 
 /// Rounded to whole frames.

@@ -300,7 +300,7 @@ impl Topology {
     }
 
     /// `self` with a fade on links that `other` lacks, where their target is in both: one half of what is no
-    /// [`Topology::union`].
+    /// [`Topology::union`]. Events leave at once what fades out.
     pub(crate) fn fading(&self, other: &Self, fade: Fade) -> Self {
         let mut result = self.clone();
         let changed = pairs(&self.links, &other.links).filter_map(|(mine, theirs)| {
@@ -308,17 +308,23 @@ impl Topology {
             mine.map(|_| !same)
         });
         for (link, changed) in result.links.iter_mut().zip(changed.collect::<Vec<_>>()) {
-            if changed && link.flow != Flow::Events && other.unit(link.to.0).is_some() {
+            if changed && other.unit(link.to.0).is_some() {
                 link.fade = fade;
             }
+        }
+        result.links.retain(|link| link.flow != Flow::Events || link.fade != Fade::Out);
+        for link in result.links.iter_mut().filter(|link| link.flow == Flow::Events) {
+            link.fade = Fade::Steady;
         }
         result
     }
 
-    /// Targets that lose a source of events on the way to `new`.
+    /// Targets that lose a source of events on the way to `new`, or will hear from it sooner, so that the end of a note
+    /// could overtake its beginning.
     pub(crate) fn silenced(&self, new: &Self) -> BTreeSet<u32> {
-        let lost =
-            pairs(&self.links, &new.links).filter_map(|(mine, theirs)| mine.filter(|_| theirs.is_none()));
+        let lost = pairs(&self.links, &new.links).filter_map(|(mine, theirs)| {
+            mine.filter(|mine| theirs.is_none_or(|theirs| theirs.delay < mine.delay))
+        });
         let events = lost.filter(|link| link.flow == Flow::Events);
         events.map(|link| link.to.0).filter(|slot| new.unit(*slot).is_some()).collect()
     }

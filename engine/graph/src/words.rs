@@ -31,7 +31,7 @@ pub(crate) fn explain(entry: &Entry, name: impl Fn(u64) -> String) -> Option<Str
                 percent(b & 0xffff_ffff)
             )
         }
-        What::EventsRefused => format!("“{}” was given more events than it has room for ({b} lost)", name(a)),
+        What::EventsRefused => format!("“{}” has more events than there is room for ({b} lost)", name(a)),
         _ => return None,
     })
 }

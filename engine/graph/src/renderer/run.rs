@@ -5,12 +5,13 @@ use audiocloud_dsp::ramp::Ramp;
 use audiocloud_rt::{host_time, log};
 
 use super::{Ports, Renderer};
+use crate::bypass::Turn;
 use crate::edit::{Filters, Tables};
-use crate::event::{Event, EventList};
+use crate::event::{Body, Event};
 use crate::inbox::Pending;
 use crate::node::{Block, Buffer, GRID, Moment, Processor, Shed};
 use crate::schedule::{Fade, Mono, Op, SILENCE, Span};
-use crate::slot::{Player, Slot};
+use crate::slot::{Player, Range, Slot, set};
 
 /// Blocks for which nodes without state are looked at one by one, after one of them made something that is not a number.
 const NAMING_BLOCKS: u32 = 16;
@@ -143,56 +144,76 @@ impl Renderer {
         length: usize,
     ) {
         let meters_off = self.status.meters_off;
-        let Tables { slots, pool, spare, costs, .. } = &mut self.tables;
+        let Tables { slots, moving, pool, spare, costs, .. } = &mut self.tables;
         let Some(slot) = slots.get_mut(index as usize) else { return };
         let Player::Processor(processor) = &mut slot.player else { return };
-        if meters_off && slot.shed == Shed::Meter {
-            return;
-        }
         // What is written is moved out of the pool for as long, so that all else in it can be read.
         let own = &mut spare[..outputs.len()];
         swap(own, pool, outputs);
         let began = self.deadlines.is_probing().then(host_time::now);
-        let mut rests = false;
-        if let Some(bypass) = &mut slot.bypass {
-            if moment.position.is_multiple_of(GRID as u64) && bypass.at_grid() {
-                processor.reset();
-            }
-            rests = !bypass.is_out_of_the_way() && !bypass.keep(own, length);
-        }
-        let given: &mut EventList;
-        let events: &[Event];
-        match &mut slot.voices {
+        let (given, events) = match &mut slot.voices {
             Some(voices) => {
-                given = &mut voices.taken;
-                events = voices.given.as_slice();
+                // What nobody listened to is not kept for who listens later.
+                voices.taken.clear();
+                voices.taken.take_refused();
+                (&mut voices.taken, voices.given.as_slice())
             }
-            None => {
-                given = &mut self.nowhere;
-                events = &[];
+            None => (&mut self.nowhere, &[][..]),
+        };
+        let mut rests = meters_off && slot.shed == Shed::Meter;
+        if let Some(bypass) = &mut slot.bypass {
+            if moment.position.is_multiple_of(GRID as u64) && !rests {
+                match bypass.at_grid() {
+                    Turn::None => {}
+                    // Nobody else would let go of the notes that it gave.
+                    Turn::Rests => {
+                        given.push(Event { offset: 0, body: Body::all_notes_off() });
+                    }
+                    Turn::Begins => processor.reset(),
+                }
             }
+            for event in events {
+                if let Body::Bypass(bypassed) = event.body {
+                    bypass.set_by_user(bypassed);
+                }
+            }
+            rests = rests || !bypass.is_out_of_the_way() && !bypass.keep(own, length);
         }
-        if !rests {
-            let to = u32::try_from(length).unwrap_or(0);
-            let block = Block {
-                moment,
-                pool,
-                inputs,
-                outputs: own,
-                parameters: &slot.parameters,
-                events,
-                given,
-                from: 0,
-                to,
-            };
-            play(processor.as_mut(), block);
+        let to = u32::try_from(length).unwrap_or(0);
+        if events.iter().all(|event| event.offset == 0 && !event.body.is_setting()) {
+            if !rests {
+                let (outputs, parameters) = (&mut *own, &slot.parameters);
+                processor.process(&mut Block {
+                    moment,
+                    pool,
+                    inputs,
+                    outputs,
+                    parameters,
+                    events,
+                    given,
+                    from: 0,
+                    to,
+                });
+            }
+        } else {
+            let block =
+                Block { moment, pool, inputs, outputs: own, parameters: &[], events, given, from: 0, to };
+            let processor = if rests { None } else { Some(&mut **processor) };
+            let is_set = play_between(processor, &mut slot.parameters, &slot.ranges, block);
+            if is_set && !slot.moving && moving.len() < moving.capacity() {
+                slot.moving = true;
+                moving.push(index);
+            }
+            slot.ahead = slot.moving;
         }
         let is_fault = (!slot.stateless || self.naming > 0) && silence_faults(own, length);
         if let Some(bypass) = slot.bypass.as_mut().filter(|bypass| !bypass.is_out_of_the_way()) {
             bypass.blend(own, length);
         }
+        let mut refused = 0;
         if let Some(voices) = &mut slot.voices {
             voices.given.clear();
+            refused = voices.given.take_refused();
         }
         swap(own, pool, outputs);
         if let (Some(began), Some(cost)) = (began, costs.get_mut(index as usize)) {
@@ -201,6 +222,7 @@ impl Renderer {
         if is_fault {
             self.fault(moment, index, true);
         }
+        self.refuse(moment.callback, index, refused);
     }
 
     fn mix(&mut self, schedule: &super::Schedule, to: u32, terms: Span, onto: bool, length: usize) {
@@ -329,29 +351,28 @@ impl Renderer {
         let Some(mut voices) = slots.get_mut(index as usize).and_then(|slot| slot.voices.take()) else {
             return;
         };
-        let mut refused = voices.taken.take_refused();
+        let refused = voices.taken.take_refused();
         for route in routes {
+            let mut refused = 0;
             for event in voices.taken.as_slice() {
-                let Some(target) = slots.get_mut(route.slot as usize) else { continue };
-                let taken = if route.delay > 0 {
+                if route.delay > 0 {
                     let due = moment.position + u64::from(event.offset) + u64::from(route.delay);
-                    self.inbox.push(Pending { due, slot: route.slot, body: event.body })
-                } else {
-                    target.voices.as_mut().is_none_or(|voices| voices.given.push(*event))
-                };
-                refused += u64::from(!taken);
+                    let pending = Pending { due, slot: route.slot, body: event.body };
+                    refused += u64::from(!self.inbox.push(pending));
+                } else if let Some(slot) = self.tables.slots.get_mut(route.slot as usize)
+                    && let Some(voices) = &mut slot.voices
+                {
+                    // Full lists count by themselves, until they are played.
+                    voices.given.push(*event);
+                }
             }
+            self.refuse(moment.callback, route.slot, refused);
         }
         voices.taken.clear();
-        let mut key = 0;
-        if let Some(slot) = slots.get_mut(index as usize) {
+        if let Some(slot) = self.tables.slots.get_mut(index as usize) {
             slot.voices = Some(voices);
-            key = slot.key;
         }
-        for _ in 0..refused.min(1) {
-            self.status.events_refused += refused - 1;
-            self.refuse(moment.callback, key);
-        }
+        self.refuse(moment.callback, index, refused);
     }
 
     /// Something that is not a number came out of a slot, and was replaced by silence.
@@ -369,63 +390,43 @@ impl Renderer {
     }
 }
 
-/// Calls the processor, once for each stretch between its events.
-fn play(processor: &mut dyn Processor, block: Block<'_>) {
-    let Block { moment, pool, inputs, outputs, parameters, events, given, to, .. } = block;
-    if events.last().is_none_or(|event| event.offset == 0) {
-        let mut block = Block { moment, pool, inputs, outputs, parameters, events, given, from: 0, to };
-        processor.process(&mut block);
-        return;
-    }
-    play_between(processor, Block { moment, pool, inputs, outputs, parameters, events, given, from: 0, to });
-}
-
+/// Calls the processor, where it does not rest, once for each stretch between its events. What sets parameters takes
+/// effect at the beginning of one. True where anything was set; the parameters are at the block's end in any case.
 #[inline(never)]
-fn play_between(processor: &mut dyn Processor, block: Block<'_>) {
-    let Block { moment, pool, inputs, outputs, parameters, mut events, given, to, .. } = block;
+fn play_between(
+    mut processor: Option<&mut (dyn Processor + 'static)>,
+    parameters: &mut [Ramp],
+    ranges: &[Range],
+    block: Block<'_>,
+) -> bool {
+    let Block { moment, pool, inputs, outputs, mut events, given, to, .. } = block;
     let mut from = 0;
+    let mut is_set = false;
     while from < to {
-        let now = events.partition_point(|event| event.offset <= from);
-        let next = events.get(now).map_or(to, |event| event.offset.min(to));
-        let mut ramps = Ramps::at(parameters, from);
-        let mut block = Block {
-            moment,
-            pool,
-            inputs,
-            outputs: &mut *outputs,
-            parameters: ramps.as_slice(parameters),
-            events: &events[..now],
-            given: &mut *given,
-            from,
-            to: next,
-        };
-        processor.process(&mut block);
-        events = &events[now..];
+        let (now, later) = events.split_at(events.partition_point(|event| event.offset <= from));
+        let (settings, now) = now.split_at(now.partition_point(|event| event.body.is_setting()));
+        for event in settings {
+            is_set |= set(parameters, ranges, &event.body);
+        }
+        let next = later.first().map_or(to, |event| event.offset.min(to));
+        if let Some(processor) = &mut processor {
+            processor.process(&mut Block {
+                moment,
+                pool,
+                inputs,
+                outputs: &mut *outputs,
+                parameters,
+                events: now,
+                given: &mut *given,
+                from,
+                to: next,
+            });
+        }
+        parameters.iter_mut().for_each(|ramp| ramp.advance(next - from));
+        events = later;
         from = next;
     }
-}
-
-/// Parameters as they are some frames into the block.
-struct Ramps {
-    ramps: [Ramp; Self::MAX],
-}
-
-impl Ramps {
-    /// More parameters than this are seen as they were at the block's first frame, at most a grid earlier.
-    const MAX: usize = 64;
-
-    fn at(parameters: &[Ramp], frames: u32) -> Self {
-        let mut ramps = [Ramp::constant(0.0); Self::MAX];
-        for (ramp, parameter) in ramps.iter_mut().zip(parameters) {
-            *ramp = *parameter;
-            ramp.advance(frames);
-        }
-        Self { ramps }
-    }
-
-    fn as_slice<'a>(&'a mut self, parameters: &'a [Ramp]) -> &'a [Ramp] {
-        self.ramps.get(..parameters.len()).unwrap_or(parameters)
-    }
+    is_set
 }
 
 /// The product of fused gains: one number, or else `values` for each frame. The order of the factors is the same in
