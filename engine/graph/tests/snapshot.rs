@@ -82,14 +82,12 @@ fn arbitrary_node() -> impl Strategy<Value = Box<dyn Node>> {
     ]
 }
 
+/// With name, group, bypass, and where in its range its first parameter is.
+type Added = (Box<dyn Node>, String, u16, bool, f32);
 type Connection = ((usize, u16), (usize, u16), u32);
 
 /// A graph with all that fits; some nodes were removed again, so that its keys have holes.
-fn build(
-    nodes: Vec<(Box<dyn Node>, String, u16, bool, f32)>,
-    connections: &[Connection],
-    removed: &[usize],
-) -> Graph {
+fn build(nodes: Vec<Added>, connections: &[Connection], removed: &[usize]) -> Graph {
     let mut graph = Graph::new(&[2, 1], &[2]).unwrap();
     let mut keys = vec![graph.input(), graph.output()];
     for (node, name, group, bypassed, value) in nodes {
