@@ -120,14 +120,7 @@ impl Bypass {
         let gains = &mut gains[..frames];
         match self.state {
             State::Active => {}
-            State::Bypassed | State::Warming => {
-                for (index, buffer) in buffers.iter_mut().enumerate() {
-                    match self.dry.get(index) {
-                        Some(dry) => buffer[..frames].copy_from_slice(&dry[..frames]),
-                        None => buffer[..frames].fill(0.0),
-                    }
-                }
-            }
+            State::Bypassed | State::Warming => self.fill(buffers, frames),
             State::Leaving => {
                 fade::fill_out(Curve::RaisedCosine, self.frames, self.fade_frames, gains);
                 self.mix(buffers, gains);
@@ -138,6 +131,22 @@ impl Bypass {
             }
         }
         self.frames = self.frames.saturating_add(u32::try_from(frames).unwrap_or(0));
+    }
+
+    /// Has `buffers`, which hold what came in, hold what would be heard if it were bypassed; no crossfade.
+    pub(crate) fn pass(&mut self, buffers: &mut [Buffer], frames: usize) {
+        self.keep(buffers, frames);
+        self.fill(buffers, frames);
+    }
+
+    /// What came in, and silence where nothing does.
+    fn fill(&self, buffers: &mut [Buffer], frames: usize) {
+        for (index, buffer) in buffers.iter_mut().enumerate() {
+            match self.dry.get(index) {
+                Some(dry) => buffer[..frames].copy_from_slice(&dry[..frames]),
+                None => buffer[..frames].fill(0.0),
+            }
+        }
     }
 
     /// `gains` of the processor, and the rest of what came in.

@@ -54,6 +54,16 @@ pub enum CommitError {
     Graph(#[from] GraphError),
 }
 
+/// Where a node plays.
+#[derive(Clone, Copy, Debug)]
+struct Playing {
+    slot: u32,
+    /// Of its processor.
+    revision: u64,
+    /// The edit that brought it there.
+    since: u64,
+}
+
 /// A delay line that a port fills.
 #[derive(Clone, Copy, Debug)]
 struct PortLine {
@@ -71,8 +81,9 @@ pub struct Controller {
     /// What the last commit plays.
     topology: Topology,
     latency: u32,
-    /// The slot of each node, and the revision of its processor.
-    slots: BTreeMap<NodeKey, (u32, u64)>,
+    slots: BTreeMap<NodeKey, Playing>,
+    /// Commands that found no room yet.
+    unsent: Vec<(Address, Body)>,
     /// For messages: the names of nodes that play or played lately.
     names: BTreeMap<u64, String>,
     lines: BTreeMap<(u32, u16), PortLine>,
@@ -126,6 +137,7 @@ pub fn play(
         topology: Topology::default(),
         latency: 0,
         slots: BTreeMap::new(),
+        unsent: Vec::new(),
         names: BTreeMap::new(),
         lines: BTreeMap::new(),
         free_slots: Places::default(),
@@ -135,7 +147,7 @@ pub fn play(
         status,
     };
     controller.commit(graph)?;
-    let output = controller.slots.get(&graph.output()).map_or(0, |(slot, _)| *slot);
+    let output = controller.slots.get(&graph.output()).map_or(0, |playing| playing.slot);
     let renderer = Renderer::new(config.sample_rate, output, edit_borrower, command_borrower, writer, log);
     Ok((controller, renderer))
 }
@@ -212,13 +224,41 @@ impl Controller {
     fn command(&mut self, key: NodeKey, body: Body) -> Result<(), CommitError> {
         self.collect();
         let Some(address) = self.address(key) else { return Ok(()) };
-        self.commands.lend(Box::new(vec![(address, body)])).map_err(|_| CommitError::Busy)
+        let is_older = |(to, other): &(Address, Body)| {
+            *to == address
+                && match (other, &body) {
+                    (Body::Parameter { id, .. }, Body::Parameter { id: same, .. }) => id == same,
+                    (other, body) => std::mem::discriminant(other) == std::mem::discriminant(body),
+                }
+        };
+        self.unsent.retain(|unsent| !is_older(unsent));
+        self.unsent.push((address, body));
+        if self.send() { Ok(()) } else { Err(CommitError::Busy) }
+    }
+
+    /// Lends what is yet to be sent. False where there is no room: then it is kept for the next time.
+    fn send(&mut self) -> bool {
+        if self.unsent.is_empty() {
+            return true;
+        }
+        let since = |(to, _): &(Address, Body)| {
+            self.slots.get(&NodeKey::from_u64(to.key)).map_or(0, |playing| playing.since)
+        };
+        let edit = self.unsent.iter().map(since).max().unwrap_or(0);
+        let commands = Commands { edit, list: std::mem::take(&mut self.unsent) };
+        match self.commands.lend(Box::new(commands)) {
+            Ok(()) => true,
+            Err(commands) => {
+                self.unsent = commands.list;
+                false
+            }
+        }
     }
 
     /// Where the audio thread finds a node that plays, for events of the host's.
     #[must_use]
     pub fn address(&self, key: NodeKey) -> Option<Address> {
-        self.slots.get(&key).map(|(slot, _)| Address { slot: *slot, key: key.to_u64() })
+        self.slots.get(&key).map(|playing| Address { slot: playing.slot, key: key.to_u64() })
     }
 
     /// From input to output in frames, once the last commit plays.
@@ -227,7 +267,8 @@ impl Controller {
         self.latency
     }
 
-    /// Frees what came home. Done by every commit; call it now and then where there is none.
+    /// Frees what came home, and sends what found no room. Done by every commit; call it now and then where there is
+    /// none.
     pub fn collect(&mut self) {
         while let Some(edit) = self.edits.returned() {
             edit.retire.iter().for_each(|slot| self.free_slots.give_back(*slot));
@@ -236,6 +277,7 @@ impl Controller {
         while let Some(commands) = self.commands.returned() {
             drop(commands);
         }
+        self.send();
     }
 
     /// What the callbacks did.
@@ -263,10 +305,10 @@ impl Controller {
         let mut kinds = BTreeMap::new();
         let mut named = Vec::new();
         for (key, entry) in graph.nodes() {
-            let known = self.slots.get(&key).filter(|(_, revision)| *revision == entry.revision);
+            let known = self.slots.get(&key).filter(|playing| playing.revision == entry.revision);
             let terminal = key == graph.input() || key == graph.output();
-            let (slot, kind) = match known
-                .and_then(|(slot, _)| Some((*slot, self.topology.unit(*slot)?.kind)))
+            let (playing, kind) = match known
+                .and_then(|playing| Some((*playing, self.topology.unit(playing.slot)?.kind)))
             {
                 Some(known) => known,
                 None => {
@@ -281,11 +323,11 @@ impl Controller {
                     };
                     edit.install.push((slot, new));
                     named.push(key);
-                    (slot, kind)
+                    (Playing { slot, revision: entry.revision, since: self.number + 1 }, kind)
                 }
             };
-            slots.insert(key, (slot, entry.revision));
-            kinds.insert(key, (slot, kind));
+            slots.insert(key, playing);
+            kinds.insert(key, (playing.slot, kind));
         }
         let place = |key| kinds.get(&key).copied();
         let topology = match Topology::of(graph, &self.activation, &self.topology, place) {
@@ -296,9 +338,9 @@ impl Controller {
                 return Err(GraphError::Cycle(names.collect()).into());
             }
         };
-        let kept: BTreeSet<u32> = slots.values().map(|(slot, _)| *slot).collect();
+        let kept: BTreeSet<u32> = slots.values().map(|playing| playing.slot).collect();
         edit.retire =
-            self.slots.values().map(|(slot, _)| *slot).filter(|slot| !kept.contains(slot)).collect();
+            self.slots.values().map(|playing| playing.slot).filter(|slot| !kept.contains(slot)).collect();
         edit.retired.reserve_exact(edit.retire.len());
         Ok(Plan { topology, slots, named, edit })
     }
@@ -381,7 +423,7 @@ impl Controller {
 /// See [`Controller::plan`].
 struct Plan {
     topology: Topology,
-    slots: BTreeMap<NodeKey, (u32, u64)>,
+    slots: BTreeMap<NodeKey, Playing>,
     /// Nodes whose names are to be kept.
     named: Vec<NodeKey>,
     edit: Box<Edit>,

@@ -54,8 +54,12 @@ pub struct HostEvent {
     pub body: Body,
 }
 
-/// What the control thread wants done at once.
-pub(crate) type Commands = Vec<(Address, Body)>;
+/// What the control thread wants done at once, or as soon as the edit is taken that brings whom it is for.
+#[derive(Debug)]
+pub(crate) struct Commands {
+    pub(crate) edit: u64,
+    pub(crate) list: Vec<(Address, Body)>,
+}
 
 /// One call of the host's.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +123,8 @@ pub struct Renderer {
     tables: Tables,
     edits: Borrower<Edit>,
     commands: Borrower<Commands>,
+    /// Commands that wait for their edit.
+    held: Option<Box<Commands>>,
     edit: Option<Box<Edit>>,
     /// Which transition of it plays, and for how long already.
     stage: usize,
@@ -161,6 +167,7 @@ impl Renderer {
             tables: Tables::default(),
             edits,
             commands,
+            held: None,
             edit: None,
             stage: 0,
             stage_frames: 0,
@@ -247,8 +254,12 @@ impl Renderer {
 
     /// What the control thread wanted since the last callback.
     fn obey(&mut self, callback: &Callback<'_>) {
-        while let Some(commands) = self.commands.take() {
-            for (address, body) in &*commands {
+        while let Some(commands) = self.held.take().or_else(|| self.commands.take()) {
+            if commands.edit > self.status.edit {
+                self.held = Some(commands);
+                return;
+            }
+            for (address, body) in &commands.list {
                 if self.is_there(*address) {
                     self.tell(address.slot, body);
                 } else {
@@ -381,7 +392,8 @@ impl Renderer {
         }
         for (index, new) in &mut edit.install {
             let place = *index as usize;
-            if let (Player::Processor(processor), false) = (&mut new.player, self.deadlines.is_oversampling())
+            if let (Player::Processor(processor), Shed::Oversampling, false) =
+                (&mut new.player, new.shed, self.deadlines.is_oversampling())
             {
                 processor.set_oversampling(false);
             }
@@ -419,6 +431,9 @@ impl Renderer {
             self.finish_edit();
         }
         self.status.edit_waits = false;
+        if self.held.is_some() {
+            self.obey(call.callback);
+        }
         let cost = host_time::now() - began;
         self.status.edit_cost_ns = u64::try_from(cost.get()).unwrap_or(0);
         self.note(call.callback, log::What::EditTaken, self.status.edit, self.status.edit_cost_ns);
@@ -434,6 +449,9 @@ impl Renderer {
                 self.tables.moving.retain(|other| other != index);
             }
             self.deadlines.forget(*index);
+            if slot.bypass.as_mut().is_some_and(|bypass| bypass.set_by_load(false)) {
+                self.status.nodes_bypassed = self.status.nodes_bypassed.saturating_sub(1);
+            }
             if let Some(cost) = self.tables.costs.get_mut(*index as usize) {
                 *cost = NodeCost::default();
             }

@@ -160,9 +160,10 @@ impl Renderer {
             }
             None => (&mut self.nowhere, &[][..]),
         };
-        let mut rests = meters_off && slot.shed == Shed::Meter;
+        let is_off = meters_off && slot.shed == Shed::Meter;
+        let mut rests = is_off;
         if let Some(bypass) = &mut slot.bypass {
-            if moment.position.is_multiple_of(GRID as u64) && !rests {
+            if moment.position.is_multiple_of(GRID as u64) && !is_off {
                 match bypass.at_grid() {
                     Turn::None => {}
                     // Nobody else would let go of the notes that it gave.
@@ -177,7 +178,11 @@ impl Renderer {
                     bypass.set_by_user(bypassed);
                 }
             }
-            rests = rests || !bypass.is_out_of_the_way() && !bypass.keep(own, length);
+            if is_off {
+                bypass.pass(own, length);
+            } else {
+                rests = !bypass.is_out_of_the_way() && !bypass.keep(own, length);
+            }
         }
         let to = u32::try_from(length).unwrap_or(0);
         if events.iter().all(|event| event.offset == 0 && !event.body.is_setting()) {
@@ -207,7 +212,7 @@ impl Renderer {
             slot.ahead = slot.moving;
         }
         let is_fault = (!slot.stateless || self.naming > 0) && silence_faults(own, length);
-        if let Some(bypass) = slot.bypass.as_mut().filter(|bypass| !bypass.is_out_of_the_way()) {
+        if let Some(bypass) = slot.bypass.as_mut().filter(|bypass| !is_off && !bypass.is_out_of_the_way()) {
             bypass.blend(own, length);
         }
         let mut refused = 0;
@@ -220,6 +225,10 @@ impl Renderer {
             cost.spent_ns += u64::try_from((host_time::now() - began).get()).unwrap_or(0);
         }
         if is_fault {
+            if slot.stateless {
+                // It may well do so again.
+                self.naming = NAMING_BLOCKS;
+            }
             self.fault(moment, index, true);
         }
         self.refuse(moment.callback, index, refused);
