@@ -16,7 +16,7 @@ use audiocloud_units::SampleRate;
 use super::{Aligned, Block, FRAMES, INPUT, SAMPLE_RATE_HZ, Shape, Work, edit, kernels};
 use crate::measure::Contestant;
 
-/// Writes silence over its first input.
+/// Writes silence.
 #[derive(Clone, Copy, Debug)]
 struct Nothing {
     inputs: usize,
@@ -32,7 +32,7 @@ impl Node for Nothing {
     }
 
     fn behaviour(&self) -> Behaviour {
-        Behaviour { in_place: true, stateless: true, ..Behaviour::default() }
+        Behaviour { stateless: true, ..Behaviour::default() }
     }
 
     fn kernel(&self, _: &Activation) -> Kernel {
@@ -42,8 +42,7 @@ impl Node for Nothing {
 
 impl Processor for Nothing {
     fn process(&mut self, block: &mut node::Block<'_>) {
-        let block: &mut Block = block.output(0).try_into().expect("blocks are whole");
-        block.fill(0.0);
+        block.output(0).fill(0.0);
     }
 }
 
@@ -66,8 +65,8 @@ fn config() -> Config {
     Config::new(SampleRate::new(SAMPLE_RATE_HZ).expect("a rate"))
 }
 
-/// A graph, the last of whose nodes has `last_inputs`; every one of independent nodes is heard, or it would not be
-/// played.
+/// A graph, the last of whose nodes has `last_inputs`. All play; of independent nodes, only the last is heard, as in the
+/// peers' graphs.
 fn nodes(shape: Shape, work: Work, count: usize, last_inputs: usize) -> (Graph, Vec<NodeKey>) {
     let mut graph = Graph::new(&[1], &[1]).expect("one channel is possible");
     let (input, output) = (graph.input(), graph.output());
@@ -94,14 +93,9 @@ fn nodes(shape: Shape, work: Work, count: usize, last_inputs: usize) -> (Graph, 
             Shape::Independent => input,
         };
         connect(&mut graph, from, key);
-        if shape == Shape::Independent {
-            connect(&mut graph, key, output);
-        }
         keys.push(key);
     }
-    if shape == Shape::Chain {
-        connect(&mut graph, keys[count - 1], output);
-    }
+    connect(&mut graph, keys[count - 1], output);
     (graph, keys)
 }
 

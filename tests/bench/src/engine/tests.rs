@@ -47,9 +47,7 @@ fn filters_filter() {
             // Firewheel's have settled by then.
             let first = if name == "firewheel" { blocks - 1 } else { 0 };
             for (sample, expected) in samples[first..].iter().zip(&expected[first..]) {
-                // Ours are summed.
-                let heard = if name == "ours" && shape == Shape::Independent { 5.0 } else { 1.0 };
-                let error = f64::from(*sample) / heard - expected;
+                let error = f64::from(*sample) - expected;
                 assert!(error.abs() < 1e-4, "{name}, {shape:?}: {error:e}");
             }
         }
