@@ -46,6 +46,8 @@ pub(crate) struct Mono {
     pub(crate) slot: u32,
     pub(crate) input: u32,
     pub(crate) output: u32,
+    /// Whether its output is looked at.
+    pub(crate) check: bool,
 }
 
 /// Where a node's events go.

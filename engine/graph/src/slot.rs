@@ -53,8 +53,9 @@ pub(crate) struct Voices {
     pub(crate) taken: EventList,
 }
 
-/// See the module.
+/// See the module. What every block needs of it is in one cache line.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Slot {
     pub(crate) player: Player,
     pub(crate) parameters: Box<[Ramp]>,
