@@ -236,7 +236,8 @@ impl<'t> Compiler<'t> {
         let written: Vec<u32> = ports.iter().flatten().copied().collect();
         match (&read[..], &written[..]) {
             ([input], [output]) if is_plain(unit) => {
-                self.process_mono(Mono { slot: unit.slot, input: *input, output: *output });
+                let check = !unit.behaviour.stateless;
+                self.process_mono(Mono { slot: unit.slot, input: *input, output: *output, check });
             }
             _ => {
                 let inputs = push_all(&mut self.schedule.buffers, read);

@@ -110,7 +110,7 @@ impl Renderer {
     fn run_monos(&mut self, moment: &Moment<'_>, nodes: &[Mono], length: usize) {
         let one_by_one = self.naming > 0 || self.deadlines.is_probing();
         let to = u32::try_from(length).unwrap_or(0);
-        for Mono { slot: index, input, output } in nodes {
+        for Mono { slot: index, input, output, check } in nodes {
             let inputs = std::slice::from_ref(input);
             if one_by_one {
                 self.run_processor(moment, *index, inputs, std::slice::from_ref(output), length);
@@ -126,7 +126,7 @@ impl Renderer {
             let mut block =
                 Block { moment, pool, inputs, outputs, parameters, events: &[], given, from: 0, to };
             processor.process(&mut block);
-            let is_fault = !slot.stateless && silence_faults(std::slice::from_mut(own), length);
+            let is_fault = *check && silence_faults(std::slice::from_mut(own), length);
             std::mem::swap(own, &mut pool[*output as usize]);
             if is_fault {
                 self.fault(moment, *index, true);
