@@ -326,9 +326,9 @@ impl<'t> Compiler<'t> {
         let links = self.links_from(unit.slot).filter(|link| link.flow == Flow::Events);
         let leaving = self.topology.arrival(unit.slot).saturating_add(latency);
         let routes: Vec<Route> = links
-            .filter_map(|link| {
+            .map(|link| {
                 let delay = self.topology.arrival(link.to.0).saturating_sub(leaving);
-                Some(Route { slot: link.to.0, delay })
+                Route { slot: link.to.0, delay }
             })
             .collect();
         push_all(&mut self.schedule.routes, routes)

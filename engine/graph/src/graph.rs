@@ -84,7 +84,7 @@ impl Entry {
                 return Err(GraphError::Channels { node: name.to_owned(), channels: *channels });
             }
         }
-        let in_place = layout.inputs.first().is_some() && layout.inputs.first() == layout.outputs.first();
+        let in_place = !layout.inputs.is_empty() && layout.inputs.first() == layout.outputs.first();
         let leaves = behaviour.in_place || layout.inputs.is_empty();
         if behaviour.in_place && !in_place || matches!(behaviour.shed, Shed::Meter | Shed::Bypass) && !leaves
         {

@@ -322,10 +322,11 @@ impl Renderer {
     }
 
     fn tell(&mut self, index: u32, body: &Body) {
-        if let Some(slot) = self.tables.slots.get_mut(index as usize) {
-            if slot.hear(body) && self.tables.moving.len() < self.tables.moving.capacity() {
-                self.tables.moving.push(index);
-            }
+        let Tables { slots, moving, .. } = &mut self.tables;
+        let begins = slots.get_mut(index as usize).is_some_and(|slot| slot.hear(body));
+        // There is room for every slot, and each is in it once.
+        if begins && moving.len() < moving.capacity() {
+            moving.push(index);
         }
     }
 

@@ -493,6 +493,7 @@ fn silence_faults(buffers: &mut [Buffer], length: usize) -> bool {
 }
 
 /// Whether all samples are numbers: what is finite minus itself is a positive zero, all else is not.
+#[allow(clippy::eq_op, reason = "that it differs from zero for what is not finite is the point")]
 fn is_finite(samples: &[f32]) -> bool {
     samples.iter().fold(0, |bits, sample| bits | (sample - sample).to_bits()) == 0
 }
