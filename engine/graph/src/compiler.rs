@@ -322,15 +322,8 @@ impl<'t> Compiler<'t> {
     }
 
     fn routes(&mut self, unit: &Unit) -> Span {
-        let latency = unit.latency;
         let links = self.links_from(unit.slot).filter(|link| link.flow == Flow::Events);
-        let leaving = self.topology.arrival(unit.slot).saturating_add(latency);
-        let routes: Vec<Route> = links
-            .map(|link| {
-                let delay = self.topology.arrival(link.to.0).saturating_sub(leaving);
-                Route { slot: link.to.0, delay }
-            })
-            .collect();
+        let routes: Vec<Route> = links.map(|link| Route { slot: link.to.0, delay: link.delay }).collect();
         push_all(&mut self.schedule.routes, routes)
     }
 

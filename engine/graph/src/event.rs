@@ -89,6 +89,8 @@ pub struct Event {
 #[derive(Debug, Default)]
 pub struct EventList {
     events: Vec<Event>,
+    /// Of each event, how long before it happens it was given, in frames.
+    ages: Vec<u32>,
     refused: u64,
 }
 
@@ -96,26 +98,36 @@ impl EventList {
     /// *Realtime-safe: no* (allocates).
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { events: Vec::with_capacity(capacity), refused: 0 }
+        let (events, ages) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        Self { events, ages, refused: 0 }
     }
 
     /// Adds an event behind all of its kind that happen no later; `false` where the list is full.
     ///
     /// *Realtime-safe: yes*.
     pub fn push(&mut self, event: Event) -> bool {
+        self.push_aged(event, 0)
+    }
+
+    /// As [`EventList::push`], but before events of its kind and frame that were given later.
+    pub(crate) fn push_aged(&mut self, event: Event, age: u32) -> bool {
         if self.events.len() == self.events.capacity() {
             self.refused += 1;
             return false;
         }
         let place = |event: &Event| (event.offset, !event.body.is_setting());
-        let at = self.events.partition_point(|other| place(other) <= place(&event));
+        let from = self.events.partition_point(|other| place(other) < place(&event));
+        let to = self.events.partition_point(|other| place(other) <= place(&event));
+        let at = from + self.ages[from..to].partition_point(|other| *other >= age);
         self.events.insert(at, event);
+        self.ages.insert(at, age);
         true
     }
 
     /// *Realtime-safe: yes*.
     pub fn clear(&mut self) {
         self.events.clear();
+        self.ages.clear();
     }
 
     /// What happens, sorted by offset. *Realtime-safe: yes*.
@@ -144,6 +156,16 @@ mod tests {
         assert!(!list.push(event(2, 4)));
         assert_eq!(list.as_slice(), [event(0, 3), event(1, 1), event(5, 0), event(5, 2)]);
         assert_eq!((list.take_refused(), list.take_refused()), (1, 0));
+    }
+
+    #[test]
+    fn what_was_given_earlier_comes_first() {
+        let mut list = EventList::with_capacity(4);
+        let event = |offset, id| Event { offset, body: Body::parameter(id, 0.0) };
+        for (id, offset, age) in [(0, 5, 0), (1, 5, 7), (2, 5, 7), (3, 4, 0)] {
+            assert!(list.push_aged(event(offset, id), age));
+        }
+        assert_eq!(list.as_slice(), [event(4, 3), event(5, 1), event(5, 2), event(5, 0)]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::inbox::{Inbox, Pending};
 use crate::load::Report;
 use crate::load::monitor::{Candidates, Decision, Measure, NodeCost};
 use crate::node::{GRID, Moment, Shed};
-use crate::schedule::Schedule;
+use crate::schedule::{Route, Schedule};
 use crate::slot::Player;
 
 /// Events that may wait for their time.
@@ -130,7 +130,10 @@ pub struct Renderer {
     stage: usize,
     stage_frames: u32,
     edit_waited_ns: u64,
-    inbox: Inbox,
+    /// What the host told, until it happens: only then is it known whom it reaches and when, for an edit may be taken
+    /// before.
+    arriving: Inbox<Target>,
+    inbox: Inbox<u32>,
     position: u64,
     sample_rate: SampleRate,
     transport: Transport,
@@ -172,6 +175,7 @@ impl Renderer {
             stage: 0,
             stage_frames: 0,
             edit_waited_ns: 0,
+            arriving: Inbox::with_capacity(PENDING_MAX),
             inbox: Inbox::with_capacity(PENDING_MAX),
             position: 0,
             sample_rate,
@@ -209,7 +213,7 @@ impl Renderer {
         }
         self.obey(call.callback);
         for event in call.events {
-            self.schedule_event(call.callback, event, frames);
+            self.receive(call.callback, event, frames);
         }
         let mut done = 0;
         while done < frames {
@@ -217,8 +221,13 @@ impl Renderer {
             if into_grid == 0 && done > 0 {
                 self.at_grid(call);
             }
+            // Up to the next grid point no edit comes between.
+            let last = self.position + (GRID - into_grid) as u64 - 1;
+            while let Some(event) = self.arriving.pop_due(last) {
+                self.schedule_event(call.callback, &event);
+            }
             while let Some(pending) = self.inbox.pop_due(self.position) {
-                self.tell(pending.slot, &pending.body);
+                self.tell(pending.to, &pending.body);
             }
             let mut length = (GRID - into_grid).min(frames - done).min(self.until_rest());
             if let Some(due) = self.inbox.next_due() {
@@ -239,6 +248,7 @@ impl Renderer {
         self.tables.slots.iter_mut().for_each(crate::slot::Slot::reset);
         self.tables.lines.iter_mut().flatten().for_each(audiocloud_dsp::delay::Ring::reset);
         self.tables.moving.clear();
+        self.arriving.clear();
         self.inbox.clear();
         self.position = 0;
         self.transport_at = 0;
@@ -275,26 +285,39 @@ impl Renderer {
         slot.is_some_and(|slot| slot.key == address.key && !matches!(slot.player, Player::Nobody))
     }
 
-    /// An event waits until the audio that it belongs to is where it goes.
-    fn schedule_event(&mut self, callback: &Callback<'_>, event: &HostEvent, frames: usize) {
+    /// Keeps what the host tells until it happens.
+    fn receive(&mut self, callback: &Callback<'_>, event: &HostEvent, frames: usize) {
         let last = u32::try_from(frames.saturating_sub(1)).unwrap_or(u32::MAX);
         let at = self.position + u64::from(event.offset.min(last));
-        match event.target {
-            Target::Node(address) => {
-                let arrival = self.schedule.arrivals.get(address.slot as usize).copied().unwrap_or(0);
-                let pending = Pending { due: at + u64::from(arrival), slot: address.slot, body: event.body };
-                if !self.is_there(address) {
-                    self.lose(callback, address.key);
-                } else if !self.inbox.push(pending) {
-                    self.refuse(callback, address.slot, 1);
+        if !self.arriving.push(Pending { due: at, given: at, to: event.target, body: event.body }) {
+            match event.target {
+                Target::Node(address) if self.is_there(address) => self.refuse(callback, address.slot, 1),
+                Target::Node(address) => self.lose(callback, address.key),
+                Target::Input => {
+                    for index in self.schedule.input_routes.range() {
+                        self.refuse(callback, self.schedule.routes[index].slot, 1);
+                    }
+                }
+            }
+        }
+    }
+
+    /// An event waits until the audio that it belongs to is where it goes.
+    fn schedule_event(&mut self, callback: &Callback<'_>, event: &Pending<Target>) {
+        let Pending { due: given, to, body, .. } = *event;
+        match to {
+            Target::Node(address) if !self.is_there(address) => self.lose(callback, address.key),
+            Target::Node(Address { slot, .. }) => {
+                let arrival = self.schedule.arrivals.get(slot as usize).copied().unwrap_or(0);
+                if !self.inbox.push(Pending { due: given + u64::from(arrival), given, to: slot, body }) {
+                    self.refuse(callback, slot, 1);
                 }
             }
             Target::Input => {
                 for index in self.schedule.input_routes.range() {
-                    let route = self.schedule.routes[index];
-                    let due = at + u64::from(route.delay);
-                    if !self.inbox.push(Pending { due, slot: route.slot, body: event.body }) {
-                        self.refuse(callback, route.slot, 1);
+                    let Route { slot, delay } = self.schedule.routes[index];
+                    if !self.inbox.push(Pending { due: given + u64::from(delay), given, to: slot, body }) {
+                        self.refuse(callback, slot, 1);
                     }
                 }
             }
@@ -413,7 +436,7 @@ impl Renderer {
         for (slot, body) in &edit.tell {
             // Behind all that is on its way to it.
             let due = self.inbox.last_due(*slot);
-            let waits = due.map(|due| Pending { due, slot: *slot, body: *body });
+            let waits = due.map(|due| Pending { due, given: due, to: *slot, body: *body });
             if !waits.is_some_and(|pending| self.inbox.push(pending)) {
                 self.tell(*slot, body);
             }

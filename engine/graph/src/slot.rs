@@ -135,7 +135,8 @@ impl Slot {
             }
             Body::Voice(_) | Body::Modulation { .. } | Body::Transport(_) => {
                 if let Some(voices) = &mut self.voices {
-                    voices.given.push(Event { offset: 0, body: *body });
+                    // In the order in which it is told, and before what a node gives at this very frame.
+                    voices.given.push_aged(Event { offset: 0, body: *body }, u32::MAX);
                 }
                 false
             }

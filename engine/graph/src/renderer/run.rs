@@ -10,7 +10,7 @@ use crate::edit::{Filters, Tables};
 use crate::event::{Body, Event};
 use crate::inbox::Pending;
 use crate::node::{Block, Buffer, GRID, Moment, Processor, Shed};
-use crate::schedule::{Fade, Mono, Op, SILENCE, Span};
+use crate::schedule::{Fade, Mono, Op, Route, SILENCE, Span};
 use crate::slot::{Player, Range, Slot, set};
 
 /// Blocks for which nodes without state are looked at one by one, after one of them made something that is not a number.
@@ -97,7 +97,9 @@ impl Renderer {
                         None => samples.fill(0.0),
                     }
                 }
-                Op::Deliver { slot, routes } => self.deliver(moment, &schedule.routes[routes.range()], slot),
+                Op::Deliver { slot, routes } => {
+                    self.deliver(moment, &schedule.routes[routes.range()], slot, length);
+                }
                 Op::Stamp { group } => self.deadlines.stamp(group),
             }
         }
@@ -355,7 +357,7 @@ impl Renderer {
     }
 
     /// A node's events go to whom they are for: now, or when the audio is there too.
-    fn deliver(&mut self, moment: &Moment<'_>, routes: &[crate::schedule::Route], index: u32) {
+    fn deliver(&mut self, moment: &Moment<'_>, routes: &[Route], index: u32, length: usize) {
         let slots = &mut self.tables.slots;
         let Some(mut voices) = slots.get_mut(index as usize).and_then(|slot| slot.voices.take()) else {
             return;
@@ -364,15 +366,18 @@ impl Renderer {
         for route in routes {
             let mut refused = 0;
             for event in voices.taken.as_slice() {
-                if route.delay > 0 {
-                    let due = moment.position + u64::from(event.offset) + u64::from(route.delay);
-                    let pending = Pending { due, slot: route.slot, body: event.body };
+                let offset = event.offset.saturating_add(route.delay);
+                // Behind this block, or in it: the target is yet to play it.
+                if offset as usize >= length {
+                    let given = moment.position + u64::from(event.offset);
+                    let due = given + u64::from(route.delay);
+                    let pending = Pending { due, given, to: route.slot, body: event.body };
                     refused += u64::from(!self.inbox.push(pending));
                 } else if let Some(slot) = self.tables.slots.get_mut(route.slot as usize)
                     && let Some(voices) = &mut slot.voices
                 {
                     // Full lists count by themselves, until they are played.
-                    voices.given.push(*event);
+                    voices.given.push_aged(Event { offset, ..*event }, route.delay);
                 }
             }
             self.refuse(moment.callback, route.slot, refused);
