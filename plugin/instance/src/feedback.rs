@@ -102,12 +102,14 @@ struct Lengths {
     /// A dip: down, silence, up.
     edge: u32,
     hold: u32,
+    /// Out of a loop.
+    fade: u32,
 }
 
 impl Lengths {
     fn at(sample_rate_hz: u32) -> Self {
         let per_ms = (sample_rate_hz / 1_000).max(1);
-        Self { window: 50 * per_ms, edge: 2 * per_ms, hold: 12 * per_ms }
+        Self { window: 50 * per_ms, edge: 2 * per_ms, hold: 12 * per_ms, fade: 20 * per_ms }
     }
 
     fn dip(&self) -> u32 {

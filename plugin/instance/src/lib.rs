@@ -4,6 +4,7 @@
 //! socket or writes a file by itself, and never before the host activates a plug-in.
 
 pub mod editor;
+pub mod engine;
 pub mod events;
 pub mod feedback;
 pub mod guard;
@@ -12,7 +13,7 @@ pub mod layouts;
 pub mod log;
 pub mod params;
 mod pin;
-pub mod ramp;
+pub mod scratch;
 pub mod session;
 pub mod state;
 pub mod status;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use audiocloud_engine::dsp::level;
 use nice_plug::prelude::*;
 
 /// Lowest level, dB: stands for silence.
@@ -37,13 +38,7 @@ pub fn level(name: &str) -> FloatParam {
 
 /// Linear gain of a [`level`]. *Realtime-safe: yes.*
 pub fn gain(level_db: f32) -> f32 {
-    if level_db <= LEVEL_MIN_DB {
-        0.0
-    } else if level_db == 0.0 {
-        1.0
-    } else {
-        10_f32.powf(level_db / 20.0)
-    }
+    if level_db <= LEVEL_MIN_DB { 0.0 } else { level::gain_from_db(level_db) }
 }
 
 /// How long a received frame waits for stragglers, ms.

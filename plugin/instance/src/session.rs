@@ -1,44 +1,53 @@
 //! This instance's share in the runtime of the process.
 
-use audiocloud_net::runtime::{Handle, Runtime};
-use audiocloud_net::wire::id::{DeviceId, StreamId, StreamKey};
+use std::sync::Arc;
 
+use audiocloud_net::runtime::{Handle, Report, Runtime, Shown};
+use audiocloud_net::wire::id::{DeviceId, StreamId, StreamKey};
+use serde_json::Value;
+
+use crate::guard::{Guard, Stage};
 use crate::pin;
 use crate::state::StreamRef;
 
 /// A handle to the runtime from the first activation until the instance goes, or the reason why there is none.
 #[derive(Debug, Default)]
 pub struct Session {
+    /// Our line in the status command.
+    shown: Option<Shown>,
     handle: Option<Handle>,
-    error: Option<String>,
 }
 
 impl Session {
-    /// The runtime, started if need be. Without one, [`Session::error`] tells why, and the next call tries again.
-    /// *Realtime-safe: no.*
-    pub fn handle(&mut self) -> Option<&Handle> {
-        if self.handle.is_none() {
-            pin::this_library();
-            match Runtime::acquire() {
-                Ok(handle) => (self.handle, self.error) = (Some(handle), None),
-                Err(error) => {
-                    tracing::error!(%error, "the runtime did not start");
-                    self.error = Some(error.to_string());
-                }
-            }
+    /// The runtime, started if need be, which answers the status command by `report`. Without one, why, "cause;
+    /// remedy"; the next call tries again. *Realtime-safe: no.*
+    pub fn join(&mut self, report: Report) -> Result<Handle, String> {
+        if let Some(handle) = &self.handle {
+            return Ok(handle.clone());
         }
-        self.handle.as_ref()
+        pin::this_library();
+        let handle = Runtime::acquire().map_err(|error| {
+            tracing::error!(%error, "the runtime did not start");
+            error.to_string()
+        })?;
+        self.shown = Some(handle.show(report));
+        self.handle = Some(handle.clone());
+        Ok(handle)
     }
 
     /// The runtime, if it has been started.
     pub fn started(&self) -> Option<&Handle> {
         self.handle.as_ref()
     }
+}
 
-    /// Why there is no runtime, "cause; remedy".
-    pub fn error(&self) -> Option<&str> {
-        self.error.as_deref()
-    }
+/// What the runtime is told of an instance when it asks, from its own thread, as long as there is one.
+pub fn report<S: Send + Sync + 'static>(instance: &Arc<S>, guard: &Guard, ask: fn(&S) -> Value) -> Report {
+    let (instance, guard) = (Arc::downgrade(instance), guard.clone());
+    Box::new(move || {
+        let report = instance.upgrade().and_then(|instance| guard.run(Stage::Report, || ask(&instance)));
+        report.unwrap_or_default()
+    })
 }
 
 impl From<StreamRef> for StreamKey {

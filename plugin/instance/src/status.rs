@@ -1,6 +1,10 @@
 //! What the window says: one sentence with its cause, and a second with the remedy.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+/// What went wrong is mentioned for this long.
+pub const RECENT: Duration = Duration::from_secs(10);
 
 /// How much the user should care; decides the colour and the word before the sentence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,9 +87,48 @@ impl Status {
     }
 }
 
+/// How much a counter of what went wrong grew within the last while: what can be told only by looking twice.
+#[derive(Debug, Default)]
+pub struct Recent {
+    seen: u64,
+    /// The count when the present run of growth began, and when it grew last.
+    run: Option<(u64, Instant)>,
+}
+
+impl Recent {
+    /// Since the run began that is not over yet. A smaller count than the last one began anew.
+    pub fn look(&mut self, count: u64, now: Instant) -> u64 {
+        if count > self.seen {
+            let from = self.run.map_or(self.seen, |(from, _)| from);
+            self.run = Some((from, now));
+        }
+        self.seen = count;
+        match self.run {
+            Some((from, at)) if now.duration_since(at) < RECENT => count.saturating_sub(from),
+            _ => {
+                self.run = None;
+                0
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn growth_is_mentioned_for_a_while() {
+        let (mut missing, start) = (Recent::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(missing.look(0, at(0)), 0);
+        assert_eq!(missing.look(128, at(1)), 128);
+        assert_eq!(missing.look(192, at(5)), 192);
+        assert_eq!(missing.look(192, at(14)), 192);
+        assert_eq!(missing.look(192, at(16)), 0);
+        assert_eq!(missing.look(200, at(17)), 8);
+        assert_eq!(missing.look(0, at(18)), 0, "counters began anew");
+    }
 
     #[test]
     fn an_error_becomes_cause_and_remedy() {

@@ -3,8 +3,8 @@
 //! The sentence of this crate: *it plays the stream that the project names, and no other, or silence, and says why.*
 
 pub mod editor;
+mod graph;
 mod merge;
-mod mixer;
 pub mod model;
 pub mod params;
 mod part;

@@ -1,18 +1,22 @@
-//! Receive in the callbacks: the stream beside the track's own input, or in its place.
+//! Receive in the callbacks: through the graph, the stream beside the track's own input, or in its place.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use audiocloud_engine::graph::nodes::Gain;
 use audiocloud_engine::rt::callback::Callback;
 use audiocloud_engine::rt::hand_off::Taker;
+use audiocloud_instance::engine::{self, Audio};
 use audiocloud_instance::guard::Guard;
 use audiocloud_instance::guarded::{Notes, Part};
+use audiocloud_instance::scratch::Scratch;
 use audiocloud_instance::time::Setup;
 use audiocloud_instance::{layouts, params};
 use nice_plug::prelude::*;
 
 use crate::editor::{self, ReceiveEditor};
+use crate::graph::{Buses, graph};
 use crate::merge::{Held, Merge};
-use crate::mixer::{Mixer, Scratch};
 use crate::params::{Mode, ReceiveParams};
 use crate::shared::{Live, Shared};
 
@@ -31,7 +35,7 @@ struct Active {
     live: Taker<Live>,
     /// The playout delay in force, ms.
     delay_ms: f32,
-    mixer: Mixer,
+    audio: Audio,
     /// The stream, and the last block of the one before it.
     stream: Scratch,
     leaving: Scratch,
@@ -68,12 +72,14 @@ impl<const STREAM_OUTPUT: bool> Part for ReceivePart<STREAM_OUTPUT> {
     }
 
     fn activate(&mut self, setup: &Setup) {
-        let delay_ms = self.params.delay.value();
+        let outputs = if STREAM_OUTPUT { 2 } else { 1 };
+        let (graph, gains) = graph(setup.channels, outputs).expect("buses and gains of one width");
+        let (control, audio) = engine::play(&graph, setup, &gains.map(|gain| (gain, Gain::GAIN)));
         self.active = Some(Active {
             setup: *setup,
-            live: self.shared.activate(setup),
-            delay_ms,
-            mixer: Mixer::new(setup.sample_rate.hz()),
+            live: self.shared.activate(setup, control),
+            delay_ms: self.params.delay.value(),
+            audio,
             stream: Scratch::new(setup),
             leaving: Scratch::new(setup),
             held: Held::default(),
@@ -81,10 +87,9 @@ impl<const STREAM_OUTPUT: bool> Part for ReceivePart<STREAM_OUTPUT> {
     }
 
     /// The level jumps to where it is set. The stream itself goes on: it belongs to the other side.
-    fn reset(&mut self, _callback: &Callback<'_>) {
-        let (level, mode) = (params::gain(self.params.level.value()), self.params.mode.value());
+    fn reset(&mut self, callback: &Callback<'_>) {
         if let Some(active) = &mut self.active {
-            active.mixer.jump_to(level, mode);
+            active.audio.reset(callback);
         }
     }
 
@@ -97,20 +102,16 @@ impl<const STREAM_OUTPUT: bool> Part for ReceivePart<STREAM_OUTPUT> {
     ) {
         let Some(active) = &mut self.active else { return Self::after_panic(main, aux, notes) };
         let (level, mode) = (params::gain(self.params.level.value()), self.params.mode.value());
-        active.mixer.glide_to(level, mode);
+        let input = if mode == Mode::Mix { 1.0 } else { 0.0 };
         active.set_delay(self.params.delay.value());
         let mut held = active.held;
         let mut merge = Merge::new(notes, &mut held, mode == Mode::Mix);
         active.take_over(callback, main.samples(), &mut merge);
-        let mut from = 0;
-        while from < main.samples() {
-            let to = main.samples().min(from + active.stream.frames());
-            active.play(callback, from, to, &mut merge);
-            active.mixer.mix(main.as_slice(), &active.stream, from..to);
-            for output in aux.outputs.iter_mut() {
-                active.stream.copy_to(output.as_slice(), from..to);
-            }
-            from = to;
+        for piece in active.stream.pieces(main.samples()) {
+            active.play(callback, &piece, &mut merge);
+            let (main, aux, stream) = (main.as_slice(), &mut *aux.outputs, active.stream.channels());
+            let mut buses = Buses { main, aux, stream, from: piece.start };
+            active.audio.process(callback, piece.len(), &[level, input], &mut buses);
         }
         merge.rest();
         active.held = held;
@@ -156,7 +157,7 @@ impl Active {
         leaving.clear();
         let changed = self.live.exchange(|old| {
             // Its events of this block would end at once: only its sound fades.
-            leaving.write(0..frames, |slices| old.playout.process(callback, slices, |_, _| ()));
+            leaving.write(frames, |slices| old.playout.process(callback, slices, |_, _| ()));
             old.playout.stop(callback, |offset, body| merge.stream_event(offset, &body));
         });
         if changed {
@@ -167,11 +168,11 @@ impl Active {
         }
     }
 
-    /// Fills the scratch with the stream's frames `from..to` of this callback.
-    fn play(&mut self, callback: &Callback<'_>, from: usize, to: usize, merge: &mut Merge<'_, impl Notes>) {
-        let offset = u32::try_from(from).unwrap_or(u32::MAX);
+    /// Fills the scratch with the stream's frames of this piece of the host's block.
+    fn play(&mut self, callback: &Callback<'_>, piece: &Range<usize>, merge: &mut Merge<'_, impl Notes>) {
+        let offset = u32::try_from(piece.start).unwrap_or(u32::MAX);
         match self.live.current() {
-            Some(live) => self.stream.write(0..to - from, |slices| {
+            Some(live) => self.stream.write(piece.len(), |slices| {
                 live.playout.process(callback, slices, |at, body| {
                     merge.stream_event(offset.saturating_add(at), &body);
                 });
@@ -181,7 +182,7 @@ impl Active {
             }),
             None => self.stream.clear(),
         }
-        if from == 0 {
+        if piece.start == 0 {
             self.stream.add(&mut self.leaving);
         }
     }

@@ -1,21 +1,22 @@
 //! Receive beside the callbacks: its subscription, and what the window and the status report know.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use audiocloud_engine::rt::hand_off::{Giver, Taker, hand_off};
 use audiocloud_engine::rt::{block_ring, event, host_time, snapshot};
 use audiocloud_engine::stream::receiver::{self, Cause, Playout};
 use audiocloud_engine::units::{Frames, Nanos};
 use audiocloud_instance::editor::details::Detail;
+use audiocloud_instance::engine::Control;
 use audiocloud_instance::feedback::{Meeting, Player, Watch};
 use audiocloud_instance::guard::{Guard, Stage};
 use audiocloud_instance::params::DELAY_MAX_MS;
-use audiocloud_instance::session::Session;
+use audiocloud_instance::session::{self, Session};
 use audiocloud_instance::state::StreamRef;
-use audiocloud_instance::status::Status;
+use audiocloud_instance::status::{RECENT, Recent, Status};
 use audiocloud_instance::time::{EVENTS, Setup};
-use audiocloud_net::runtime::{self, Report, Shown, StreamEntry, Subscription};
+use audiocloud_net::runtime::{self, Report, StreamEntry, Subscription};
 use audiocloud_net::wire::codec::Codec;
 use audiocloud_net::wire::id::StreamKey;
 use serde_json::json;
@@ -23,9 +24,6 @@ use serde_json::json;
 use crate::model::{Action, Bound, Choice, Model};
 use crate::params::ReceiveParams;
 use crate::status::{Facts, Link as LinkFact, Sound, kilohertz, status};
-
-/// Missing frames are mentioned for this long.
-const RECENT: Duration = Duration::from_secs(10);
 
 /// What the callbacks of one subscription work with.
 #[derive(Debug)]
@@ -48,42 +46,16 @@ struct Link {
     /// What the host decided, while the plug-in is active.
     setup: Option<Setup>,
     giver: Option<Giver<Live>>,
+    engine: Option<Control>,
     subscription: Option<Subscription>,
     /// What `subscription` plays.
     bound: Option<StreamRef>,
     playout: Option<snapshot::Reader<receiver::Status>>,
     watch: Option<Watch>,
-    /// Our line in the status command.
-    shown: Option<Shown>,
     error: Option<String>,
-    gaps: Gaps,
+    gaps: Recent,
     /// Last, so that it goes last: the runtime should hear that the others went.
     session: Session,
-}
-
-/// Missing frames within the last while: what can be told only by looking twice.
-#[derive(Debug, Default)]
-struct Gaps {
-    seen: u64,
-    /// Missing frames when the present run of gaps began, and when it grew last.
-    run: Option<(u64, Instant)>,
-}
-
-impl Gaps {
-    fn look(&mut self, missing: u64, now: Instant) -> u64 {
-        if missing > self.seen {
-            let from = self.run.map_or(self.seen, |(from, _)| from);
-            self.run = Some((from, now));
-        }
-        self.seen = missing;
-        match self.run {
-            Some((from, at)) if now.duration_since(at) < RECENT => missing.saturating_sub(from),
-            _ => {
-                self.run = None;
-                0
-            }
-        }
-    }
 }
 
 impl Shared {
@@ -104,9 +76,9 @@ impl Shared {
     }
 
     /// Subscribes, where that can be done; the callbacks' end of it.
-    pub(crate) fn activate(self: &Arc<Self>, setup: &Setup) -> Taker<Live> {
+    pub(crate) fn activate(self: &Arc<Self>, setup: &Setup, engine: Control) -> Taker<Live> {
         let mut link = self.lock();
-        link.setup = Some(*setup);
+        (link.setup, link.engine) = (Some(*setup), Some(engine));
         let (giver, taker) = hand_off(self.subscribe(&mut link, setup));
         link.giver = Some(giver);
         taker
@@ -115,7 +87,7 @@ impl Shared {
     pub(crate) fn deactivate(&self) {
         let mut link = self.lock();
         link.unsubscribe();
-        (link.setup, link.giver) = (None, None);
+        (link.setup, link.giver, link.engine) = (None, None, None);
     }
 
     /// Lets go of everything: the runtime's threads are joined in here when this was its last user.
@@ -145,11 +117,7 @@ impl Shared {
         link.unsubscribe();
         link.error = None;
         // Also where nothing is to be played: the list of streams comes from it, and the status command's answer.
-        let Some(handle) = link.session.handle().cloned() else {
-            link.error = link.session.error().map(str::to_owned);
-            return None;
-        };
-        link.shown.get_or_insert_with(|| handle.show(report(Arc::downgrade(self))));
+        let handle = link.session.join(self.reporter()).map_err(|error| link.error = Some(error)).ok()?;
         if setup.offline || self.params.stored.unreadable().is_some() {
             return None;
         }
@@ -164,12 +132,15 @@ impl Shared {
             playout_delay: setup.delay(self.params.delay.value()),
             playout_delay_max: setup.delay(DELAY_MAX_MS),
         };
-        let playout = Playout::new(config, block_consumer, event_consumer);
+        let mut playout = Playout::new(config, block_consumer, event_consumer);
+        if let Some(engine) = &mut link.engine {
+            playout = playout.with_log(engine.stream_log());
+        }
         link.playout = Some(playout.status());
         link.bound = Some(stream);
         let player = Player::new(Meeting::of(stream), setup.sample_rate.hz());
         link.watch = player.as_ref().map(Player::watch);
-        let report = report(Arc::downgrade(self));
+        let report = self.reporter();
         link.subscription = Some(handle.subscribe(stream.into(), block_producer, event_producer, report));
         Some(Box::new(Live { playout, player }))
     }
@@ -196,7 +167,11 @@ impl Shared {
                 .session
                 .started()
                 .map_or_else(String::new, |handle| handle.device().short().to_string()),
-            details: playout.as_ref().map_or_else(Vec::new, details),
+            details: playout
+                .iter()
+                .flat_map(details)
+                .chain(link.engine.iter().flat_map(Control::details))
+                .collect(),
             revision: self.params.stored.revision(),
         }
     }
@@ -247,9 +222,14 @@ impl Shared {
             silent_s: playout
                 .map_or(0, |playout| (host_time::now() - playout.last_block_at).get() / 1_000_000_000),
             cause: playout.as_ref().and_then(recent_cause),
+            engine: link.engine.as_mut().and_then(Control::look),
             burst_ms: link.frames_ms(playout.map_or(0, |playout| playout.burst_frames)),
             delay_ms: f64::from(self.params.delay.value()),
         })
+    }
+
+    fn reporter(self: &Arc<Self>) -> Report {
+        session::report(self, &self.guard, Self::report)
     }
 
     fn report(&self) -> serde_json::Value {
@@ -264,6 +244,7 @@ impl Shared {
             "severity": said.severity.word(),
             "sentence": said.sentence(),
             "delay_ms": self.params.delay.value(),
+            "engine": link.engine.as_ref().map(Control::report),
         });
         if let (Some(playout), Some(fields)) = (playout, report.as_object_mut())
             && let serde_json::Value::Object(figures) = figures(&playout)
@@ -290,15 +271,8 @@ impl Link {
     fn unsubscribe(&mut self) {
         (self.subscription, self.bound) = (None, None);
         (self.playout, self.watch) = (None, None);
-        self.gaps = Gaps::default();
+        self.gaps = Recent::default();
     }
-}
-
-fn report(shared: Weak<Shared>) -> Report {
-    Box::new(move || {
-        let report = shared.upgrade().and_then(|shared| shared.guard.run(Stage::Report, || shared.report()));
-        report.unwrap_or_default()
-    })
 }
 
 /// The playout's figures by name, as the status report shows them.
@@ -350,10 +324,10 @@ fn state_word(state: receiver::State) -> &'static str {
 }
 
 /// What stands behind Details, each with its owner.
-fn details(playout: &receiver::Status) -> Vec<Detail> {
+fn details(playout: &receiver::Status) -> [Detail; 9] {
     let line =
         |name: &'static str, value: u64, meaning: &'static str| Detail::new(name, value.to_string(), meaning);
-    vec![
+    [
         line("Frames played (exact)", playout.played_frames, "As they were sent, bit for bit."),
         line(
             "Frames missing (network)",
@@ -456,23 +430,5 @@ fn choice(entry: &StreamEntry, setup: Option<&Setup>) -> Choice {
         publisher: entry.publisher_name.clone(),
         format,
         objection,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gaps_are_mentioned_for_a_while() {
-        let (mut gaps, start) = (Gaps::default(), Instant::now());
-        let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(gaps.look(0, at(0)), 0);
-        assert_eq!(gaps.look(128, at(1)), 128);
-        assert_eq!(gaps.look(192, at(5)), 192);
-        assert_eq!(gaps.look(192, at(14)), 192);
-        assert_eq!(gaps.look(192, at(16)), 0);
-        assert_eq!(gaps.look(200, at(17)), 8);
-        assert_eq!(gaps.look(0, at(18)), 0, "counters began anew");
     }
 }

@@ -61,6 +61,8 @@ pub(crate) struct Facts {
     pub(crate) silent_s: i64,
     /// Why the playout had to move within the last ten seconds.
     pub(crate) cause: Option<Cause>,
+    /// What the graph had to do without.
+    pub(crate) engine: Option<Status>,
     /// How far the sender's host runs ahead in bursts, and the playout delay, ms.
     pub(crate) burst_ms: f64,
     pub(crate) delay_ms: f64,
@@ -161,7 +163,10 @@ fn live(facts: &Facts, name: &str, publisher: &str) -> Status {
             "Its host stopped processing, Transmit is off there, or it crashed; it comes back by itself.",
         ),
         Sound::Playing if facts.gaps > 0 => gaps(facts, name),
-        Sound::Playing => Status::new(Good, format!("Playing “{name}” from {publisher}."), ""),
+        Sound::Playing => match &facts.engine {
+            Some(status) => status.clone(),
+            None => Status::new(Good, format!("Playing “{name}” from {publisher}."), ""),
+        },
     }
 }
 
@@ -268,6 +273,8 @@ mod tests {
             Severity::Warning,
             "in bursts of 200 ms, the playout delay is 10 ms",
         );
+        let silenced = Status::new(Severity::Warning, "The sound holds no numbers.", "Look for them.");
+        check(|facts| facts.engine = Some(silenced.clone()), Severity::Warning, "no numbers");
         check(|facts| facts.looped = true, Severity::Warning, "Feedback loop");
     }
 }

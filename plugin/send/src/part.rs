@@ -1,14 +1,17 @@
-//! Send in the callbacks: audio and notes pass through untouched, and into the stream.
+//! Send in the callbacks: audio and notes pass through untouched, and through the graph into the stream.
 
 use std::sync::Arc;
 
+use audiocloud_engine::graph::graph::{Graph, GraphError};
+use audiocloud_engine::graph::renderer::Ports;
 use audiocloud_engine::rt::callback::Callback;
 use audiocloud_engine::rt::hand_off::Taker;
-use audiocloud_instance::events;
+use audiocloud_instance::engine::{self, Audio};
 use audiocloud_instance::guard::Guard;
 use audiocloud_instance::guarded::{Notes, Part};
-use audiocloud_instance::layouts;
+use audiocloud_instance::scratch::Scratch;
 use audiocloud_instance::time::{Epochs, Setup};
+use audiocloud_instance::{events, layouts};
 use nice_plug::prelude::*;
 
 use crate::editor::{self, SendEditor};
@@ -20,11 +23,44 @@ use crate::shared::{Live, Shared};
 pub struct SendPart {
     params: Arc<SendParams>,
     shared: Arc<Shared>,
-    /// What the callbacks write into; `None` while inactive.
-    live: Option<Taker<Live>>,
+    /// What was sized at activation; `None` while inactive.
+    active: Option<Active>,
     epochs: Epochs,
     /// Whether the present epoch has had a block.
     begun: bool,
+}
+
+#[derive(Debug)]
+struct Active {
+    live: Taker<Live>,
+    audio: Audio,
+    /// What the graph makes of the track, for the tap.
+    stream: Scratch,
+}
+
+/// What goes into the stream, and nothing else: the track itself is not the graph's to touch.
+fn graph(channels: u16) -> Result<Graph, GraphError> {
+    let mut graph = Graph::new(&[channels], &[channels])?;
+    graph.connect_audio((graph.input(), 0), (graph.output(), 0))?;
+    Ok(graph)
+}
+
+/// The track into the graph, the stream out of it.
+struct Buses<'a, 'b, 'c> {
+    track: &'a [&'b mut [f32]],
+    /// The piece's first frame in the host's block.
+    from: usize,
+    stream: &'a mut [&'c mut [f32]],
+}
+
+impl Ports for Buses<'_, '_, '_> {
+    fn read(&mut self, _bus: usize, channel: usize, from: usize, samples: &mut [f32]) {
+        engine::read(self.track, channel, self.from + from, samples);
+    }
+
+    fn write(&mut self, _bus: usize, channel: usize, from: usize, samples: &[f32]) {
+        engine::write(self.stream, channel, from, samples);
+    }
 }
 
 impl Part for SendPart {
@@ -43,7 +79,7 @@ impl Part for SendPart {
 
     fn new(params: &Arc<SendParams>, guard: &Guard) -> Self {
         let shared = Shared::new(params, guard);
-        Self { params: params.clone(), shared, live: None, epochs: Epochs::default(), begun: false }
+        Self { params: params.clone(), shared, active: None, epochs: Epochs::default(), begun: false }
     }
 
     fn editor(&mut self) -> Option<SendEditor> {
@@ -57,16 +93,18 @@ impl Part for SendPart {
     }
 
     fn activate(&mut self, setup: &Setup) {
-        self.live = Some(self.shared.activate(setup));
+        let graph = graph(setup.channels).expect("a wire from bus to bus, one as wide as the other");
+        let (control, audio) = engine::play(&graph, setup, &[]);
+        let (live, stream) = (self.shared.activate(setup, control), Scratch::new(setup));
+        self.active = Some(Active { live, audio, stream });
         self.begun = false;
     }
 
     /// After a pause, a jump or a suspension the stream is a new one to whoever plays it: a new epoch.
-    fn reset(&mut self, _callback: &Callback<'_>) {
-        if !std::mem::take(&mut self.begun) {
-            return;
-        }
-        if let Some(live) = self.live.as_mut().and_then(Taker::current) {
+    fn reset(&mut self, callback: &Callback<'_>) {
+        let (begun, Some(active)) = (std::mem::take(&mut self.begun), &mut self.active) else { return };
+        active.audio.reset(callback);
+        if let (true, Some(live)) = (begun, active.live.current()) {
             live.tap.restart(self.epochs.draw());
         }
     }
@@ -75,13 +113,12 @@ impl Part for SendPart {
         &mut self,
         callback: &Callback<'_>,
         main: &mut Buffer<'_>,
-        _aux: &mut AuxiliaryBuffers<'_>,
+        aux: &mut AuxiliaryBuffers<'_>,
         notes: &mut impl Notes,
     ) {
-        let mut live = self.live.as_mut().and_then(|taker| {
-            taker.exchange(|_| ());
-            taker.current()
-        });
+        let Some(active) = &mut self.active else { return Self::after_panic(main, aux, notes) };
+        active.live.exchange(|_| ());
+        let mut live = active.live.current();
         let transmit = self.params.transmit.value();
         while let Some(event) = notes.next_event() {
             if let (true, Some(live), Some(body)) = (transmit, live.as_mut(), events::from_host(&event)) {
@@ -90,13 +127,18 @@ impl Part for SendPart {
             notes.try_send(event);
         }
         let Some(live) = live else { return };
-        if transmit {
-            live.listener.hear(main.as_slice_immutable());
-            live.tap.process(callback, main.as_slice_immutable(), None);
-        } else {
-            live.tap.pause(callback, main.samples());
-        }
         self.begun = true;
+        if !transmit {
+            return live.tap.pause(callback, main.samples());
+        }
+        for piece in active.stream.pieces(main.samples()) {
+            active.stream.write(piece.len(), |stream| {
+                let mut buses = Buses { track: main.as_slice_immutable(), from: piece.start, stream };
+                active.audio.process(callback, piece.len(), &[], &mut buses);
+                live.listener.hear(stream);
+                live.tap.process(callback, stream, None);
+            });
+        }
     }
 
     fn after_panic(_main: &mut Buffer<'_>, _aux: &mut AuxiliaryBuffers<'_>, notes: &mut impl Notes) {
@@ -107,7 +149,7 @@ impl Part for SendPart {
 
     fn deactivate(&mut self) {
         self.shared.deactivate();
-        self.live = None;
+        self.active = None;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Send beside the callbacks: its publication, and what the window and the status report know.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audiocloud_engine::rt::hand_off::{Giver, Taker, hand_off};
@@ -8,13 +8,14 @@ use audiocloud_engine::rt::{block_ring, event, snapshot};
 use audiocloud_engine::stream::sender::{self, Tap};
 use audiocloud_engine::units::MediaTime;
 use audiocloud_instance::editor::details::Detail;
+use audiocloud_instance::engine::Control;
 use audiocloud_instance::feedback::{Listener, Meeting};
 use audiocloud_instance::guard::{Guard, Stage};
-use audiocloud_instance::session::Session;
+use audiocloud_instance::session::{self, Session};
 use audiocloud_instance::state::StreamRef;
-use audiocloud_instance::status::Status;
+use audiocloud_instance::status::{Recent, Status};
 use audiocloud_instance::time::{self, EVENTS, Epochs, Setup};
-use audiocloud_net::runtime::{Claim, ClaimError, Handle, Publication, PublishConfig, Report, Shown};
+use audiocloud_net::runtime::{Claim, ClaimError, Handle, Publication, PublishConfig, Report};
 use audiocloud_net::wire::codec::Codec;
 use audiocloud_net::wire::id::StreamId;
 use serde_json::json;
@@ -27,8 +28,6 @@ use crate::status::{Facts, status};
 const UNNAMED: &str = "Untitled";
 /// Callbacks further apart than this mean that the host is not processing.
 const PROCESSING: Duration = Duration::from_millis(500);
-/// A fault of the network side is mentioned for this long.
-const RECENT: Duration = Duration::from_secs(10);
 
 /// What the callbacks of one publication work with.
 #[derive(Debug)]
@@ -50,6 +49,7 @@ struct Link {
     /// What the host decided, while the plug-in is active.
     setup: Option<Setup>,
     giver: Option<Giver<Live>>,
+    engine: Option<Control>,
     tap: Option<snapshot::Reader<sender::Status>>,
     publication: Option<Publication>,
     /// How the published samples are written.
@@ -58,8 +58,6 @@ struct Link {
     meeting: Option<Arc<Meeting>>,
     /// The stream's id while it is not published, so that nobody takes it over a bounce or a pause.
     claim: Option<Claim>,
-    /// Our line in the status command.
-    shown: Option<Shown>,
     error: Option<String>,
     fresh_identity: bool,
     progress: Progress,
@@ -71,7 +69,7 @@ struct Link {
 #[derive(Debug, Default)]
 struct Progress {
     position: Option<(MediaTime, Instant)>,
-    lost: Option<(u64, Instant)>,
+    lost: Recent,
 }
 
 impl Progress {
@@ -84,15 +82,7 @@ impl Progress {
                 true
             }
         };
-        let lost = tap.blocks_dropped + tap.events_dropped;
-        let overrun = match self.lost {
-            Some((before, at)) if before == lost => lost > 0 && now.duration_since(at) < RECENT,
-            _ => {
-                self.lost = Some((lost, now));
-                lost > 0
-            }
-        };
-        (moved, overrun)
+        (moved, self.lost.look(tap.blocks_dropped + tap.events_dropped, now) > 0)
     }
 }
 
@@ -114,9 +104,9 @@ impl Shared {
     }
 
     /// Publishes, where that can be done; the callbacks' end of it.
-    pub(crate) fn activate(self: &Arc<Self>, setup: &Setup) -> Taker<Live> {
+    pub(crate) fn activate(self: &Arc<Self>, setup: &Setup, engine: Control) -> Taker<Live> {
         let mut link = self.lock();
-        link.setup = Some(*setup);
+        (link.setup, link.engine) = (Some(*setup), Some(engine));
         link.unpublish();
         let (giver, taker) = hand_off(self.publish(&mut link, setup));
         link.giver = Some(giver);
@@ -126,7 +116,7 @@ impl Shared {
     pub(crate) fn deactivate(&self) {
         let mut link = self.lock();
         link.unpublish();
-        (link.setup, link.giver) = (None, None);
+        (link.setup, link.giver, link.engine) = (None, None, None);
     }
 
     /// Lets go of everything: the runtime's threads are joined in here when this was its last user.
@@ -159,11 +149,7 @@ impl Shared {
     fn publish(self: &Arc<Self>, link: &mut Link, setup: &Setup) -> Option<Box<Live>> {
         link.error = None;
         // Also where nothing is to be published: the status command should say why.
-        let Some(handle) = link.session.handle().cloned() else {
-            link.error = link.session.error().map(str::to_owned);
-            return None;
-        };
-        link.shown.get_or_insert_with(|| handle.show(report(Arc::downgrade(self))));
+        let handle = link.session.join(self.reporter()).map_err(|error| link.error = Some(error)).ok()?;
         if setup.offline || self.params.stored.unreadable().is_some() {
             return None;
         }
@@ -181,7 +167,10 @@ impl Shared {
         let (event_producer, event_consumer) = event::event_ring(EVENTS);
         let config = sender::Config { sample_rate: setup.sample_rate, channels: setup.channels };
         let epoch = Epochs::new().draw();
-        let tap = Tap::new(config, block_producer, event_producer, handle.waker(), epoch);
+        let mut tap = Tap::new(config, block_producer, event_producer, handle.waker(), epoch);
+        if let Some(engine) = &mut link.engine {
+            tap = tap.with_log(engine.stream_log());
+        }
         link.tap = Some(tap.status());
         let config = PublishConfig {
             name: self.name(),
@@ -195,7 +184,7 @@ impl Shared {
         let meeting = Meeting::of(stream);
         link.meeting = Some(meeting.clone());
         let listener = Listener::new(meeting, setup.sample_rate.hz(), setup.block_max);
-        let report = report(Arc::downgrade(self));
+        let report = self.reporter();
         link.publication = Some(handle.publish(claim, config, block_consumer, event_consumer, report));
         Some(Box::new(Live { tap, listener }))
     }
@@ -245,7 +234,11 @@ impl Shared {
             peaks: tap.map_or_else(Vec::new, |tap| tap.peaks.iter().copied().take(channels).collect()),
             ahead_ms: tap.map_or(0.0, |tap| tap.ahead_ms()),
             identity: self.identity(&link),
-            details: tap.map_or_else(Vec::new, |tap| details(&tap)),
+            details: tap
+                .iter()
+                .flat_map(details)
+                .chain(link.engine.iter().flat_map(Control::details))
+                .collect(),
             revision: self.params.stored.revision(),
         }
     }
@@ -299,8 +292,13 @@ impl Shared {
             ahead_ms: tap.map_or(0.0, |tap| tap.ahead_ms()),
             block_ms: link.setup.map_or(0.0, |setup| block_ms(&setup)),
             overrun,
+            engine: link.engine.as_mut().and_then(Control::look),
             subscribers: link.subscribers(),
         })
+    }
+
+    fn reporter(self: &Arc<Self>) -> Report {
+        session::report(self, &self.guard, Self::report)
     }
 
     fn report(&self) -> serde_json::Value {
@@ -315,6 +313,7 @@ impl Shared {
             "severity": said.severity.word(),
             "sentence": said.sentence(),
             "transmit": self.params.transmit.value(),
+            "engine": link.engine.as_ref().map(Control::report),
         });
         if let (Some(tap), Some(fields)) = (tap, report.as_object_mut()) {
             fields.insert("position".to_owned(), tap.position.get().into());
@@ -354,15 +353,8 @@ impl Link {
     }
 }
 
-fn report(shared: Weak<Shared>) -> Report {
-    Box::new(move || {
-        let report = shared.upgrade().and_then(|shared| shared.guard.run(Stage::Report, || shared.report()));
-        report.unwrap_or_default()
-    })
-}
-
-fn details(tap: &sender::Status) -> Vec<Detail> {
-    vec![
+fn details(tap: &sender::Status) -> [Detail; 4] {
+    [
         Detail::new(
             "Frames sent",
             tap.frames.to_string(),

@@ -25,6 +25,8 @@ pub(crate) struct Facts {
     pub(crate) block_ms: f64,
     /// Blocks lately lost because the network's side did not keep up.
     pub(crate) overrun: bool,
+    /// What the graph had to do without.
+    pub(crate) engine: Option<Status>,
     pub(crate) subscribers: usize,
 }
 
@@ -81,6 +83,9 @@ pub(crate) fn status(facts: &Facts) -> Status {
             "Free the processor: close other programs or use a larger block.",
         );
     }
+    if let Some(status) = &facts.engine {
+        return status.clone();
+    }
     if facts.ahead_ms > AHEAD_MS.max(2.0 * facts.block_ms) {
         return Status::new(
             Warning,
@@ -133,6 +138,8 @@ mod tests {
         check(|facts| facts.fresh_identity = true, Severity::Warning, "Another Send already uses");
         check(|facts| facts.ahead_ms = 200.0, Severity::Warning, "in bursts of 200 ms");
         check(|facts| facts.overrun = true, Severity::Warning, "Blocks were lost on this computer");
+        let silenced = Status::new(Severity::Warning, "The sound holds no numbers.", "Look for them.");
+        check(|facts| facts.engine = Some(silenced.clone()), Severity::Warning, "no numbers");
         check(|facts| facts.looped = true, Severity::Warning, "Feedback loop");
         check(|facts| facts.unreadable_schema = Some(2), Severity::Fault, "state schema 2");
         let error = "cannot open UDP port 4720: in use; choose another `bind` in config.toml";

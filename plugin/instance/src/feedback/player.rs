@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use audiocloud_engine::dsp::ramp::{Curve, Ramp};
+
 use super::{Emphasis, Lengths, Meeting, slot};
-use crate::ramp::Ramp;
 
 /// One Receive at the meeting place of its stream.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Player {
         // What the last one here was asked for and did not do is no longer wanted.
         mark.dips_begun.store(mark.dips_wanted.load(Ordering::Relaxed), Ordering::Relaxed);
         let seed = u32::from_le_bytes(crate::time::random());
-        let (lengths, fade) = (Lengths::at(sample_rate_hz), Ramp::new(1.0, sample_rate_hz));
+        let (lengths, fade) = (Lengths::at(sample_rate_hz), Ramp::constant(1.0));
         Some(Self {
             meeting,
             index,
@@ -62,8 +63,8 @@ impl Player {
     /// *Realtime-safe: yes.*
     pub fn play<C: AsRef<[f32]> + AsMut<[f32]>>(&mut self, stream: &mut [C]) {
         let frames = stream.first().map_or(0, |channel| channel.as_ref().len());
-        if self.is_looped() {
-            self.fade.glide_to(0.0);
+        if self.is_looped() && self.fade.target() != 0.0 {
+            self.fade.glide(0.0, self.lengths.fade, Curve::Linear);
         }
         let mark = &self.meeting.marks[self.index];
         let begin = mark.written.load(Ordering::Relaxed);
@@ -72,9 +73,10 @@ impl Player {
             mark.ring[slot(frame)].store(emphasised.to_bits(), Ordering::Relaxed);
         }
         mark.written.store(begin + frames as u64, Ordering::Release);
-        if self.fade.resting() != Some(1.0) {
+        if self.fade.target() != 1.0 {
             for index in 0..frames {
-                let gain = self.fade.advance();
+                let gain = self.fade.value();
+                self.fade.advance(1);
                 stream.iter_mut().for_each(|channel| channel.as_mut()[index] *= gain);
             }
         }
