@@ -35,6 +35,7 @@ pub enum Shape {
 
 /// The transfer function `(b0 + b1 z⁻¹ + b2 z⁻²) / (1 + a1 z⁻¹ + a2 z⁻²)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
 pub struct Coefficients {
     /// Of the present sample.
     pub b0: f32,
@@ -82,6 +83,7 @@ impl Coefficients {
 
 /// What a filter remembers of the samples before.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct State {
     /// What is due at the next sample.
     pub s1: f32,

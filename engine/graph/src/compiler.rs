@@ -6,10 +6,10 @@
 //! filters, that has one consumer. Gains melt into the sum that uses them; filters that wait at the same time are run
 //! side by side in SIMD lanes, and a chain of them as a pipeline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::Flow;
-use crate::schedule::{Fade, Lane, Mono, Op, Route, SILENCE, Schedule, Span, Term};
+use crate::schedule::{Fade, LANES_MAX, Lane, Mono, Op, Route, SILENCE, Schedule, Span, Term};
 use crate::topology::{Adjacency, Kind, Link, Topology, Unit};
 
 /// From how many channels on filters are run side by side rather than one after the other as pipelines.
@@ -188,14 +188,7 @@ impl<'t> Compiler<'t> {
         };
         let uses = self.uses(unit.slot, 0);
         // With none it is still played, so that it sounds the same whenever it is connected again.
-        let value = Value {
-            buffers: Vec::new(),
-            channels,
-            uses: uses.max(1),
-            doubt: Doubt::Any,
-            slot: unit.slot,
-            lazy,
-        };
+        let value = Value { buffers: Vec::new(), channels, uses, doubt: Doubt::Any, slot: unit.slot, lazy };
         let id = self.provide(unit, 0, value);
         if chain == Chain::Filters && self.values[id].lazy.is_some() {
             self.waiting.push(id);
@@ -446,42 +439,87 @@ impl<'t> Compiler<'t> {
     /// Runs all filters that wait.
     fn filter(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
-        let mut chains: Vec<(Vec<u32>, Vec<u32>)> = Vec::new();
+        let mut chains: Vec<(ValueId, Lazy)> = Vec::new();
         for value in waiting {
-            let Some(Lazy { base, slots, .. }) = self.values[value].lazy.take() else { continue };
+            let Some(lazy) = self.values[value].lazy.take() else { continue };
             // What is too large for a filter it finds in its own state.
-            if self.values[base].doubt == Doubt::Any {
-                self.check(base);
+            if self.values[lazy.base].doubt == Doubt::Any {
+                self.check(lazy.base);
             }
-            let buffers = self.own(base);
-            self.values[value].buffers.clone_from(&buffers);
             self.values[value].doubt = Doubt::None;
-            chains.push((slots, buffers));
+            chains.push((value, lazy));
         }
-        if let Some(unit) = chains.first().and_then(|(slots, _)| self.topology.unit(*slots.first()?)) {
+        if let Some(unit) = chains.first().and_then(|(_, lazy)| self.topology.unit(*lazy.slots.first()?)) {
             self.stamp(unit);
         }
-        let lanes: usize = chains.iter().map(|(_, buffers)| buffers.len()).sum();
-        let longest = chains.iter().map(|(slots, _)| slots.len()).max().unwrap_or(0);
+        let lanes: usize = chains.iter().map(|(_, lazy)| self.values[lazy.base].buffers.len()).sum();
+        let longest = chains.iter().map(|(_, lazy)| lazy.slots.len()).max().unwrap_or(0);
         if lanes >= BANK_LANES_MIN || longest == 1 {
-            for stage in 0..longest {
-                let lanes = chains.iter().filter_map(|(slots, buffers)| Some((*slots.get(stage)?, buffers)));
-                let lanes = lanes.flat_map(|(slot, buffers)| {
-                    (0_u32..).zip(buffers).map(move |(channel, buffer)| Lane {
-                        slot,
-                        channel,
-                        buffer: *buffer,
-                    })
-                });
-                let lanes = push_all(&mut self.schedule.lanes, lanes.collect::<Vec<_>>());
+            self.banks(&chains, longest);
+        } else {
+            self.series(&chains);
+        }
+        for (value, _) in chains {
+            if self.values[value].uses == 0 {
+                self.release(value);
+            }
+        }
+    }
+
+    /// Chains side by side, stage by stage.
+    fn banks(&mut self, chains: &[(ValueId, Lazy)], longest: usize) {
+        let mut buffers = Vec::new();
+        let mut shared = Vec::new();
+        for (value, Lazy { base, .. }) in chains {
+            let from = self.values[*base].buffers.clone();
+            let to = if self.is_last_use(*base) {
+                self.own(*base)
+            } else {
+                shared.push(*base);
+                self.take(self.values[*base].channels)
+            };
+            self.values[*value].buffers.clone_from(&to);
+            buffers.push((from, to));
+        }
+        // Only now: no lane may write to what another one has yet to read.
+        for base in shared {
+            self.release(base);
+        }
+        debug_assert!({
+            let read: BTreeSet<u32> =
+                buffers.iter().filter(|(from, to)| from != to).flat_map(|(from, _)| from.clone()).collect();
+            buffers.iter().flat_map(|(_, to)| to).all(|to| !read.contains(to))
+        });
+        for stage in 0..longest {
+            let mut lanes = Vec::new();
+            for ((_, Lazy { slots, .. }), (from, to)) in chains.iter().zip(&buffers) {
+                let Some(slot) = slots.get(stage) else { continue };
+                let from = if stage == 0 { from } else { to };
+                lanes.extend((0_u32..).zip(from.iter().zip(to)).map(|(channel, (from, to))| Lane {
+                    slot: *slot,
+                    channel,
+                    from: *from,
+                    to: *to,
+                }));
+            }
+            // In even parts, of whole vectors: a lane left alone takes as long as many.
+            let parts = lanes.len().div_ceil(LANES_MAX).max(1);
+            let part = lanes.len().div_ceil(parts).next_multiple_of(LANES_MAX / 4);
+            for lanes in lanes.chunks(part.max(1)) {
+                let lanes = push_all(&mut self.schedule.lanes, lanes.iter().copied());
                 self.schedule.filters = self.schedule.filters.max(lanes.len);
                 self.schedule.widest = self.schedule.widest.max(lanes.len);
                 self.schedule.ops.push(Op::Bank { lanes });
             }
-            return;
         }
-        for (slots, buffers) in chains {
-            let slots = push_all(&mut self.schedule.slots, slots);
+    }
+
+    /// Chains one after the other, each as a pipeline.
+    fn series(&mut self, chains: &[(ValueId, Lazy)]) {
+        for (value, Lazy { base, slots, .. }) in chains {
+            let buffers = self.own(*base);
+            self.values[*value].buffers.clone_from(&buffers);
+            let slots = push_all(&mut self.schedule.slots, slots.iter().copied());
             self.schedule.filters = self.schedule.filters.max(slots.len);
             for (channel, buffer) in (0_u32..).zip(buffers) {
                 self.schedule.ops.push(Op::Series { slots, channel, buffer });
@@ -489,10 +527,14 @@ impl<'t> Compiler<'t> {
         }
     }
 
+    /// Whether the next consumer may write where the value is.
+    fn is_last_use(&self, value: ValueId) -> bool {
+        self.values[value].uses == 1 && !self.values[value].buffers.contains(&SILENCE)
+    }
+
     /// Consumes a value for its buffers, to be written: its own where this is its last use, else copies.
     fn own(&mut self, value: ValueId) -> Vec<u32> {
-        let last = self.values[value].uses == 1 && !self.values[value].buffers.contains(&SILENCE);
-        if last {
+        if self.is_last_use(value) {
             self.values[value].uses = 0;
             return std::mem::take(&mut self.values[value].buffers);
         }

@@ -32,12 +32,16 @@ pub(crate) struct Term {
     pub(crate) fade: Fade,
 }
 
-/// One channel of one biquad in a bank.
+/// The most lanes of one bank.
+pub(crate) const LANES_MAX: usize = 64;
+
+/// One channel of one biquad in a bank. Its buffers are one and the same, or no lane of the bank writes to `from`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lane {
     pub(crate) slot: u32,
     pub(crate) channel: u32,
-    pub(crate) buffer: u32,
+    pub(crate) from: u32,
+    pub(crate) to: u32,
 }
 
 /// One of the processors of [`Op::ProcessMonos`].
@@ -97,7 +101,7 @@ pub(crate) enum Op {
     ProcessMonos {
         nodes: Span,
     },
-    /// Independent filters, in place.
+    /// Independent filters, at most [`LANES_MAX`].
     Bank {
         lanes: Span,
     },

@@ -15,13 +15,24 @@ const FREQUENCY: usize = 0;
 const Q: usize = 1;
 const GAIN_DB: usize = 2;
 
-/// A second-order filter with a state for each channel.
+/// A second-order filter with a state for each channel. That of mono and stereo is all in one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Filter {
     shape: Shape,
     sample_rate_hz: f64,
     pub(crate) coefficients: Coefficients,
-    pub(crate) states: Box<[State]>,
+    front: [State; 2],
+    others: Box<[State]>,
+}
+
+impl Filter {
+    pub(crate) fn state(&mut self, channel: u32) -> Option<&mut State> {
+        match (channel as usize).checked_sub(self.front.len()) {
+            None => self.front.get_mut(channel as usize),
+            Some(other) => self.others.get_mut(other),
+        }
+    }
 }
 
 /// The audio half.
@@ -106,7 +117,8 @@ impl Slot {
                 shape,
                 sample_rate_hz: rate,
                 coefficients: Coefficients::IDENTITY,
-                states: vec![State::default(); channels].into_boxed_slice(),
+                front: [State::default(); 2],
+                others: vec![State::default(); channels.saturating_sub(2)].into_boxed_slice(),
             })),
             Kernel::Processor(processor) => {
                 if entry.can_be_bypassed() {
@@ -189,7 +201,10 @@ impl Slot {
     /// The processor forgets what it heard.
     pub(crate) fn forget(&mut self) {
         match &mut self.player {
-            Player::Filter(filter) => filter.states.fill(State::default()),
+            Player::Filter(filter) => {
+                filter.front.fill(State::default());
+                filter.others.fill(State::default());
+            }
             Player::Processor(processor) => processor.reset(),
             Player::Nobody | Player::Plain => {}
         }

@@ -5,59 +5,70 @@
 //! behind its predecessor. Both do for every filter exactly what [`process`] does, in the same order, and differ in
 //! speed alone. Only the payload of a NaN may come out differently.
 //!
-//! The kernels are written once, over [`Lanes`], and compiled for AVX2 where the processor has it. Fused multiply-adds
-//! stay off, for they round differently.
+//! The kernels are written once, over [`Lanes`], and compiled for AVX-512 and for AVX2, where the processor has them.
+//! Fused multiply-adds stay off, for they round differently.
 //!
 //! *Realtime-safe: yes*, all of it, on any thread.
 
 #![allow(unsafe_code, reason = "instructions that the processor is asked for at run time")]
 
-use std::ops::Range;
-use std::{array, ptr};
-
-use super::{Coefficients, State, process};
-
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
 #[cfg(test)]
 mod tests;
 
-/// Filters in one vector.
-const LANES: usize = 8;
-/// Vectors of a bank that are worked on in turn: while one waits for itself, the processor is busy with the next ones.
-const BANK_VECTORS: usize = 8;
-/// Vectors of a series that are worked on in turn. More would hide no more of the wait, and lengthen the run-in.
-const SERIES_VECTORS: usize = 3;
+use std::array;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::ptr;
+
+use super::{Coefficients, State, process};
+
+/// Filters of a bank that are worked on in turn: while one vector waits for itself, the processor is busy with the
+/// next ones.
+const ROWS: usize = 64;
+/// Frames of a bank that are transposed at a time, so that a vector holds one sample of each filter.
+const QUAD: usize = 4;
+/// A group of filters is a multiple of these, the lanes of the longest vectors, lest they be filled by halves.
+const LANES_MAX: usize = 16;
 /// A series runs over this many frames at a time, so that they stay in the first cache.
 const SERIES_FRAMES: usize = 2048;
 /// Fewer frames than this would be spent running in.
 const SERIES_FRAMES_MIN: usize = 8;
 
-/// Independent filters: the `range` of `buffers[i]` is filtered in place by `coefficients[i]` and `states[i]`, for as
-/// many filters as all three slices have. A buffer that ends within `range` is filtered to its end.
+/// Independent filters: the `range` of `buffers[i]` is filtered by `coefficients[i]` and `states[i]`, for as many
+/// filters as all three slices have. What is filtered is the same range of `inputs[i]`, or what is in the buffer
+/// already where there is none. An input or a buffer that ends within `range` is filtered to its end.
+///
+/// Inputs that are one and the same slice are read faster than copies of it.
 ///
 /// *Realtime-safe: yes*.
 pub fn bank<B: AsMut<[f32]>>(
     coefficients: &[Coefficients],
     states: &mut [State],
+    inputs: &[Option<&[f32]>],
     buffers: &mut [B],
     range: Range<usize>,
 ) {
     let count = coefficients.len().min(states.len()).min(buffers.len());
-    let vectors = count.div_ceil(LANES);
     // Groups of even size: a vector left alone would wait for itself.
-    let group = LANES * vectors.div_ceil(vectors.div_ceil(BANK_VECTORS).max(1)).max(1);
+    let vectors = count.div_ceil(LANES_MAX);
+    let group = LANES_MAX * vectors.div_ceil(count.div_ceil(ROWS).max(1)).max(1);
+    let mut inputs = inputs.chunks(group);
     let groups = coefficients[..count].chunks(group).zip(states[..count].chunks_mut(group));
     for ((coefficients, states), buffers) in groups.zip(buffers[..count].chunks_mut(group)) {
-        let mut rows: [&mut [f32]; LANES * BANK_VECTORS] = array::from_fn(|_| Default::default());
-        let rows = &mut rows[..buffers.len()];
-        for (row, buffer) in rows.iter_mut().zip(buffers) {
-            *row = clipped(buffer.as_mut(), &range);
+        let inputs = inputs.next().unwrap_or(&[]);
+        let mut rest = range.clone();
+        let quads = range.start..range.end - range.len() % QUAD;
+        if let Some(rows) = Rows::new(inputs, buffers, quads.clone()) {
+            bank_of_vectors(coefficients, states, &rows);
+            rest.start = quads.end;
         }
-        if rows.len() > 1 && range.len() >= LANES && rows.iter().all(|row| row.len() == range.len()) {
-            bank_of_vectors(coefficients, states, rows);
-        } else {
-            for ((coefficients, state), row) in coefficients.iter().zip(states).zip(rows) {
-                process(coefficients, state, row);
-            }
+        if !rest.is_empty() {
+            bank_one_by_one(coefficients, states, inputs, buffers, rest);
         }
     }
 }
@@ -79,86 +90,153 @@ pub fn series(coefficients: &[Coefficients], states: &mut [State], samples: &mut
     }
 }
 
-/// The part of `range` that `buffer` has.
-fn clipped<'a>(buffer: &'a mut [f32], range: &Range<usize>) -> &'a mut [f32] {
-    let end = range.end.min(buffer.len());
-    &mut buffer[range.start.min(end)..end]
+fn bank_one_by_one<B: AsMut<[f32]>>(
+    coefficients: &[Coefficients],
+    states: &mut [State],
+    inputs: &[Option<&[f32]>],
+    buffers: &mut [B],
+    range: Range<usize>,
+) {
+    let inputs = inputs.iter().copied().chain(std::iter::repeat(None));
+    for (((coefficients, state), buffer), input) in coefficients.iter().zip(states).zip(buffers).zip(inputs) {
+        let buffer = buffer.as_mut();
+        let end = range.end.min(buffer.len()).min(input.map_or(usize::MAX, <[f32]>::len));
+        let range = range.start.min(end)..end;
+        if let Some(input) = input {
+            buffer[range.clone()].copy_from_slice(&input[range.clone()]);
+        }
+        process(coefficients, state, &mut buffer[range]);
+    }
 }
 
-fn bank_of_vectors(coefficients: &[Coefficients], states: &mut [State], rows: &mut [&mut [f32]]) {
+fn bank_of_vectors(coefficients: &[Coefficients], states: &mut [State], rows: &Rows<'_>) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, as was just asked.
-        return unsafe { avx2::bank(coefficients, states, rows) };
+    {
+        if rows.count > avx2::LANES && is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has AVX-512F, as was just asked.
+            return unsafe { avx512::bank(coefficients, states, rows) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, as was just asked.
+            return unsafe { avx2::bank(coefficients, states, rows) };
+        }
     }
-    bank_in::<Portable>(coefficients, states, rows);
+    portable::bank(coefficients, states, rows);
 }
 
 fn series_of_vectors(coefficients: &[Coefficients], states: &mut [State], samples: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, as was just asked.
-        return unsafe { avx2::series(coefficients, states, samples) };
-    }
-    series_in::<Portable>(coefficients, states, samples);
-}
-
-/// At most [`BANK_VECTORS`] vectors of filters, and a row of samples for each.
-#[inline(always)]
-fn bank_in<V: Lanes>(coefficients: &[Coefficients], states: &mut [State], rows: &mut [&mut [f32]]) {
-    let count = coefficients.len().min(states.len()).min(rows.len());
-    let tiles = rows.iter().map(|row| row.len() / LANES).min().unwrap_or(0);
-    let mut vectors = [(Filters::<V>::silent(), [ptr::null_mut::<[f32; LANES]>(); LANES]); BANK_VECTORS];
-    let vectors = &mut vectors[..count.div_ceil(LANES)];
-    let filters = coefficients.chunks(LANES).zip(states.chunks(LANES)).zip(rows.chunks_mut(LANES));
-    for ((filters, starts), ((coefficients, states), rows)) in vectors.iter_mut().zip(filters) {
-        *filters = Filters::gathered(coefficients, states);
-        let mut start = ptr::null_mut();
-        for (lane, into) in starts.iter_mut().enumerate() {
-            // A lane without a filter repeats the last one: the same samples, written twice.
-            start = rows.get_mut(lane).map_or(start, |row| row.as_mut_ptr().cast());
-            *into = start;
+    {
+        if states.len() > avx2::LANES && is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has AVX-512F, as was just asked.
+            return unsafe { avx512::series(coefficients, states, samples) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, as was just asked.
+            return unsafe { avx2::series(coefficients, states, samples) };
         }
     }
-    for tile in 0..tiles {
-        for (filters, starts) in vectors.iter_mut() {
-            let mut square = [V::splat(0.0); LANES];
-            for (samples, start) in square.iter_mut().zip(&*starts) {
-                // SAFETY: every vector has eight rows, and the shortest has this many tiles.
-                let row = unsafe { start.add(tile) };
-                // SAFETY: the rows are borrowed for as long as this function runs, and used through `starts` alone.
-                *samples = V::load(unsafe { &*row });
-            }
-            V::transpose(&mut square);
-            for samples in &mut square {
-                *samples = filters.step(*samples);
-            }
-            V::transpose(&mut square);
-            for (samples, start) in square.iter().zip(&*starts) {
-                // SAFETY: every vector has eight rows, and the shortest has this many tiles.
-                let row = unsafe { start.add(tile) };
-                // SAFETY: as above, and no other reference is alive.
-                samples.store(unsafe { &mut *row });
-            }
+    portable::series(coefficients, states, samples);
+}
+
+/// Where the samples of a group of filters are. Rows beyond `count` are the last one again.
+struct Rows<'a> {
+    /// Each is read for `frames` frames, and is the same row's output, or is written by nobody.
+    inputs: [*const f32; ROWS],
+    /// Each is read and written for `frames` frames, by its own row alone.
+    outputs: [*mut f32; ROWS],
+    /// From 2 to [`ROWS`].
+    count: usize,
+    /// A multiple of [`QUAD`].
+    frames: usize,
+    borrowed: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> Rows<'a> {
+    /// As long as `range`, if that is whole quads, and all inputs and buffers have it. Takes [`ROWS`] buffers at most.
+    fn new<B: AsMut<[f32]>>(
+        inputs: &[Option<&'a [f32]>],
+        buffers: &'a mut [B],
+        range: Range<usize>,
+    ) -> Option<Self> {
+        let (count, frames) = (buffers.len(), range.len());
+        if !(2..=ROWS).contains(&count) || frames == 0 || !frames.is_multiple_of(QUAD) {
+            return None;
+        }
+        let mut rows = Self {
+            inputs: [ptr::null(); ROWS],
+            outputs: [ptr::null_mut(); ROWS],
+            count,
+            frames,
+            borrowed: PhantomData,
+        };
+        let mut inputs = inputs.iter().copied();
+        let (mut from, mut to) = (ptr::null(), ptr::null_mut());
+        for ((input, output), buffer) in rows.inputs.iter_mut().zip(&mut rows.outputs).zip(buffers) {
+            to = buffer.as_mut().get_mut(range.clone())?.as_mut_ptr();
+            from = match inputs.next().flatten() {
+                Some(input) => input.get(range.clone())?.as_ptr(),
+                None => to,
+            };
+            (*input, *output) = (from, to);
+        }
+        let lanes = count..count.next_multiple_of(LANES_MAX);
+        rows.inputs[lanes.clone()].fill(from);
+        rows.outputs[lanes].fill(to);
+        Some(rows)
+    }
+}
+
+/// At most `VECTORS` vectors of filters, and a row of samples for each.
+#[inline(always)]
+fn bank_in<V: Lanes<LANES>, const LANES: usize, const VECTORS: usize>(
+    coefficients: &[Coefficients],
+    states: &mut [State],
+    rows: &Rows<'_>,
+) {
+    let mut vectors = [(Filters::<V>::silent(), false); VECTORS];
+    let vectors = &mut vectors[..rows.count.div_ceil(LANES).min(VECTORS)];
+    let (inputs, _) = rows.inputs.as_chunks::<LANES>();
+    let (outputs, _) = rows.outputs.as_chunks::<LANES>();
+    let groups = coefficients.chunks(LANES).zip(states.chunks(LANES)).zip(inputs);
+    for ((filters, is_fan), ((coefficients, states), inputs)) in vectors.iter_mut().zip(groups) {
+        *filters = Filters::gathered(coefficients, states);
+        *is_fan = inputs.iter().all(|input| *input == inputs[0]);
+    }
+    for frame in (0..rows.frames).step_by(QUAD) {
+        for (((filters, is_fan), inputs), outputs) in vectors.iter_mut().zip(inputs).zip(outputs) {
+            let samples = if *is_fan {
+                // SAFETY: `Rows` has frames by the quad.
+                let start = unsafe { inputs[0].add(frame) };
+                // SAFETY: as above; nobody writes meanwhile.
+                unsafe { start.cast::<[f32; QUAD]>().read() }.map(V::splat)
+            } else {
+                // SAFETY: as above.
+                unsafe { V::gather(inputs, frame) }
+            };
+            let samples = samples.map(|sample| filters.step(sample));
+            // SAFETY: as above.
+            unsafe { V::scatter(samples, outputs, frame) };
         }
     }
     for ((filters, _), states) in vectors.iter().zip(states.chunks_mut(LANES)) {
         filters.scatter(states);
     }
-    for ((coefficients, state), row) in coefficients.iter().zip(states).zip(rows) {
-        process(coefficients, state, &mut row[tiles * LANES..]);
-    }
 }
 
 /// Any number of filters.
 #[inline(always)]
-fn series_in<V: Lanes>(coefficients: &[Coefficients], states: &mut [State], samples: &mut [f32]) {
-    const STAGES_MAX: usize = LANES * SERIES_VECTORS;
-    for (coefficients, states) in coefficients.chunks(STAGES_MAX).zip(states.chunks_mut(STAGES_MAX)) {
+fn series_in<V: Lanes<LANES>, const LANES: usize, const VECTORS: usize>(
+    coefficients: &[Coefficients],
+    states: &mut [State],
+    samples: &mut [f32],
+) {
+    let stages_max = LANES * VECTORS;
+    for (coefficients, states) in coefficients.chunks(stages_max).zip(states.chunks_mut(stages_max)) {
         match states.len().div_ceil(LANES) {
-            1 => series_of::<V, 1>(coefficients, states, samples),
-            2 => series_of::<V, 2>(coefficients, states, samples),
-            _ => series_of::<V, SERIES_VECTORS>(coefficients, states, samples),
+            1 => series_of::<V, LANES, 1>(coefficients, states, samples),
+            2 => series_of::<V, LANES, 2>(coefficients, states, samples),
+            _ => series_of::<V, LANES, VECTORS>(coefficients, states, samples),
         }
     }
 }
@@ -166,14 +244,14 @@ fn series_in<V: Lanes>(coefficients: &[Coefficients], states: &mut [State], samp
 /// At least one filter and at most `VECTORS` vectors of them. At step `n`, filter `k` takes sample `n − k`, which
 /// filter `k − 1` put out the step before.
 #[inline(always)]
-fn series_of<V: Lanes, const VECTORS: usize>(
+fn series_of<V: Lanes<LANES>, const LANES: usize, const VECTORS: usize>(
     coefficients: &[Coefficients],
     states: &mut [State],
     samples: &mut [f32],
 ) {
     let lag = states.len() - 1;
     let frames = samples.len();
-    let mut pipeline = Pipeline::<V, VECTORS>::new(coefficients, states);
+    let mut pipeline = Pipeline::<V, LANES, VECTORS>::new(coefficients, states);
     for step in 0..lag {
         let input = samples.get(step).copied().unwrap_or(0.0);
         pipeline.edge(input, step, frames);
@@ -201,53 +279,64 @@ struct Filters<V> {
     s2: V,
 }
 
-impl<V: Lanes> Filters<V> {
+impl<V> Filters<V> {
     #[inline(always)]
-    fn silent() -> Self {
+    fn silent<const LANES: usize>() -> Self
+    where
+        V: Lanes<LANES>,
+    {
         let zero = V::splat(0.0);
         Self { b0: zero, b1: zero, b2: zero, a1: zero, a2: zero, s1: zero, s2: zero }
     }
 
-    /// At most [`LANES`] filters. A lane too many repeats the last one.
+    /// At most as many filters as there are lanes. A lane too many repeats the last one.
     #[inline(always)]
-    fn gathered(coefficients: &[Coefficients], states: &[State]) -> Self {
-        let mut columns = [[0.0; LANES]; 7];
+    fn gathered<const LANES: usize>(coefficients: &[Coefficients], states: &[State]) -> Self
+    where
+        V: Lanes<LANES>,
+    {
         let Some((last_coefficients, last_state)) = coefficients.last().zip(states.last()) else {
             return Self::silent();
         };
-        for lane in 0..LANES {
-            let Coefficients { b0, b1, b2, a1, a2 } = *coefficients.get(lane).unwrap_or(last_coefficients);
-            let State { s1, s2 } = *states.get(lane).unwrap_or(last_state);
-            for (column, value) in columns.iter_mut().zip([b0, b1, b2, a1, a2, s1, s2]) {
-                column[lane] = value;
+        let (padded_coefficients, padded_states);
+        let (coefficients, states) = match (coefficients.try_into(), states.try_into()) {
+            (Ok(coefficients), Ok(states)) => (coefficients, states),
+            _ => {
+                padded_coefficients =
+                    array::from_fn(|lane| *coefficients.get(lane).unwrap_or(last_coefficients));
+                padded_states = array::from_fn(|lane| *states.get(lane).unwrap_or(last_state));
+                (&padded_coefficients, &padded_states)
             }
-        }
-        let [b0, b1, b2, a1, a2, s1, s2] = &columns;
-        Self {
-            b0: V::load(b0),
-            b1: V::load(b1),
-            b2: V::load(b2),
-            a1: V::load(a1),
-            a2: V::load(a2),
-            s1: V::load(s1),
-            s2: V::load(s2),
-        }
+        };
+        let rows = coefficients.each_ref().map(|coefficients| ptr::from_ref(coefficients).cast());
+        // SAFETY: coefficients are five singles, in this order.
+        let [b0, b1, b2, a1] = unsafe { V::gather(&rows, 0) };
+        // SAFETY: as above.
+        let [_, _, _, a2] = unsafe { V::gather(&rows, 1) };
+        let (s1, s2) = V::load_states(states);
+        Self { b0, b1, b2, a1, a2, s1, s2 }
     }
 
     /// Hands back what the filters remember.
     #[inline(always)]
-    fn scatter(&self, states: &mut [State]) {
-        let (mut s1, mut s2) = ([0.0; LANES], [0.0; LANES]);
-        self.s1.store(&mut s1);
-        self.s2.store(&mut s2);
-        for ((state, s1), s2) in states.iter_mut().zip(s1).zip(s2) {
-            *state = State { s1, s2 };
+    fn scatter<const LANES: usize>(&self, states: &mut [State])
+    where
+        V: Lanes<LANES>,
+    {
+        if let Ok(states) = states.try_into() {
+            return V::store_states(self.s1, self.s2, states);
         }
+        let mut all = [State::default(); LANES];
+        V::store_states(self.s1, self.s2, &mut all);
+        states.iter_mut().zip(all).for_each(|(state, new)| *state = new);
     }
 
     /// One sample of each filter: [`process`], in the same order.
     #[inline(always)]
-    fn step(&mut self, x: V) -> V {
+    fn step<const LANES: usize>(&mut self, x: V) -> V
+    where
+        V: Lanes<LANES>,
+    {
         let y = self.b0.times(x).plus(self.s1);
         self.s1 = self.b1.times(x).plus(self.s2).minus(self.a1.times(y));
         self.s2 = self.b2.times(x).minus(self.a2.times(y));
@@ -256,7 +345,7 @@ impl<V: Lanes> Filters<V> {
 }
 
 /// Filters in series, the first in the first lane.
-struct Pipeline<V, const VECTORS: usize> {
+struct Pipeline<V, const LANES: usize, const VECTORS: usize> {
     filters: [Filters<V>; VECTORS],
     /// What the filters put out last, each in the lane of the filter that follows it; a vector's last output is in the
     /// first lane.
@@ -266,7 +355,7 @@ struct Pipeline<V, const VECTORS: usize> {
     last_lane: usize,
 }
 
-impl<V: Lanes, const VECTORS: usize> Pipeline<V, VECTORS> {
+impl<V: Lanes<LANES>, const LANES: usize, const VECTORS: usize> Pipeline<V, LANES, VECTORS> {
     #[inline(always)]
     fn new(coefficients: &[Coefficients], states: &[State]) -> Self {
         let mut filters = [Filters::silent(); VECTORS];
@@ -311,16 +400,26 @@ impl<V: Lanes, const VECTORS: usize> Pipeline<V, VECTORS> {
     }
 }
 
-/// A vector of eight singles.
-trait Lanes: Copy {
+/// A vector of so many singles, a multiple of four.
+trait Lanes<const LANES: usize>: Copy {
     fn splat(value: f32) -> Self;
     fn load(values: &[f32; LANES]) -> Self;
-    fn store(self, values: &mut [f32; LANES]);
+    /// All that is first in a state, and all that is second.
+    fn load_states(states: &[State; LANES]) -> (Self, Self);
+    fn store_states(s1: Self, s2: Self, states: &mut [State; LANES]);
+    /// Four values of each row, from the one at `from` on: the first of all rows, their second, third and fourth.
+    ///
+    /// # Safety
+    /// All rows have them.
+    unsafe fn gather(rows: &[*const f32; LANES], from: usize) -> [Self; QUAD];
+    /// The other way round.
+    ///
+    /// # Safety
+    /// All rows have them, and nobody else looks at them.
+    unsafe fn scatter(columns: [Self; QUAD], rows: &[*mut f32; LANES], from: usize);
     fn plus(self, other: Self) -> Self;
     fn minus(self, other: Self) -> Self;
     fn times(self, other: Self) -> Self;
-    /// Rows become columns.
-    fn transpose(square: &mut [Self; LANES]);
     /// Each lane's value in the next one, the last one's in the first.
     fn rotated(self) -> Self;
     /// The first lane from `other`.
@@ -329,213 +428,4 @@ trait Lanes: Copy {
     fn pick(self, lane: usize) -> f32;
     /// `self` in the lanes where 0 ≤ `position` < `limit`, `otherwise` in the others.
     fn where_within(self, position: Self, limit: Self, otherwise: Self) -> Self;
-}
-
-/// Without any promise by the processor; the compiler takes what its target has.
-#[derive(Clone, Copy)]
-#[repr(align(32))]
-struct Portable([f32; LANES]);
-
-impl Lanes for Portable {
-    #[inline(always)]
-    fn splat(value: f32) -> Self {
-        Self([value; LANES])
-    }
-
-    #[inline(always)]
-    fn load(values: &[f32; LANES]) -> Self {
-        Self(*values)
-    }
-
-    #[inline(always)]
-    fn store(self, values: &mut [f32; LANES]) {
-        *values = self.0;
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        Self(array::from_fn(|lane| self.0[lane] + other.0[lane]))
-    }
-
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        Self(array::from_fn(|lane| self.0[lane] - other.0[lane]))
-    }
-
-    #[inline(always)]
-    fn times(self, other: Self) -> Self {
-        Self(array::from_fn(|lane| self.0[lane] * other.0[lane]))
-    }
-
-    #[inline(always)]
-    fn transpose(square: &mut [Self; LANES]) {
-        let rows = *square;
-        *square = array::from_fn(|column| Self(array::from_fn(|row| rows[row].0[column])));
-    }
-
-    #[inline(always)]
-    fn rotated(self) -> Self {
-        Self(array::from_fn(|lane| self.0[(lane + LANES - 1) % LANES]))
-    }
-
-    #[inline(always)]
-    fn with_first(mut self, other: Self) -> Self {
-        self.0[0] = other.0[0];
-        self
-    }
-
-    #[inline(always)]
-    fn pick(self, lane: usize) -> f32 {
-        self.0[lane % LANES]
-    }
-
-    #[inline(always)]
-    fn where_within(self, position: Self, limit: Self, otherwise: Self) -> Self {
-        Self(array::from_fn(|lane| {
-            let within = 0.0 <= position.0[lane] && position.0[lane] < limit.0[lane];
-            if within { self.0[lane] } else { otherwise.0[lane] }
-        }))
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use std::arch::x86_64::*;
-
-    use super::{Coefficients, LANES, Lanes, State, bank_in, series_in};
-
-    /// Only the two functions below, which are compiled for AVX2, make one: that is what makes its methods sound.
-    #[derive(Clone, Copy)]
-    struct Avx2(__m256);
-
-    #[target_feature(enable = "avx2")]
-    pub(super) fn bank(coefficients: &[Coefficients], states: &mut [State], rows: &mut [&mut [f32]]) {
-        bank_in::<Avx2>(coefficients, states, rows);
-    }
-
-    #[target_feature(enable = "avx2")]
-    pub(super) fn series(coefficients: &[Coefficients], states: &mut [State], samples: &mut [f32]) {
-        series_in::<Avx2>(coefficients, states, samples);
-    }
-
-    impl Lanes for Avx2 {
-        #[inline(always)]
-        fn splat(value: f32) -> Self {
-            // SAFETY: see `Avx2`.
-            Self(unsafe { _mm256_set1_ps(value) })
-        }
-
-        #[inline(always)]
-        fn load(values: &[f32; LANES]) -> Self {
-            // SAFETY: see `Avx2`; the array has eight values, and may be unaligned.
-            Self(unsafe { _mm256_loadu_ps(values.as_ptr()) })
-        }
-
-        #[inline(always)]
-        fn store(self, values: &mut [f32; LANES]) {
-            // SAFETY: see `Avx2`; the array has eight values, and may be unaligned.
-            unsafe { _mm256_storeu_ps(values.as_mut_ptr(), self.0) }
-        }
-
-        #[inline(always)]
-        fn plus(self, other: Self) -> Self {
-            // SAFETY: see `Avx2`.
-            Self(unsafe { _mm256_add_ps(self.0, other.0) })
-        }
-
-        #[inline(always)]
-        fn minus(self, other: Self) -> Self {
-            // SAFETY: see `Avx2`.
-            Self(unsafe { _mm256_sub_ps(self.0, other.0) })
-        }
-
-        #[inline(always)]
-        fn times(self, other: Self) -> Self {
-            // SAFETY: see `Avx2`.
-            Self(unsafe { _mm256_mul_ps(self.0, other.0) })
-        }
-
-        #[inline(always)]
-        fn transpose(square: &mut [Self; LANES]) {
-            // SAFETY: see `Avx2`.
-            unsafe { transpose(square) }
-        }
-
-        #[inline(always)]
-        fn rotated(self) -> Self {
-            // SAFETY: see `Avx2`.
-            Self(unsafe { rotated(self.0) })
-        }
-
-        #[inline(always)]
-        fn with_first(self, other: Self) -> Self {
-            // SAFETY: see `Avx2`.
-            Self(unsafe { _mm256_blend_ps::<1>(self.0, other.0) })
-        }
-
-        #[inline(always)]
-        fn pick(self, lane: usize) -> f32 {
-            // SAFETY: see `Avx2`.
-            unsafe { pick(self.0, lane) }
-        }
-
-        #[inline(always)]
-        fn where_within(self, position: Self, limit: Self, otherwise: Self) -> Self {
-            // SAFETY: see `Avx2`.
-            Self(unsafe { where_within(self.0, position.0, limit.0, otherwise.0) })
-        }
-    }
-
-    /// First 4 × 4 squares within the halves, then the halves.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn transpose(square: &mut [Avx2; LANES]) {
-        let [r0, r1, r2, r3, r4, r5, r6, r7] = square.map(|row| row.0);
-        let pairs = [
-            _mm256_unpacklo_ps(r0, r1),
-            _mm256_unpackhi_ps(r0, r1),
-            _mm256_unpacklo_ps(r2, r3),
-            _mm256_unpackhi_ps(r2, r3),
-            _mm256_unpacklo_ps(r4, r5),
-            _mm256_unpackhi_ps(r4, r5),
-            _mm256_unpacklo_ps(r6, r7),
-            _mm256_unpackhi_ps(r6, r7),
-        ];
-        let quads = [
-            _mm256_shuffle_ps::<0b01_00_01_00>(pairs[0], pairs[2]),
-            _mm256_shuffle_ps::<0b11_10_11_10>(pairs[0], pairs[2]),
-            _mm256_shuffle_ps::<0b01_00_01_00>(pairs[1], pairs[3]),
-            _mm256_shuffle_ps::<0b11_10_11_10>(pairs[1], pairs[3]),
-            _mm256_shuffle_ps::<0b01_00_01_00>(pairs[4], pairs[6]),
-            _mm256_shuffle_ps::<0b11_10_11_10>(pairs[4], pairs[6]),
-            _mm256_shuffle_ps::<0b01_00_01_00>(pairs[5], pairs[7]),
-            _mm256_shuffle_ps::<0b11_10_11_10>(pairs[5], pairs[7]),
-        ];
-        for column in 0..4 {
-            let (upper, lower) = (quads[column], quads[column + 4]);
-            square[column] = Avx2(_mm256_permute2f128_ps::<0x20>(upper, lower));
-            square[column + 4] = Avx2(_mm256_permute2f128_ps::<0x31>(upper, lower));
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn rotated(vector: __m256) -> __m256 {
-        _mm256_permutevar8x32_ps(vector, _mm256_setr_epi32(7, 0, 1, 2, 3, 4, 5, 6))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn pick(vector: __m256, lane: usize) -> f32 {
-        let lane = i32::try_from(lane % LANES).unwrap_or(0);
-        _mm256_cvtss_f32(_mm256_permutevar8x32_ps(vector, _mm256_set1_epi32(lane)))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn where_within(vector: __m256, position: __m256, limit: __m256, otherwise: __m256) -> __m256 {
-        let begun = _mm256_cmp_ps::<_CMP_GE_OQ>(position, _mm256_setzero_ps());
-        let within = _mm256_and_ps(begun, _mm256_cmp_ps::<_CMP_LT_OQ>(position, limit));
-        _mm256_blendv_ps(otherwise, vector, within)
-    }
 }

@@ -10,8 +10,8 @@ use crate::edit::{Filters, Tables};
 use crate::event::{Body, Event};
 use crate::inbox::Pending;
 use crate::node::{Block, Buffer, GRID, Moment, Processor, Shed};
-use crate::schedule::{Fade, Mono, Op, Route, SILENCE, Span};
-use crate::slot::{Player, Range, Slot, set};
+use crate::schedule::{Fade, LANES_MAX, Mono, Op, Route, SILENCE, Span};
+use crate::slot::{Filter, Player, Range, Slot, set};
 
 /// Blocks for which nodes without state are looked at one by one, after one of them made something that is not a number.
 const NAMING_BLOCKS: u32 = 16;
@@ -293,31 +293,37 @@ impl Renderer {
     fn run_bank(&mut self, moment: &Moment<'_>, bank: &[crate::schedule::Lane], length: usize) {
         let Tables { slots, pool, spare, filters, .. } = &mut self.tables;
         let Filters { coefficients, states } = filters;
-        let count = bank.len().min(coefficients.len()).min(states.len()).min(spare.len());
-        for (index, lane) in bank.iter().enumerate().take(count) {
-            if let Some(Player::Filter(filter)) = slots.get(lane.slot as usize).map(|slot| &slot.player) {
-                coefficients[index] = filter.coefficients;
-                states[index] = filter.states.get(lane.channel as usize).copied().unwrap_or_default();
+        let count = bank.len().min(LANES_MAX).min(coefficients.len()).min(states.len()).min(spare.len());
+        let bank = &bank[..count];
+        let (coefficients, states) = (&mut coefficients[..count], &mut states[..count]);
+        let outputs = &mut spare[..count];
+        // What is written is moved out of the pool for as long, so that all else in it can be read.
+        for (((lane, output), coefficients), state) in
+            bank.iter().zip(&mut *outputs).zip(&mut *coefficients).zip(&mut *states)
+        {
+            if let Some(filter) = filter(slots, lane.slot) {
+                *coefficients = filter.coefficients;
+                *state = filter.state(lane.channel).copied().unwrap_or_default();
             }
-            std::mem::swap(&mut spare[index], &mut pool[lane.buffer as usize]);
+            std::mem::swap(output, &mut pool[lane.to as usize]);
         }
-        lanes::bank(&coefficients[..count], &mut states[..count], &mut spare[..count], 0..length);
+        let mut inputs = [None; LANES_MAX];
+        for (input, lane) in inputs.iter_mut().zip(bank) {
+            *input = (lane.from != lane.to).then(|| &pool[lane.from as usize][..]);
+        }
+        lanes::bank(coefficients, states, &inputs, outputs, 0..length);
         let mut fault = None;
-        for (index, lane) in bank.iter().enumerate().take(count) {
+        for ((lane, output), state) in bank.iter().zip(outputs).zip(states) {
             // What is not a number stays in the state for ever, so that the state tells all about the block.
-            if !is_finite(&[states[index].s1, states[index].s2]) {
-                spare[index][..length].fill(0.0);
-                states[index] = State::default();
+            if !is_finite(&[state.s1, state.s2]) {
+                output[..length].fill(0.0);
+                *state = State::default();
                 fault = Some(lane.slot);
             }
-            if let Some(Player::Filter(filter)) =
-                slots.get_mut(lane.slot as usize).map(|slot| &mut slot.player)
-            {
-                if let Some(state) = filter.states.get_mut(lane.channel as usize) {
-                    *state = states[index];
-                }
+            if let Some(place) = filter(slots, lane.slot).and_then(|filter| filter.state(lane.channel)) {
+                *place = *state;
             }
-            std::mem::swap(&mut spare[index], &mut pool[lane.buffer as usize]);
+            std::mem::swap(output, &mut pool[lane.to as usize]);
         }
         if let Some(slot) = fault {
             self.fault(moment, slot, false);
@@ -329,9 +335,9 @@ impl Renderer {
         let Filters { coefficients, states } = filters;
         let count = chain.len().min(coefficients.len()).min(states.len());
         for (index, slot) in chain.iter().enumerate().take(count) {
-            if let Some(Player::Filter(filter)) = slots.get(*slot as usize).map(|slot| &slot.player) {
+            if let Some(filter) = filter(slots, *slot) {
                 coefficients[index] = filter.coefficients;
-                states[index] = filter.states.get(channel as usize).copied().unwrap_or_default();
+                states[index] = filter.state(channel).copied().unwrap_or_default();
             }
         }
         let samples = &mut pool[buffer as usize][..length];
@@ -345,10 +351,8 @@ impl Renderer {
         }
         let fault = bad.and_then(|from| chain.get(from).copied());
         for (index, slot) in chain.iter().enumerate().take(count) {
-            if let Some(Player::Filter(filter)) = slots.get_mut(*slot as usize).map(|slot| &mut slot.player) {
-                if let Some(state) = filter.states.get_mut(channel as usize) {
-                    *state = states[index];
-                }
+            if let Some(place) = filter(slots, *slot).and_then(|filter| filter.state(channel)) {
+                *place = states[index];
             }
         }
         if let Some(slot) = fault {
@@ -469,6 +473,13 @@ fn gain(slots: &[Slot], chain: &[u32], values: &mut [f32]) -> Gain {
         }
     }
     Gain::Moving
+}
+
+fn filter(slots: &mut [Slot], index: u32) -> Option<&mut Filter> {
+    match &mut slots.get_mut(index as usize)?.player {
+        Player::Filter(filter) => Some(filter),
+        _ => None,
+    }
 }
 
 /// Exchanges the numbered buffers of the pool for spare ones, or back.

@@ -183,6 +183,6 @@ pub(super) fn bank(filters: usize) -> Contestant {
     let mut states = vec![State::default(); filters];
     let mut blocks = vec![Aligned([INPUT; FRAMES]); filters];
     Contestant::new("ours", move || {
-        lanes::bank(&coefficients, &mut states, black_box(&mut blocks), 0..FRAMES)
+        lanes::bank(&coefficients, &mut states, &[], black_box(&mut blocks), 0..FRAMES)
     })
 }
