@@ -189,6 +189,24 @@ fn an_offline_render_passes_through_publishes_nothing_and_receives_silence() {
 }
 
 #[test]
+fn what_is_not_a_number_passes_through_is_said_and_does_not_travel() {
+    let stage = Stage::new();
+    let mut source = phrase(48_000, 2, 3.0);
+    source.channels[0][96_000] = f32::NAN;
+    let mut options = PairOptions::new(2, 48_000, Block::Fixed(128));
+    options.send.input = Some(stage.recording("source", &source));
+    let mut pair = Pair::start(&stage.tools, &stage.world, &options).expect("a pair");
+    pair.wait_live(LIVE).expect("live");
+    pair.play(Duration::from_secs(20)).expect("played");
+    println!("{}", wait_sentence(&stage, &["not numbers", "silence"]));
+    let status = stage.world.status(&stage.tools).expect("a status");
+    assert_eq!(publications(&status)[0]["report"]["engine"]["not_finite"], 1, "{status:#}");
+    let [sent, received] =
+        [pair.send, pair.receive].map(|rig| rig.finish().expect("a run").report.not_finite);
+    assert_eq!((sent, received), (1, 0));
+}
+
+#[test]
 fn a_host_that_works_in_bursts_does_not_run_away() {
     let stage = Stage::new();
     let source = phrase(48_000, 2, 4.0).with_lead(0.2);
