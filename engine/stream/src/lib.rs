@@ -6,6 +6,7 @@
 //!
 //! It never allocates, locks or waits after construction, opens no socket, and knows no packet.
 
+pub mod delay_locked_loop;
 pub mod meter;
 pub mod receiver;
 pub mod sender;
