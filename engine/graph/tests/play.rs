@@ -87,7 +87,8 @@ fn a_feedback_comes_round_after_its_delay() {
     let output = &host.outputs[0][0];
     let heard: Vec<(usize, f32)> =
         output.iter().copied().enumerate().filter(|(_, sample)| *sample != 0.0).collect();
-    let expected: Vec<(usize, f32)> = (0..10).map(|n| (10 + 100 * n, 0.5_f32.powi(n as i32 + 1))).collect();
+    let expected: Vec<(usize, f32)> =
+        (10..1000).step_by(100).zip((1..).map(|round| 0.5_f32.powi(round))).collect();
     assert_eq!(heard, expected);
 }
 
