@@ -46,6 +46,7 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     // The tools' floor has an order of its own: what measures and bundles, then what uses it.
     ("audiocloud-bundler", 9, Sight::Below),
     ("audiocloud-rig", 9, Sight::Below),
+    ("audiocloud-sim", 9, Sight::Below),
     ("audiocloud-e2e", 10, Sight::Below),
     ("xtask", 10, Sight::Below),
 ];
