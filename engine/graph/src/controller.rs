@@ -393,7 +393,10 @@ impl Controller {
             // Nothing would be heard of it.
             Some(union) if !fades(&union) && union.feeds.is_empty() => Vec::new(),
             Some(union) => vec![stage(&union, warm_up)],
-            None => vec![stage(&old.fading(new, Fade::Out), 0), stage(&new.fading(old, Fade::In), warm_up)],
+            None => {
+                let (parting, filling) = old.parting(new);
+                vec![stage(&parting, to_grid(filling)), stage(&new.entering(old), warm_up)]
+            }
         }
     }
 

@@ -46,6 +46,11 @@ impl Link {
         (self.from, self.to, self.flow == Flow::Events, !self.is_forward())
     }
 
+    /// Another line, where `after` has one and is the same in all else.
+    fn line_moved_to(&self, after: &Self) -> Option<u32> {
+        after.line.filter(|line| self.delay == after.delay && self.line != Some(*line))
+    }
+
     fn is_forward(&self) -> bool {
         !matches!(self.flow, Flow::Feedback { .. })
     }
@@ -282,9 +287,7 @@ impl Topology {
             match (before, after) {
                 (Some(before), Some(after)) if before.delay == after.delay => {
                     union.links.push(*before);
-                    if let (Some(line), true) = (after.line, after.line != before.line) {
-                        union.feeds.insert((after.from, line));
-                    }
+                    union.feeds.extend(before.line_moved_to(after).map(|line| (after.from, line)));
                 }
                 _ => {
                     // Events take the new way at once.
@@ -299,24 +302,41 @@ impl Topology {
         Some(union)
     }
 
-    /// `self` with a fade on links that `other` lacks, where their target is in both: one half of what is no
-    /// [`Topology::union`]. Events leave at once what fades out.
-    pub(crate) fn fading(&self, other: &Self, fade: Fade) -> Self {
-        let mut result = self.clone();
-        let changed = pairs(&self.links, &other.links).filter_map(|(mine, theirs)| {
-            let same = theirs.is_some_and(|theirs| mine.is_some_and(|mine| mine.delay == theirs.delay));
-            mine.map(|_| !same)
-        });
-        for (link, changed) in result.links.iter_mut().zip(changed.collect::<Vec<_>>()) {
-            if changed && other.unit(link.to.0).is_some() {
-                link.fade = fade;
-            }
+    /// `self` while what `new` lacks fades out: the first half of what is no [`Topology::union`]. Events take the new way
+    /// at once, or none. And how long lines that connections move to have to be filled before, in frames.
+    pub(crate) fn parting(&self, new: &Self) -> (Self, u32) {
+        let mut parting = Self { links: Vec::new(), ..self.clone() };
+        let mut filling = 0;
+        for (mine, theirs) in pairs(&self.links, &new.links) {
+            let Some(mine) = mine else { continue };
+            let stays = new.unit(mine.to.0).is_some();
+            parting.links.push(match theirs {
+                Some(same) if same.delay == mine.delay => {
+                    if let Some(line) = mine.line_moved_to(same) {
+                        parting.feeds.insert((same.from, line));
+                        filling = same.delay.max(filling);
+                    }
+                    *mine
+                }
+                Some(other) if mine.flow == Flow::Events => Link { delay: other.delay, ..*mine },
+                None if mine.flow == Flow::Events && stays => continue,
+                _ if stays => Link { fade: Fade::Out, ..*mine },
+                _ => *mine,
+            });
         }
-        result.links.retain(|link| link.flow != Flow::Events || link.fade != Fade::Out);
-        for link in result.links.iter_mut().filter(|link| link.flow == Flow::Events) {
-            link.fade = Fade::Steady;
+        (parting, filling)
+    }
+
+    /// `self` while what `old` lacked fades in: the second half.
+    pub(crate) fn entering(&self, old: &Self) -> Self {
+        let mut entering = Self { links: Vec::new(), ..self.clone() };
+        for (theirs, mine) in pairs(&old.links, &self.links) {
+            let is_new = theirs.map(|link| link.delay) != mine.map(|link| link.delay);
+            let fades = |link: &Link| is_new && link.flow != Flow::Events && old.unit(link.to.0).is_some();
+            let fade = |link: &Link| if fades(link) { Fade::In } else { Fade::Steady };
+            entering.links.extend(mine.map(|link| Link { fade: fade(link), ..*link }));
         }
-        result
+        entering
     }
 
     /// Targets that lose a source of events on the way to `new`, or will hear from it sooner, so that the end of a note
