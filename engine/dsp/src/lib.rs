@@ -10,6 +10,7 @@
 //! It never reads a clock, and but for constructors nothing in it allocates, locks or panics.
 
 pub mod biquad;
+pub mod concealment;
 pub mod convolution;
 pub mod crossover;
 pub mod dc_blocker;
@@ -20,6 +21,7 @@ pub mod fft;
 pub mod hilbert;
 pub mod level;
 pub mod lfo;
+pub mod linear_prediction;
 pub mod loudness;
 pub mod noise;
 pub mod oversampler;
