@@ -82,7 +82,7 @@ struct Channel {
 }
 
 impl Concealer {
-    /// For so many channels. Each takes about 60 KB at 48 kHz.
+    /// For so many channels. Each takes about 12 KB at 48 kHz.
     ///
     /// *Realtime-safe: no*, it allocates.
     #[must_use]
@@ -136,8 +136,7 @@ impl Concealer {
     ///
     /// Channels beyond those of [`new`](Self::new) become silent; frames beyond the shortest slice are left out.
     ///
-    /// *Realtime-safe: yes*. The first call of a gap analyses what was played, which for a stereo stream at 48 kHz takes
-    /// some ten microseconds, in proportion to the channels.
+    /// *Realtime-safe: yes*. The first call of a gap analyses what was played: about 25 µs for each channel at 48 kHz.
     pub fn conceal<C: AsMut<[f32]>>(&mut self, audio: &mut [C], frames: Range<usize>) {
         let frames = within(audio, frames);
         if frames.is_empty() {
@@ -156,11 +155,13 @@ impl Concealer {
                 *sample = self.fill_sample(index, position);
             }
         }
-        self.state = State::Gap { filled: first.saturating_add(count(frames.len())), returned: None };
+        // From there on all is silence, and nothing has to be counted.
+        let filled = first.saturating_add(count(frames.len())).min(self.fade.end);
+        self.state = State::Gap { filled, returned: None };
         self.keep(audio, frames);
     }
 
-    /// Whether the last frame was a fill, or faded in over one.
+    /// Whether a gap is open, or what returned has not faded in yet.
     ///
     /// *Realtime-safe: yes*.
     #[must_use]
@@ -267,7 +268,8 @@ fn within<C: AsMut<[f32]>>(audio: &mut [C], frames: Range<usize>) -> Range<usize
     frames.start.min(end)..end
 }
 
-/// The last of a history that is written at `next`; what is no number is silence.
+/// The last of a history that is written at `next`; what is no number is silence, and what is no sound, at +180 dB, is held
+/// there, where its square is still a number.
 fn recall<T>(history: &[f32], next: usize, result: &mut [T], convert: impl Fn(f32) -> T) {
     let (newer, older) = history.split_at(next);
     let newer = &newer[newer.len().saturating_sub(result.len())..];
@@ -275,7 +277,7 @@ fn recall<T>(history: &[f32], next: usize, result: &mut [T], convert: impl Fn(f3
     let older = &older[older.len().saturating_sub(first.len())..];
     for (result, samples) in [(first, older), (second, newer)] {
         for (result, &sample) in result.iter_mut().zip(samples) {
-            *result = convert(if sample.is_finite() { sample } else { 0.0 });
+            *result = convert(if sample.is_finite() { sample.clamp(-1e9, 1e9) } else { 0.0 });
         }
     }
 }
