@@ -151,7 +151,8 @@ impl Deadlines {
             // Where there have been none for as long as it looks back, they are gone.
             if report.peak > 0.0 {
                 let b = in_65536ths(report.ewma) << 32 | in_65536ths(report.p999);
-                log.push(log::Entry { at: callback.entered_at(), what: log::What::Load, a: group as u64, b });
+                let at = callback.entered_at();
+                log.push_routine(log::Entry { at, what: log::What::Load, a: group as u64, b });
             }
         }
     }
