@@ -44,7 +44,7 @@ fn receive_of(stream: &str) -> String {
 
 /// What the status command would answer.
 fn status() -> Value {
-    Session::default().handle().unwrap().status_json()
+    Session::default().join(Box::new(Value::default)).unwrap().status_json()
 }
 
 /// The sentence in the report of the publication or subscription of a stream.
@@ -99,7 +99,7 @@ fn what_is_sent_is_played_bit_for_bit_and_passed_through() {
             let before = send.main.clone();
             send.process();
             assert_eq!(send.main, before, "dry");
-            receive.main.iter_mut().for_each(|channel| channel.fill(f32::NAN));
+            receive.main.iter_mut().for_each(|channel| channel.fill(0.9));
             receive.process();
             assert_eq!(receive.main, receive.aux, "the stream alone");
             played.extend_from_slice(&receive.main[0]);
@@ -216,7 +216,9 @@ fn an_offline_render_publishes_nothing_and_plays_silence() {
             assert!(receive.aux.iter().flatten().all(|sample| *sample == 0.0));
         }
         assert!(status()["publications"].as_array().unwrap().is_empty());
-        let said: Vec<Value> = status()["instances"].as_array().unwrap().clone();
+        // The one that asks says nothing.
+        let said: Vec<Value> =
+            status()["instances"].as_array().unwrap().iter().filter(|one| !one.is_null()).cloned().collect();
         assert!(
             said.len() == 2
                 && said.iter().all(|one| one["sentence"].as_str().unwrap().starts_with("Offline"))
