@@ -4,6 +4,7 @@
 //! happen. Edits, designs of filters and all else that happens less often than every sample happen at grid points, so
 //! that what is heard does not depend on the host's block size.
 
+mod events;
 mod run;
 
 use audiocloud_dsp::fade::{self, Curve};
@@ -19,7 +20,7 @@ use crate::inbox::{Inbox, Pending};
 use crate::load::Report;
 use crate::load::monitor::{Candidates, Decision, Measure, NodeCost};
 use crate::node::{GRID, Moment, Shed};
-use crate::schedule::{Route, Schedule};
+use crate::schedule::Schedule;
 use crate::slot::Player;
 
 /// Events that may wait for their time.
@@ -262,97 +263,6 @@ impl Renderer {
         self.schedule.latency
     }
 
-    /// What the control thread wanted since the last callback.
-    fn obey(&mut self, callback: &Callback<'_>) {
-        while let Some(commands) = self.held.take().or_else(|| self.commands.take()) {
-            if commands.edit > self.status.edit {
-                self.held = Some(commands);
-                return;
-            }
-            for (address, body) in &commands.list {
-                if self.is_there(*address) {
-                    self.tell(address.slot, body);
-                } else {
-                    self.lose(callback, address.key);
-                }
-            }
-            self.commands.send_home(commands);
-        }
-    }
-
-    fn is_there(&self, address: Address) -> bool {
-        let slot = self.tables.slots.get(address.slot as usize);
-        slot.is_some_and(|slot| slot.key == address.key && !matches!(slot.player, Player::Nobody))
-    }
-
-    /// Keeps what the host tells until it happens.
-    fn receive(&mut self, callback: &Callback<'_>, event: &HostEvent, frames: usize) {
-        let last = u32::try_from(frames.saturating_sub(1)).unwrap_or(u32::MAX);
-        let at = self.position + u64::from(event.offset.min(last));
-        if !self.arriving.push(Pending { due: at, given: at, to: event.target, body: event.body }) {
-            match event.target {
-                Target::Node(address) if self.is_there(address) => self.refuse(callback, address.slot, 1),
-                Target::Node(address) => self.lose(callback, address.key),
-                Target::Input => {
-                    for index in self.schedule.input_routes.range() {
-                        self.refuse(callback, self.schedule.routes[index].slot, 1);
-                    }
-                }
-            }
-        }
-    }
-
-    /// An event waits until the audio that it belongs to is where it goes.
-    fn schedule_event(&mut self, callback: &Callback<'_>, event: &Pending<Target>) {
-        let Pending { due: given, to, body, .. } = *event;
-        match to {
-            Target::Node(address) if !self.is_there(address) => self.lose(callback, address.key),
-            Target::Node(Address { slot, .. }) => {
-                let arrival = self.schedule.arrivals.get(slot as usize).copied().unwrap_or(0);
-                if !self.inbox.push(Pending { due: given + u64::from(arrival), given, to: slot, body }) {
-                    self.refuse(callback, slot, 1);
-                }
-            }
-            Target::Input => {
-                for index in self.schedule.input_routes.range() {
-                    let Route { slot, delay } = self.schedule.routes[index];
-                    if !self.inbox.push(Pending { due: given + u64::from(delay), given, to: slot, body }) {
-                        self.refuse(callback, slot, 1);
-                    }
-                }
-            }
-        }
-    }
-
-    /// An event for a node that is gone.
-    fn lose(&mut self, callback: &Callback<'_>, key: u64) {
-        self.status.events_refused += 1;
-        if self.status.events_refused.is_power_of_two() {
-            self.note(callback, log::What::EventsRefused, key, self.status.events_refused);
-        }
-    }
-
-    /// There was no room for a node's events. It is named whenever their count has doubled.
-    fn refuse(&mut self, callback: &Callback<'_>, index: u32, count: u64) {
-        let Some(slot) = self.tables.slots.get_mut(index as usize).filter(|_| count > 0) else { return };
-        let before = slot.refused;
-        slot.refused += count;
-        let (key, refused) = (slot.key, slot.refused);
-        self.status.events_refused += count;
-        if refused.leading_zeros() < before.leading_zeros() {
-            self.note(callback, log::What::EventsRefused, key, refused);
-        }
-    }
-
-    fn tell(&mut self, index: u32, body: &Body) {
-        let Tables { slots, moving, .. } = &mut self.tables;
-        let begins = slots.get_mut(index as usize).is_some_and(|slot| slot.hear(body));
-        // There is room for every slot, and each is in it once.
-        if begins && moving.len() < moving.capacity() {
-            moving.push(index);
-        }
-    }
-
     /// Frames until a gain comes to rest. From then on it is left out of sums where it is 0, and a copy where it is 1:
     /// at the same frame wherever the host's blocks end.
     fn until_rest(&self) -> usize {
@@ -528,18 +438,6 @@ impl Renderer {
             }
         }
         self.position += length as u64;
-    }
-
-    /// What came to the graph's event output.
-    fn deliver_output(&mut self, callback: &Callback<'_>, done: usize, ports: &mut dyn Ports) {
-        let output = self.tables.slots.get_mut(self.output_slot as usize);
-        let Some(voices) = output.and_then(|slot| slot.voices.as_mut()) else { return };
-        for event in voices.given.as_slice() {
-            ports.event(done + event.offset as usize, &event.body);
-        }
-        voices.given.clear();
-        let refused = voices.given.take_refused();
-        self.refuse(callback, self.output_slot, refused);
     }
 
     /// The callback is over: how long it took, and what follows from it.

@@ -8,9 +8,8 @@ use super::{Ports, Renderer};
 use crate::bypass::Turn;
 use crate::edit::{Filters, Tables};
 use crate::event::{Body, Event};
-use crate::inbox::Pending;
 use crate::node::{Block, Buffer, GRID, Moment, Processor, Shed};
-use crate::schedule::{Fade, LANES_MAX, Mono, Op, Route, SILENCE, Span};
+use crate::schedule::{Fade, LANES_MAX, Mono, Op, SILENCE, Span};
 use crate::slot::{Filter, Player, Range, Slot, set};
 
 /// Blocks for which nodes without state are looked at one by one, after one of them made something that is not a number.
@@ -358,39 +357,6 @@ impl Renderer {
         if let Some(slot) = fault {
             self.fault(moment, slot, false);
         }
-    }
-
-    /// A node's events go to whom they are for: now, or when the audio is there too.
-    fn deliver(&mut self, moment: &Moment<'_>, routes: &[Route], index: u32, length: usize) {
-        let slots = &mut self.tables.slots;
-        let Some(mut voices) = slots.get_mut(index as usize).and_then(|slot| slot.voices.take()) else {
-            return;
-        };
-        let refused = voices.taken.take_refused();
-        for route in routes {
-            let mut refused = 0;
-            for event in voices.taken.as_slice() {
-                let offset = event.offset.saturating_add(route.delay);
-                // Behind this block, or in it: the target is yet to play it.
-                if offset as usize >= length {
-                    let given = moment.position + u64::from(event.offset);
-                    let due = given + u64::from(route.delay);
-                    let pending = Pending { due, given, to: route.slot, body: event.body };
-                    refused += u64::from(!self.inbox.push(pending));
-                } else if let Some(slot) = self.tables.slots.get_mut(route.slot as usize)
-                    && let Some(voices) = &mut slot.voices
-                {
-                    // Full lists count by themselves, until they are played.
-                    voices.given.push_aged(Event { offset, ..*event }, route.delay);
-                }
-            }
-            self.refuse(moment.callback, route.slot, refused);
-        }
-        voices.taken.clear();
-        if let Some(slot) = self.tables.slots.get_mut(index as usize) {
-            slot.voices = Some(voices);
-        }
-        self.refuse(moment.callback, index, refused);
     }
 
     /// Something that is not a number came out of a slot, and was replaced by silence.
