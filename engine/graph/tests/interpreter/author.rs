@@ -113,7 +113,8 @@ impl Author {
         self.gather();
         for _ in 0..nodes / 10 {
             if self.dice.percent(30) {
-                self.feed_back();
+                let from = self.any_output();
+                self.feed_back(from);
             }
         }
     }
@@ -323,7 +324,10 @@ impl Author {
             (20..=34, Some(node), _) => self.remove(node),
             (35..=44, _, Some(edge)) => self.disconnect(edge),
             (45..=54, _, Some(edge)) => self.turn_round(edge),
-            (55..=59, ..) => self.feed_back(),
+            (55..=59, ..) => {
+                let from = self.any_output();
+                self.feed_back(from);
+            }
             (60..=69, Some(node), _) => self.put_out(node),
             (70..=84, Some(node), _) => {
                 let (from, to) = (self.any_output(), self.document.parts[&node].device.layout());
@@ -386,19 +390,27 @@ impl Author {
         }
     }
 
-    /// A connection goes the other way from now on: old and new are a loop together.
+    /// A connection goes the other way from now on: old and new are a loop together. Often with something that makes
+    /// a delay line longer, which is the harder in this case.
     fn turn_round(&mut self, key: EdgeKey) {
         let edge = self.edges[&key];
         self.disconnect(key);
         self.connect((edge.to.node, 0), (edge.from.node, 0), edge.flow);
+        let output = self.graph.output();
+        let heard = self.edges.values().filter(|edge| edge.to.node == output && edge.flow == Flow::Audio);
+        let heard: Vec<Port> = heard.map(|edge| edge.from).collect();
+        if !heard.is_empty() && self.dice.percent(60) {
+            let from = self.dice.one_of(&heard);
+            self.feed_back((from.node, usize::from(from.port)));
+        }
     }
 
     /// Something comes back to where it was before, by a gain that keeps it quiet.
-    fn feed_back(&mut self) {
+    fn feed_back(&mut self, from: (NodeKey, usize)) {
         if self.nodes.is_empty() {
             return;
         }
-        let (from, to) = (self.any_output(), self.dice.one_of(&self.nodes));
+        let to = self.dice.one_of(&self.nodes);
         let channels = self.document.parts[&from.0].device.layout().outputs[from.1];
         let gain = Self::gain(&mut self.dice, false);
         let quiet = self.add(Device::Gain { channels, gain });
@@ -435,6 +447,9 @@ impl Author {
         let part = self.document.parts.get_mut(&node)?;
         let dice = &mut self.dice;
         let (id, value) = match part.device {
+            Device::Gain { gain, .. } if gain.abs() > QUIET && dice.percent(30) => {
+                (0, dice.one_of(&[0.0, 1.0, -1.0]))
+            }
             Device::Gain { gain, .. } => (0, Self::gain(dice, gain.abs() > QUIET)),
             Device::Biquad { .. } => match dice.whole(0..=2) {
                 0 => (0, dice.real(2_000.0, 16_000.0)),

@@ -60,8 +60,8 @@ pub(crate) enum Device {
         level: f32,
         smoothing: Smoothing,
     },
-    /// Rings at each note, is silent at a note-off, and passes all notes on; late by its latency in all of it. Adds to
-    /// its input in place, or has none.
+    /// Rings at each note, is silent at a note-off, and passes all notes on, with another key; late by its latency in
+    /// all of it. Adds to its input in place, or has none.
     Chime {
         has_input: bool,
         latency: u32,
@@ -266,7 +266,7 @@ impl Processor for OwnProcessor {
                     while let Some((_, body)) = self.notes.front().filter(|(due, _)| *due == at).copied() {
                         self.notes.pop_front();
                         self.memory[0] = narrow(struck(f64::from(self.memory[0]), &body));
-                        assert!(block.give(Event { offset, body }));
+                        assert!(block.give(Event { offset, body: passed(&body, latency) }));
                     }
                     let sample = &mut block.output(0)[offset as usize];
                     self.past.push_back(if has_input { *sample } else { 0.0 });
@@ -289,6 +289,16 @@ fn queue<T: Copy + PartialEq>(notes: &mut VecDeque<(T, Body)>, due: T, body: Bod
 #[allow(clippy::cast_possible_truncation, reason = "rounding to single precision is what it is for")]
 fn narrow(value: f64) -> f32 {
     value as f32
+}
+
+/// What a chime makes of a note: another key, by which one sees which way it came.
+fn passed(body: &Body, latency: u32) -> Body {
+    let mut passed = *body;
+    if let Body::Voice(event::Body::NoteOn { note, .. }) = &mut passed {
+        let key = u32::from(note.key.unsigned_abs()) * 5 + latency + 1;
+        note.key = i16::try_from(key % 128).expect("a key");
+    }
+    passed
 }
 
 /// How loud a chime rings after it heard something.
@@ -385,18 +395,18 @@ impl Machine {
             Device::Clip { .. } => {
                 output.iter_mut().zip(input).for_each(|(y, x)| *y = x.clamp(-0.4, 0.4));
             }
-            Device::Chime { has_input, .. } => {
-                let latency = self.device.latency_frames();
-                heard.iter().for_each(|body| queue(&mut self.notes, at + latency, *body));
+            Device::Chime { has_input, latency } => {
+                let late = self.device.latency_frames();
+                heard.iter().for_each(|body| queue(&mut self.notes, at + late, *body));
                 while let Some((_, body)) = self.notes.front().filter(|(due, _)| *due == at).copied() {
                     self.notes.pop_front();
                     self.memory[0] = struck(self.memory[0], &body);
-                    given.push(body);
+                    given.push(passed(&body, latency));
                 }
                 output[0] = self.memory[0];
                 if has_input {
                     self.past[0].push(input[0]);
-                    output[0] += before(&self.past[0], latency);
+                    output[0] += before(&self.past[0], late);
                 }
                 self.memory[0] *= 0.99;
             }
