@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use audiocloud_dsp::biquad::{Coefficients, Shape};
-use audiocloud_dsp::ramp::Curve;
+use audiocloud_dsp::ramp::{Curve, Ramp};
 use audiocloud_graph::event::{Body, Event};
 use audiocloud_graph::node::{
     Activation, Behaviour, Block, Kernel, Layout, Node, Parameter, Processor, Smoothing,
@@ -419,34 +419,32 @@ fn before(past: &[f64], frames: usize) -> f64 {
     (past.len() - 1).checked_sub(frames).map_or(0.0, |index| past[index])
 }
 
-/// A value on its way, as a function of the time since it set out.
+/// A value on its way, since when. The way itself is the ramp's, which is tested where it is: half a step in the last
+/// place of a frequency is more than 10⁻⁶ behind a filter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Glide {
-    from: f64,
-    to: f64,
+    ramp: Ramp,
     begin: usize,
-    frames: usize,
-    curve: Curve,
 }
 
 impl Glide {
     pub(crate) fn rest(value: f32) -> Self {
-        Self { from: 0.0, to: f64::from(value), begin: 0, frames: 0, curve: Curve::Linear }
+        Self { ramp: Ramp::constant(value), begin: 0 }
+    }
+
+    fn ramp(&self, at: usize) -> Ramp {
+        let mut ramp = self.ramp;
+        ramp.advance(u32::try_from(at - self.begin).expect("a short session"));
+        ramp
     }
 
     pub(crate) fn value(&self, at: usize) -> f64 {
-        if at >= self.begin + self.frames {
-            return self.to;
-        }
-        let way = (at - self.begin) as f64 / self.frames as f64;
-        match self.curve {
-            Curve::Exponential if self.from * self.to > 0.0 => self.from * (self.to / self.from).powf(way),
-            _ => self.from + (self.to - self.from) * way,
-        }
+        f64::from(self.ramp(at).value())
     }
 
     /// Sets out for a value from where it is.
-    pub(crate) fn set_out(&mut self, at: usize, to: f32, frames: usize, curve: Curve) {
-        *self = Self { from: self.value(at), to: f64::from(to), begin: at, frames, curve };
+    pub(crate) fn set_out(&mut self, at: usize, to: f32, frames: u32, curve: Curve) {
+        *self = Self { ramp: self.ramp(at), begin: at };
+        self.ramp.glide(to, frames, curve);
     }
 }

@@ -106,7 +106,7 @@ impl Player {
                 let Some(index) = ranges.iter().position(|range| range.id == id) else { continue };
                 let value = value.clamp(ranges[index].range.0, ranges[index].range.1);
                 let (frames, curve) = match (ramp_frames, ranges[index].smoothing) {
-                    (Some(frames), _) => (frames as usize, curve),
+                    (Some(frames), _) => (frames, curve),
                     (None, Smoothing::None) => (0, Curve::Linear),
                     (None, Smoothing::Glide { ms, curve }) => (frames_of(ms), curve),
                 };
@@ -454,6 +454,6 @@ fn add(sum: &mut [f64], scene: &Scene, wire: &Wire, source: &Player, channel: us
     clippy::cast_sign_loss,
     reason = "a short time, and never negative"
 )]
-fn frames_of(ms: f32) -> usize {
-    (ms * 48.0).round() as usize
+fn frames_of(ms: f32) -> u32 {
+    (ms * 48.0).round() as u32
 }
