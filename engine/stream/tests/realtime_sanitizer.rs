@@ -46,6 +46,8 @@ fn acts() {
             scope.spawn(move || {
                 let _guard = mutex.lock();
                 held.send(()).unwrap();
+                // Longer than the callback needs to meet it; then let go, so that a lock that is not caught fails
+                // the test instead of hanging it.
                 std::thread::sleep(std::time::Duration::from_millis(300));
             });
             holds.recv().unwrap();

@@ -138,7 +138,7 @@ impl Control {
         }
         let status = self.controller.status();
         let is_faulty = self.not_finite.look(status.not_finite, Instant::now()) > 0;
-        warning(shed(&status) > 0, is_faulty)
+        warning(&status, is_faulty)
     }
 
     fn write_down(&self, entry: &log::Entry) {
@@ -183,6 +183,7 @@ impl Control {
             "not_finite": status.not_finite,
             "events_refused": status.events_refused,
             "shed": shed(&status),
+            "overloaded": status.is_helpless,
             "log_dropped": self.graph_log.dropped() + stream,
         })
     }
@@ -193,13 +194,17 @@ fn shed(status: &renderer::Status) -> u32 {
     status.nodes_bypassed + u32::from(status.meters_off) + u32::from(status.oversampling_off)
 }
 
-fn warning(is_short_of_time: bool, is_faulty: bool) -> Option<Status> {
-    let (cause, remedy) = match (is_short_of_time, is_faulty) {
-        (true, _) => (
+fn warning(status: &renderer::Status, is_faulty: bool) -> Option<Status> {
+    let (cause, remedy) = match (shed(status) > 0, status.is_helpless, is_faulty) {
+        (_, true, _) => (
+            "This computer is too slow for all that is to be done here: the sound may break up.",
+            "Free the processor: close other programs or use a larger block.",
+        ),
+        (true, ..) => (
             "This computer is too slow for all that is to be done here: some of it is left out.",
             "Free the processor: close other programs or use a larger block.",
         ),
-        (_, true) => (
+        (.., true) => (
             "The sound that comes in holds values that are not numbers: silence takes their place.",
             "Look for the plug-in or the driver before this one that makes them.",
         ),
@@ -257,6 +262,21 @@ mod tests {
         assert!(output[0] == 0.25 && steepest < 0.0011, "{steepest}");
         callback::enter(|callback| audio.reset(callback));
         assert_eq!(played(&mut audio, 1.0, 0.5), [0.5; 512]);
+    }
+
+    #[test]
+    fn want_of_time_is_said_before_all_else() {
+        let check = |nodes_bypassed, is_helpless, is_faulty, expected: Option<&str>| {
+            let status = renderer::Status { nodes_bypassed, is_helpless, ..renderer::Status::default() };
+            let said = warning(&status, is_faulty);
+            let ending = said.as_ref().and_then(|said| said.cause.rsplit(": ").next());
+            assert_eq!(ending, expected, "{said:?}");
+        };
+        check(0, false, false, None);
+        check(1, false, true, Some("some of it is left out."));
+        check(1, true, true, Some("the sound may break up."));
+        check(0, true, false, Some("the sound may break up."));
+        check(0, false, true, Some("silence takes their place."));
     }
 
     #[test]
