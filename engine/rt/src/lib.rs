@@ -15,6 +15,7 @@
 pub mod block_ring;
 mod box_ring;
 pub mod callback;
+pub mod due;
 pub mod event;
 pub mod hand_off;
 pub mod host_time;

@@ -12,8 +12,14 @@ enum Sight {
 }
 
 /// What `net` may see of `engine`, and of itself.
-const NET: Sight =
-    Sight::Only(&["audiocloud-units", "audiocloud-rt", "audiocloud-wire", "audiocloud-runtime"]);
+const NET: Sight = Sight::Only(&[
+    "audiocloud-units",
+    "audiocloud-rt",
+    "audiocloud-wire",
+    "audiocloud-codec",
+    "audiocloud-session",
+    "audiocloud-runtime",
+]);
 /// What `engine` may see: itself.
 const ENGINE: Sight = Sight::Only(&[
     "audiocloud-units",
@@ -32,7 +38,9 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-dsp", 1, ENGINE),
     ("audiocloud-wire", 1, NET),
     ("audiocloud-graph", 2, ENGINE),
+    ("audiocloud-codec", 2, NET),
     ("audiocloud-stream", 3, ENGINE),
+    ("audiocloud-session", 3, NET),
     ("audiocloud-runtime", 4, NET),
     ("audiocloud-engine", 5, ENGINE),
     ("audiocloud-net", 5, NET),

@@ -1,0 +1,7 @@
+//! Streams between peers: what is sent to whom, and what is made of what comes.
+//!
+//! The sentence of this crate: *no I/O: bytes and time in, actions out.*
+
+pub mod budget;
+pub mod receiver;
+pub mod sender;

@@ -1,0 +1,1 @@
+//! The receiving half: from datagrams to blocks and events, requests and reports.

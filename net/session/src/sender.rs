@@ -1,0 +1,1 @@
+//! The sending half: one lane for each subscriber of a stream.
