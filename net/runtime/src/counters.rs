@@ -68,6 +68,8 @@ counters! {
         dropped_local_full,
         /// The longest time from a callback's entry to its block's being handed to QUIC, in nanoseconds.
         pump_delay_max_ns,
+        /// The same lately, smoothed over some 16 blocks, in nanoseconds.
+        pump_delay_ns,
     }
 }
 
@@ -104,7 +106,61 @@ counters! {
         event_ring_full,
         /// How often the stream was found again after it had been lost.
         reconnects,
+        /// Audio packets that were not there when a later one came.
+        gaps,
+        /// Audio packets that did not come by any way while they could still be played.
+        lost,
+        /// Audio packets, resent ones included, that came after they were due.
+        late,
+        /// Missing audio packets that came because we asked for them.
+        recovered_resend,
+        /// Missing audio packets computed from repair packets, plain repetition included.
+        recovered_repair,
+        /// Missing audio packets made of what Opus carries of them in the next one.
+        recovered_fec,
+        /// Missing audio packets that the codec made up, the sound before them going on.
+        concealed_codec,
+        /// Requests for packets sent.
+        requests_sent,
+        /// Reports sent.
+        reports_sent,
+        /// How unevenly packets come, in microseconds: RFC 3550, clause 6.4.1; as it is now.
+        jitter_us,
+        /// How long a packet waits before it is due, in microseconds; as it is now.
+        hold_us,
+        /// From a packet's arrival until it is heard, in microseconds; as it is now.
+        heard_us,
+        /// What comes for this stream, repairs included, in bits per second; as it is now.
+        rate_bps,
     }
+}
+
+/// What was sent to one subscriber of one publication in another process, since it subscribed. A plain value: the
+/// network thread keeps it, and shows it from time to time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct LaneFigures {
+    /// Audio packets, repetitions and repairs left out.
+    pub packets: u64,
+    /// Bytes handed to QUIC, all kinds together.
+    pub bytes: u64,
+    /// Audio packets sent again: asked for, or unasked.
+    pub repeats: u64,
+    /// Repair packets.
+    pub repairs: u64,
+    /// Events sent again because they were not acknowledged.
+    pub events_repeated: u64,
+    /// Packets that were asked for and sent again.
+    pub requests_answered: u64,
+    /// Packets that were asked for and are gone from the history.
+    pub requests_too_old: u64,
+    /// Datagrams that left no room in the send queue: the oldest waiting ones were dropped.
+    pub dropped_queue_full: u64,
+    /// Datagrams that QUIC would not take for another cause.
+    pub dropped_unsendable: u64,
+    /// Steps down from what was asked for, because the rate cap allows no more: 0 none.
+    pub level: u64,
+    /// What goes to this subscriber, all kinds together, in bits per second; as it is now.
+    pub rate_bps: u64,
 }
 
 counters! {

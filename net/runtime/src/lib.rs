@@ -38,7 +38,7 @@ mod transport;
 
 pub use claim::{Claim, ClaimError};
 pub use config::{Config, ExplicitPeer};
-pub use counters::{PublicationFigures, RuntimeFigures, SubscriptionFigures};
+pub use counters::{LaneFigures, PublicationFigures, RuntimeFigures, SubscriptionFigures};
 pub use error::Error;
 pub use handle::{Handle, Publication, PublishConfig, Runtime, Shown, Subscription, random_stream};
 pub use status::{
