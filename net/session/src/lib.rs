@@ -3,5 +3,6 @@
 //! The sentence of this crate: *no I/O: bytes and time in, actions out.*
 
 pub mod budget;
+pub mod convert;
 pub mod receiver;
 pub mod sender;
