@@ -6,7 +6,7 @@ use audiocloud_wire::packet::audio;
 use audiocloud_wire::packet::event as wire;
 
 /// The flags of a packet. What is said of a block's first frame is not true of its later packets.
-pub(crate) fn flags_to_wire(flags: block_ring::Flags, is_first: bool) -> audio::Flags {
+pub fn flags_to_wire(flags: block_ring::Flags, is_first: bool) -> audio::Flags {
     let mut result = audio::Flags::NONE;
     let pairs = [
         (block_ring::Flags::DISCONTINUITY, audio::Flags::DISCONTINUITY, is_first),
@@ -22,7 +22,7 @@ pub(crate) fn flags_to_wire(flags: block_ring::Flags, is_first: bool) -> audio::
 }
 
 /// The flags of a block made of one packet.
-pub(crate) fn flags_from_wire(flags: audio::Flags) -> block_ring::Flags {
+pub fn flags_from_wire(flags: audio::Flags) -> block_ring::Flags {
     let mut result = block_ring::Flags::NONE;
     let pairs = [
         (block_ring::Flags::DISCONTINUITY, audio::Flags::DISCONTINUITY),
@@ -38,7 +38,7 @@ pub(crate) fn flags_from_wire(flags: audio::Flags) -> block_ring::Flags {
 }
 
 /// The body as it goes over the wire; none for what is no event but the lack of some.
-pub(crate) fn body_to_wire(body: &Body) -> Option<wire::Body<'static>> {
+pub fn body_to_wire(body: &Body) -> Option<wire::Body<'static>> {
     Some(match *body {
         Body::NoteOn { note, velocity } => wire::Body::NoteOn { note: note_to_wire(note), velocity },
         Body::NoteOff { note, velocity } => wire::Body::NoteOff { note: note_to_wire(note), velocity },
@@ -55,7 +55,7 @@ pub(crate) fn body_to_wire(body: &Body) -> Option<wire::Body<'static>> {
 }
 
 /// The body as the engine has it; none for one that this version does not know.
-pub(crate) fn body_from_wire(body: &wire::Body<'_>) -> Option<Body> {
+pub fn body_from_wire(body: &wire::Body<'_>) -> Option<Body> {
     Some(match *body {
         wire::Body::NoteOn { note, velocity } => Body::NoteOn { note: note_from_wire(note), velocity },
         wire::Body::NoteOff { note, velocity } => Body::NoteOff { note: note_from_wire(note), velocity },
