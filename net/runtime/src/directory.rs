@@ -146,6 +146,7 @@ mod tests {
                 sample_rate_hz: 48_000,
                 channels: 2,
                 codec: Some(Codec::PcmF32),
+                codecs: Vec::new(),
                 clock_domain: Text::new(""),
                 block_frames_max: 128,
             };

@@ -16,6 +16,7 @@ use audiocloud_wire::message::{
     Directory, Hello, Message, StreamAnnouncement, Subscribe, SubscribeRefusal, SubscribeRefused, Text,
     Unsubscribe,
 };
+use audiocloud_wire::quality::Quality;
 use bytes::BytesMut;
 use tokio::sync::{Notify, mpsc};
 
@@ -288,7 +289,7 @@ impl Hub {
                 link.streams = directory.streams.into_iter().map(|stream| (stream.stream, stream)).collect();
                 self.settle(LossCause::Unpublished);
             }
-            Message::Subscribe(Subscribe { stream }) => match self.publishers.get_mut(&stream) {
+            Message::Subscribe(Subscribe { stream, .. }) => match self.publishers.get_mut(&stream) {
                 Some(publisher) => publisher.add_remote(id, link.connection.clone(), &mut self.arena),
                 None => link.send(Message::SubscribeRefused(SubscribeRefused {
                     stream,
@@ -426,7 +427,10 @@ impl Hub {
                 let Some(announcement) = link.streams.get(&key.stream) else { return };
                 let Some((codec, rate)) = playable(announcement) else { return };
                 if link.intake.add(id, announcement, codec, rate) {
-                    link.send(Message::Subscribe(Subscribe { stream: key.stream }));
+                    link.send(Message::Subscribe(Subscribe {
+                        stream: key.stream,
+                        quality: Quality::default(),
+                    }));
                 }
             }
         }

@@ -98,6 +98,7 @@ impl Publisher {
             sample_rate_hz: self.shared.sample_rate.hz(),
             channels: u8::try_from(self.shared.channels).unwrap_or(u8::MAX).clamp(1, packet::CHANNELS_MAX),
             codec: Some(self.shared.codec),
+            codecs: Vec::new(),
             clock_domain: Text::default(),
             block_frames_max: self.block_frames_max,
         }
@@ -332,13 +333,14 @@ fn encode_piece(
         frames: piece.frames,
         first_channel: piece.first_channel,
         channels: piece.channels,
+        codec: shared.codec,
         session_time_ns: session_time,
         flags: convert::flags_to_wire(block.flags, piece.frame_offset == 0),
     };
     let room = room(arena);
     let start = header.encode(&[], room).ok()?;
     let mut length = start;
-    if header.payload_bytes(shared.codec) > 0 {
+    if header.payload_bytes() != Some(0) {
         let payload = room.get_mut(start..)?;
         let mut writer =
             InterleavedMut::new(shared.codec, piece.channels.into(), piece.frames.into(), payload)?;

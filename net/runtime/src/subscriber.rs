@@ -235,6 +235,8 @@ impl Intake {
                 Some(incoming) => incoming.handle_events(&packet, subscribers),
                 None => counters.unknown_stream.add(1),
             },
+            // Nothing here makes use of these yet.
+            Ok(Packet::Repair(_) | Packet::Report(_) | Packet::Request(_)) => (),
             Err(error) => {
                 tracing::trace!(target: "audiocloud::net", code = error.code(), "undecodable packet");
                 counters.undecodable_packets.add(1);
@@ -268,7 +270,7 @@ impl Incoming {
             return;
         }
         let end = u16::from(header.first_channel) + u16::from(header.channels);
-        let samples = packet.samples(self.codec).ok().filter(|_| end <= self.channels);
+        let samples = packet.samples().filter(|_| end <= self.channels);
         let Some(samples) = samples else {
             self.each(subscribers, |one| one.shared.counters.undecodable.add(1));
             return;
@@ -396,6 +398,7 @@ mod tests {
             sample_rate_hz: 48_000,
             channels: 2,
             codec: Some(Codec::PcmF32),
+            codecs: Vec::new(),
             clock_domain: Text::default(),
             block_frames_max: 0,
         }
@@ -436,6 +439,7 @@ mod tests {
                 frames: 4,
                 first_channel: 0,
                 channels,
+                codec: Codec::PcmF32,
                 session_time_ns: 0,
                 flags: audio::Flags::NONE,
             };

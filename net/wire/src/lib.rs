@@ -14,7 +14,7 @@
 //!
 //! - [`id`]: who and what: devices, users, instances, streams.
 //! - [`packet`]: datagrams, in a fixed big-endian layout, encoded into and decoded from borrowed slices.
-//! - [`codec`] and [`pcm`]: samples to bytes and back.
+//! - [`codec`] and [`pcm`]: samples to bytes and back; [`quality`]: which of them a receiver would like.
 //! - [`message`]: control messages, in CBOR, in frames with a length in front.
 
 #![forbid(unsafe_code)]
@@ -24,3 +24,4 @@ pub mod id;
 pub mod message;
 pub mod packet;
 pub mod pcm;
+pub mod quality;

@@ -13,6 +13,7 @@ pub use hello::{certificate_message, negotiate};
 pub use text::{TEXT_BYTES_MAX, Text, TextError};
 
 use crate::id::StreamId;
+use crate::quality::Quality;
 
 mod directory;
 mod hello;
@@ -57,11 +58,15 @@ pub enum Message {
     Unknown(Unknown),
 }
 
-/// Asks for the packets of one of the peer's streams, from now on.
+/// Asks for the packets of one of the peer's streams, from now on. Who has subscribed and does so again
+/// changes the quality from then on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscribe {
     /// Which.
     pub stream: StreamId,
+    /// As what; absent where all is left to the sender.
+    #[serde(default, skip_serializing_if = "Quality::is_default")]
+    pub quality: Quality,
 }
 
 /// No more packets of this stream, please. A stream that was not asked for is no error.

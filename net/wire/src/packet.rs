@@ -8,12 +8,18 @@
 
 use crate::packet::audio::AudioPacket;
 use crate::packet::event::EventPacket;
+use crate::packet::repair::RepairPacket;
+use crate::packet::report::ReceiverReport;
+use crate::packet::request::ResendRequest;
 
 pub mod audio;
 mod cursor;
 pub mod event;
 pub mod extension;
 pub mod packetizer;
+pub mod repair;
+pub mod report;
+pub mod request;
 
 /// The version of the packets that this crate writes.
 pub const VERSION: u8 = 1;
@@ -36,12 +42,14 @@ pub enum Kind {
     Audio = 0,
     /// Notes and MIDI of a stream: [`event`].
     Event = 1,
-    /// Reserved for forward error correction.
+    /// What brings back audio packets that were lost: [`repair`].
     Repair = 2,
-    /// Reserved for reports of a sender on its clock and its progress.
-    SenderReport = 3,
+    /// How a stream arrives: [`report`].
+    Report = 3,
     /// Reserved for clock exchange.
     Clock = 4,
+    /// Audio packets to be sent again: [`request`].
+    Request = 5,
 }
 
 impl Kind {
@@ -51,8 +59,9 @@ impl Kind {
             Self::Audio => 0,
             Self::Event => 1,
             Self::Repair => 2,
-            Self::SenderReport => 3,
+            Self::Report => 3,
             Self::Clock => 4,
+            Self::Request => 5,
         };
         VERSION << 4 | nibble
     }
@@ -67,8 +76,9 @@ impl Kind {
             0 => Ok(Self::Audio),
             1 => Ok(Self::Event),
             2 => Ok(Self::Repair),
-            3 => Ok(Self::SenderReport),
+            3 => Ok(Self::Report),
             4 => Ok(Self::Clock),
+            5 => Ok(Self::Request),
             kind => Err(DecodeError::UnknownKind(kind)),
         }
     }
@@ -81,6 +91,12 @@ pub enum Packet<'a> {
     Audio(AudioPacket<'a>),
     /// Notes and MIDI.
     Event(EventPacket<'a>),
+    /// What brings back audio packets that were lost.
+    Repair(RepairPacket<'a>),
+    /// How a stream arrives.
+    Report(ReceiverReport),
+    /// Audio packets to be sent again.
+    Request(ResendRequest),
 }
 
 impl<'a> Packet<'a> {
@@ -90,7 +106,10 @@ impl<'a> Packet<'a> {
         match Kind::of(bytes)? {
             Kind::Audio => AudioPacket::decode(bytes).map(Self::Audio),
             Kind::Event => EventPacket::decode(bytes).map(Self::Event),
-            kind => Err(DecodeError::ReservedKind(kind)),
+            Kind::Repair => RepairPacket::decode(bytes).map(Self::Repair),
+            Kind::Report => ReceiverReport::decode(bytes).map(Self::Report),
+            Kind::Request => ResendRequest::decode(bytes).map(Self::Request),
+            Kind::Clock => Err(DecodeError::ReservedKind(Kind::Clock)),
         }
     }
 }
@@ -102,8 +121,8 @@ pub enum DecodeError {
     /// It ends before its fields do.
     #[error("the packet ends before its fields do")]
     Truncated,
-    /// It is longer than [`PACKET_BYTES_MAX`].
-    #[error("the packet is longer than {PACKET_BYTES_MAX} bytes")]
+    /// It is longer than [`PACKET_BYTES_MAX`], or an audio packet longer than [`audio::AUDIO_BYTES_MAX`].
+    #[error("the packet is longer than one of its kind may be")]
     TooLong,
     /// It is of a version that this crate does not read.
     #[error("the packet is of version {0}")]
@@ -134,22 +153,34 @@ pub enum DecodeError {
     /// The extensions do not tile the length given for them.
     #[error("the extensions do not fill the length given for them")]
     Extensions,
-    /// The samples are not frames × channels × bytes per sample.
+    /// A codec that this version does not know.
+    #[error("the codec has number {0}, which is unassigned")]
+    UnknownCodec(u8),
+    /// Samples that are said to be packed, and have no integers to pack.
+    #[error("only samples that are integers can be packed")]
+    Packed,
+    /// The samples are not frames × channels × bytes per sample, or packed and no fewer.
     #[error("the payload is {found} bytes long, {expected} expected")]
     PayloadLength {
-        /// What the header and the codec ask for.
+        /// What the header asks for, or allows at most.
         expected: usize,
         /// What is there.
         found: usize,
     },
+    /// A repair of no packets or of too many, or a report that wishes for one.
+    #[error("a repair of {0} packets, at most {max} are allowed", max = repair::WINDOW_MAX)]
+    Window(u8),
+    /// The symbol of a repair is shorter or longer than any audio packet makes one.
+    #[error("a repair's symbol of {0} bytes")]
+    SymbolLength(usize),
     /// The body of an event of a known type has another length than that type's.
     #[error("the body of an event of type {0} has the wrong length")]
     EventLength(u8),
     /// A velocity or expression that is infinite or not a number.
     #[error("a value of an event is not finite")]
     NotFinite,
-    /// Bytes after the last event.
-    #[error("bytes follow the last event")]
+    /// Bytes after the last event, or after the last field.
+    #[error("bytes follow the last field")]
     TrailingBytes,
 }
 
@@ -167,7 +198,11 @@ impl DecodeError {
             Self::NoFrames => "no-frames",
             Self::FrameIndex => "frame-index",
             Self::Extensions => "extensions",
+            Self::UnknownCodec(_) => "unknown-codec",
+            Self::Packed => "packed",
             Self::PayloadLength { .. } => "payload-length",
+            Self::Window(_) => "window",
+            Self::SymbolLength(_) => "symbol-length",
             Self::EventLength(_) => "event-length",
             Self::NotFinite => "not-finite",
             Self::TrailingBytes => "trailing-bytes",
@@ -200,9 +235,18 @@ pub enum EncodeError {
     /// The value of an extension, or the body of an event, is longer than 255 bytes.
     #[error("a value is longer than 255 bytes")]
     ValueLength,
-    /// A payload in a packet of silence, or none in another.
-    #[error("a packet of silence has no payload, every other one has")]
+    /// An extension that the header writes by itself: the session time.
+    #[error("the session time is a field of the header")]
+    SessionTime,
+    /// Samples that are said to be packed, and have no integers to pack.
+    #[error("only samples that are integers can be packed")]
+    Packed,
+    /// A payload of another length than the header says.
+    #[error("the payload has another length than the header says")]
     Payload,
+    /// A repair of no packets or of too many, or a report that wishes for one.
+    #[error("a repair is of at most {max} packets", max = repair::WINDOW_MAX)]
+    Window,
 }
 
 #[cfg(test)]
@@ -211,20 +255,18 @@ mod tests {
 
     #[test]
     fn first_byte_says_version_and_kind() {
-        for kind in [Kind::Audio, Kind::Event, Kind::Repair, Kind::SenderReport, Kind::Clock] {
+        for kind in [Kind::Audio, Kind::Event, Kind::Repair, Kind::Report, Kind::Clock, Kind::Request] {
             assert_eq!(Kind::of(&[kind.first_byte()]), Ok(kind));
         }
         assert_eq!(Kind::of(&[]), Err(DecodeError::Truncated));
         assert_eq!(Kind::of(&[0x00]), Err(DecodeError::UnknownVersion(0)));
         assert_eq!(Kind::of(&[0x20]), Err(DecodeError::UnknownVersion(2)));
-        assert_eq!(Kind::of(&[0x15]), Err(DecodeError::UnknownKind(5)));
+        assert_eq!(Kind::of(&[0x16]), Err(DecodeError::UnknownKind(6)));
     }
 
     #[test]
-    fn reserved_kinds_are_named_and_refused() {
-        for kind in [Kind::Repair, Kind::SenderReport, Kind::Clock] {
-            let bytes = [kind.first_byte(); 64];
-            assert_eq!(Packet::decode(&bytes), Err(DecodeError::ReservedKind(kind)));
-        }
+    fn a_reserved_kind_is_named_and_refused() {
+        let bytes = [Kind::Clock.first_byte(); 64];
+        assert_eq!(Packet::decode(&bytes), Err(DecodeError::ReservedKind(Kind::Clock)));
     }
 }

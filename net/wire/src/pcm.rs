@@ -6,29 +6,72 @@
 
 use crate::codec::Codec;
 
-/// Full scale of 24 bit: 2²³.
-const FULL_SCALE: f64 = 8_388_608.0;
-
 /// 3 × 2⁵¹. A double near it has its last bit worth one, so adding it rounds to a whole number, ties to even,
 /// and leaves that number, in two's complement, in the low bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
+
+/// A sample as a signed integer whose full scale (1.0) is `full_scale`: scaled, rounded to the nearest (ties
+/// to even), clamped; not a number becomes 0.
+#[inline]
+fn quantize(sample: f32, full_scale: f64) -> i32 {
+    let scaled = if sample.is_nan() { 0.0 } else { f64::from(sample) * full_scale };
+    let clamped = scaled.clamp(-full_scale, full_scale - 1.0);
+    let [_, _, _, _, low @ ..] = (clamped + ROUND).to_be_bytes();
+    i32::from_be_bytes(low)
+}
+
+/// A sample as a signed integer of 24 bit, as [`f32_to_s24`] makes it.
+#[inline]
+pub fn f32_to_i24(sample: f32) -> i32 {
+    quantize(sample, 8_388_608.0)
+}
+
+/// A sample as a signed integer of 16 bit, as [`f32_to_s16`] makes it.
+#[inline]
+pub fn f32_to_i16(sample: f32) -> i32 {
+    quantize(sample, 32_768.0)
+}
+
+/// A signed integer of 24 bit as `f32`: exact.
+#[inline]
+#[allow(clippy::cast_precision_loss, reason = "24 bits fit the 24 of an f32's mantissa exactly")]
+pub fn i24_to_f32(value: i32) -> f32 {
+    value as f32 * (1.0 / 8_388_608.0)
+}
+
+/// A signed integer of 16 bit as `f32`: exact.
+#[inline]
+#[allow(clippy::cast_precision_loss, reason = "16 bits fit the 24 of an f32's mantissa exactly")]
+pub fn i16_to_f32(value: i32) -> f32 {
+    value as f32 * (1.0 / 32_768.0)
+}
 
 /// A sample as signed 24 bit: scaled by 2²³, rounded to the nearest (ties to even), clamped; not a number
 /// becomes 0.
 #[inline]
 pub fn f32_to_s24(sample: f32) -> [u8; 3] {
-    let scaled = if sample.is_nan() { 0.0 } else { f64::from(sample) * FULL_SCALE };
-    let clamped = scaled.clamp(-FULL_SCALE, FULL_SCALE - 1.0);
-    let [_, _, _, _, _, high, middle, low] = (clamped + ROUND).to_be_bytes();
+    let [_, high, middle, low] = f32_to_i24(sample).to_be_bytes();
     [high, middle, low]
 }
 
 /// A signed 24-bit sample as `f32`: exact, and [`f32_to_s24`] gives the same bytes again.
 #[inline]
-#[allow(clippy::cast_precision_loss, reason = "24 bits fit the 24 of an f32's mantissa exactly")]
 pub fn s24_to_f32([high, middle, low]: [u8; 3]) -> f32 {
-    let value = i32::from_be_bytes([high, middle, low, 0]) >> 8;
-    value as f32 * (1.0 / 8_388_608.0)
+    i24_to_f32(i32::from_be_bytes([high, middle, low, 0]) >> 8)
+}
+
+/// A sample as signed 16 bit: scaled by 2¹⁵, rounded to the nearest (ties to even), clamped; not a number
+/// becomes 0.
+#[inline]
+pub fn f32_to_s16(sample: f32) -> [u8; 2] {
+    let [_, _, high, low] = f32_to_i16(sample).to_be_bytes();
+    [high, low]
+}
+
+/// A signed 16-bit sample as `f32`: exact, and [`f32_to_s16`] gives the same bytes again.
+#[inline]
+pub fn s16_to_f32(bytes: [u8; 2]) -> f32 {
+    i16_to_f32(i16::from_be_bytes(bytes).into())
 }
 
 /// The samples of a packet, to be read.
@@ -42,7 +85,7 @@ pub struct Interleaved<'a> {
 
 impl<'a> Interleaved<'a> {
     /// `frames` frames of `channels` channels in `bytes`. Frames that `bytes` does not hold wholly read as
-    /// zero: all, in a packet of silence.
+    /// zero: all, in a packet of silence. So do the samples of a codec that is not PCM.
     pub const fn new(codec: Codec, channels: usize, frames: usize, bytes: &'a [u8]) -> Self {
         Self { codec, channels, frames, bytes }
     }
@@ -62,7 +105,9 @@ impl<'a> Interleaved<'a> {
     pub fn read(&self, channel: usize, first_frame: usize, out: &mut [f32]) {
         match self.codec {
             Codec::PcmF32 => self.read_as(channel, first_frame, out, f32::from_be_bytes),
-            Codec::Pcm24 => self.read_as(channel, first_frame, out, s24_to_f32),
+            Codec::PcmS24 => self.read_as(channel, first_frame, out, s24_to_f32),
+            Codec::PcmS16 => self.read_as(channel, first_frame, out, s16_to_f32),
+            Codec::Opus => out.fill(0.0),
         }
     }
 
@@ -106,9 +151,9 @@ pub struct InterleavedMut<'a> {
 
 impl<'a> InterleavedMut<'a> {
     /// Room for `frames` frames of `channels` channels at the front of `bytes`; none when `bytes` is too
-    /// short.
+    /// short, or the codec is not PCM.
     pub fn new(codec: Codec, channels: usize, frames: usize, bytes: &'a mut [u8]) -> Option<Self> {
-        let length = frames.checked_mul(channels)?.checked_mul(codec.bytes_per_sample())?;
+        let length = frames.checked_mul(channels)?.checked_mul(codec.bytes_per_sample()?)?;
         Some(Self { codec, channels, frames, bytes: bytes.get_mut(..length)? })
     }
 
@@ -122,7 +167,9 @@ impl<'a> InterleavedMut<'a> {
     pub fn write(&mut self, channel: usize, first_frame: usize, samples: &[f32]) -> usize {
         match self.codec {
             Codec::PcmF32 => self.write_as(channel, first_frame, samples, f32::to_be_bytes),
-            Codec::Pcm24 => self.write_as(channel, first_frame, samples, f32_to_s24),
+            Codec::PcmS24 => self.write_as(channel, first_frame, samples, f32_to_s24),
+            Codec::PcmS16 => self.write_as(channel, first_frame, samples, f32_to_s16),
+            Codec::Opus => 0,
         }
     }
 
@@ -246,7 +293,7 @@ mod tests {
     #[test]
     fn channels_are_interleaved() {
         let mut bytes = [0xee; 13];
-        let mut interleaved = InterleavedMut::new(Codec::Pcm24, 2, 2, &mut bytes).unwrap();
+        let mut interleaved = InterleavedMut::new(Codec::PcmS24, 2, 2, &mut bytes).unwrap();
         assert_eq!(interleaved.length(), 12);
         assert_eq!(interleaved.write(0, 0, &[0.5, -0.5]), 2);
         assert_eq!(interleaved.write(1, 0, &[0.25]), 1);
@@ -254,7 +301,7 @@ mod tests {
         assert_eq!(interleaved.write(2, 0, &[1.0]), 0, "no third channel");
         assert_eq!(bytes, *b"\x40\0\0\x20\0\0\xc0\0\0\xe0\0\0\xee");
 
-        let read = Interleaved::new(Codec::Pcm24, 2, 2, &bytes[..12]);
+        let read = Interleaved::new(Codec::PcmS24, 2, 2, &bytes[..12]);
         let mut out = [7.0; 4];
         read.read(1, 0, &mut out);
         assert_eq!(out, [0.25, -0.25, 0.0, 0.0], "zeros past the end");
@@ -284,11 +331,11 @@ mod tests {
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
         let mut bytes = [0; 11];
-        assert!(InterleavedMut::new(Codec::Pcm24, 2, 2, &mut bytes).is_none());
-        assert!(InterleavedMut::new(Codec::Pcm24, usize::MAX, 2, &mut bytes).is_none());
-        assert_eq!(InterleavedMut::new(Codec::Pcm24, 0, 2, &mut bytes).unwrap().write(0, 0, &[1.0]), 0);
+        assert!(InterleavedMut::new(Codec::PcmS24, 2, 2, &mut bytes).is_none());
+        assert!(InterleavedMut::new(Codec::PcmS24, usize::MAX, 2, &mut bytes).is_none());
+        assert_eq!(InterleavedMut::new(Codec::PcmS24, 0, 2, &mut bytes).unwrap().write(0, 0, &[1.0]), 0);
         assert_eq!(
-            Interleaved::new(Codec::Pcm24, usize::MAX, usize::MAX, &bytes).get(5, usize::MAX - 1),
+            Interleaved::new(Codec::PcmS24, usize::MAX, usize::MAX, &bytes).get(5, usize::MAX - 1),
             0.0
         );
     }

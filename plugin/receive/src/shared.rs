@@ -412,7 +412,9 @@ fn choice(entry: &StreamEntry, setup: Option<&Setup>) -> Choice {
     let plural = if entry.channels == 1 { "" } else { "s" };
     let codec = match entry.codec {
         Some(Codec::PcmF32) => "32-bit float",
-        Some(Codec::Pcm24) => "24-bit",
+        Some(Codec::PcmS24) => "24-bit",
+        Some(Codec::PcmS16) => "16-bit",
+        Some(Codec::Opus) => "Opus",
         None => "unknown coding",
     };
     let format =

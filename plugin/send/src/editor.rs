@@ -52,12 +52,12 @@ pub fn ui(ui: &mut Ui, model: &Model, transmit: bool) -> Vec<Request> {
             meter::show(ui, "Input", &model.peaks);
             ui.add_space(2.0);
             details::show(ui, &model.identity, &lines(model), |ui| {
-                let mut is_24_bit = model.codec == Codec::Pcm24;
+                let mut is_24_bit = model.codec == Codec::PcmS24;
                 let switch = toggle::show(ui, "24-bit samples", &mut is_24_bit);
                 let meaning = "Three quarters of the network, for sources of 24 bits or less; louder than full scale is clipped. \
                      Off: 32-bit float, exact for everything.";
                 if switch.on_hover_text(meaning).changed() {
-                    let codec = if is_24_bit { Codec::Pcm24 } else { Codec::PcmF32 };
+                    let codec = if is_24_bit { Codec::PcmS24 } else { Codec::PcmF32 };
                     requests.push(Request::Act(Action::SetCodec(codec)));
                 }
             });
@@ -259,7 +259,7 @@ mod tests {
         harness.run();
         harness.get_by_label("24-bit samples").click();
         harness.run();
-        assert_eq!(*harness.state(), [Request::Act(Action::SetCodec(Codec::Pcm24))]);
+        assert_eq!(*harness.state(), [Request::Act(Action::SetCodec(Codec::PcmS24))]);
     }
 
     #[test]

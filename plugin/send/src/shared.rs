@@ -379,7 +379,9 @@ fn format(setup: &Setup, codec: Codec) -> String {
     let plural = if setup.channels == 1 { "" } else { "s" };
     let samples = match codec {
         Codec::PcmF32 => "32-bit float",
-        Codec::Pcm24 => "24-bit",
+        Codec::PcmS24 => "24-bit",
+        Codec::PcmS16 => "16-bit",
+        Codec::Opus => "Opus",
     };
     format!("{rate} kHz, {} channel{plural}, {samples}", setup.channels)
 }

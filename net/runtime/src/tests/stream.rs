@@ -44,12 +44,12 @@ fn eight_channels_of_480_frames_arrive_bit_for_bit() {
 
 #[test]
 fn twenty_four_bits_arrive_bit_for_bit() {
-    carry(8, 480, Codec::Pcm24);
+    carry(8, 480, Codec::PcmS24);
 }
 
 #[test]
 fn mono_of_64_frames_arrives_bit_for_bit() {
-    carry(1, 64, Codec::Pcm24);
+    carry(1, 64, Codec::PcmS24);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn renaming_unpublishing_and_publishing_again_is_seen() {
         matches!(receiver.subscription.status().link, Link::Lost { cause: LossCause::Unpublished, .. })
     });
     assert!(two.streams().is_empty());
-    let mut sender = Sender::with_claim(&one, claim, 8, 480, Codec::Pcm24);
+    let mut sender = Sender::with_claim(&one, claim, 8, 480, Codec::PcmS24);
     assert_eq!(sender.key(&one), key);
     receiver.until_live();
     until_subscribed(&sender, 1);

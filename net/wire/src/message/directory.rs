@@ -45,9 +45,13 @@ pub struct StreamAnnouncement {
     pub sample_rate_hz: u32,
     /// From 1 to 64.
     pub channels: u8,
-    /// None: one that this version does not know, so the stream cannot be played.
+    /// What a subscription without wishes is sent. None: one that this version does not know.
     #[serde(with = "codec::optional")]
     pub codec: Option<Codec>,
+    /// What a subscription may ask for, besides `codec`; empty: nothing else. Those that this version does not
+    /// know are left out.
+    #[serde(deserialize_with = "codec::list::deserialize", default, skip_serializing_if = "Vec::is_empty")]
+    pub codecs: Vec<Codec>,
     /// Streams of one peer with the same text here are sampled by the same clock; empty: unknown.
     #[serde(rename = "clock-domain")]
     pub clock_domain: Text,
@@ -58,6 +62,11 @@ pub struct StreamAnnouncement {
 }
 
 impl StreamAnnouncement {
+    /// Whether a subscription may ask for this codec.
+    pub fn offers(&self, codec: Codec) -> bool {
+        self.codec == Some(codec) || self.codecs.contains(&codec)
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         if !(1..=CHANNELS_MAX).contains(&self.channels) {
             return Err("a stream has from 1 to 64 channels");
@@ -111,6 +120,7 @@ mod tests {
             sample_rate_hz: 48_000,
             channels: 2,
             codec: Some(Codec::PcmF32),
+            codecs: vec![Codec::PcmS16, Codec::Opus],
             clock_domain: Text::default(),
             block_frames_max: 0,
         }

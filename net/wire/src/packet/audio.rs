@@ -11,25 +11,34 @@
 //! | 20 | frames | u16 |
 //! | 22 | first channel | u8 |
 //! | 23 | channels | u8 |
-//! | 24 | first frame | u64 |
-//! | 32 | session time of the first frame, nanoseconds, 0 = unknown | i64 |
-//! | 40 | length of the extensions | u16 |
-//! | 42 | extensions, then interleaved samples | |
+//! | 24 | codec | u8 |
+//! | 25 | length of the extensions | u8 |
+//! | 26 | first frame | u64 |
+//! | 34 | extensions, then payload | |
 
 use crate::codec::Codec;
 use crate::id::{ConfigId, StreamId};
 use crate::packet::cursor::{Reader, Writer};
-use crate::packet::extension::{self, Extension, Extensions};
-use crate::packet::{CHANNELS_MAX, DecodeError, EncodeError, FRAME_INDEX_MAX, Kind, PACKET_BYTES_MAX};
+use crate::packet::extension::{self, Extension, Extensions, SESSION_TIME};
+use crate::packet::{
+    CHANNELS_MAX, DecodeError, EncodeError, FRAME_INDEX_MAX, Kind, PACKET_BYTES_MAX, repair,
+};
 use crate::pcm::Interleaved;
 
 /// Bytes of the header without extensions.
-pub const HEADER_BYTES: usize = 42;
+pub const HEADER_BYTES: usize = 34;
 
-/// Bytes that remain for samples in a packet without extensions.
-pub const PAYLOAD_BYTES_MAX: usize = PACKET_BYTES_MAX - HEADER_BYTES;
+/// Bytes of the extension that says the session time.
+pub const SESSION_TIME_BYTES: usize = 10;
 
-const EXTENSIONS_LENGTH_AT: usize = 40;
+/// The longest audio packet, in bytes: a repair packet has room for it, whatever else it has to say.
+pub const AUDIO_BYTES_MAX: usize = PACKET_BYTES_MAX - repair::HEADER_BYTES - repair::SYMBOL_LENGTH_BYTES;
+
+/// Bytes that remain for the payload of a packet without extensions.
+pub const PAYLOAD_BYTES_MAX: usize = AUDIO_BYTES_MAX - HEADER_BYTES;
+
+const FLAGS_AT: usize = 1;
+const EXTENSIONS_LENGTH_AT: usize = 25;
 
 /// What a receiver must know about a packet besides its samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,12 +49,14 @@ impl Flags {
     pub const NONE: Self = Self(0);
     /// The signal does not continue from the frame before: fade in.
     pub const DISCONTINUITY: Self = Self(1);
-    /// These frames were sent before, under another sequence number.
+    /// This packet was sent before, with the same sequence number and everything else.
     pub const REPEAT: Self = Self(2);
     /// All samples are zero, and none is in the packet.
     pub const SILENCE: Self = Self(4);
+    /// The samples are integers, and packed without loss into fewer bytes, as `audiocloud-codec` does it.
+    pub const PACKED: Self = Self(8);
 
-    const KNOWN: u8 = 7;
+    const KNOWN: u8 = 15;
 
     /// The flags of these bits; those that version 1 does not assign are dropped.
     pub const fn from_bits(bits: u8) -> Self {
@@ -77,16 +88,17 @@ impl std::ops::BitOr for Flags {
     }
 }
 
-/// Everything in an audio packet but extensions and samples.
+/// Everything in an audio packet but extensions and payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The stream, among those of the peer that sends.
     pub stream: StreamId,
     /// The epoch that indices and sequence count in: random, new at restart, rate change and suspension.
     pub epoch: u32,
-    /// The configuration that the samples are to be read by.
+    /// The configuration that the stream was announced with when the packet was made.
     pub config: ConfigId,
-    /// Counts the audio packets of the epoch, each part and each repeat by itself; wraps.
+    /// Counts the audio packets of the epoch that were made for this receiver, each part by itself; a repeat
+    /// has the number of what it repeats; wraps.
     pub sequence: u32,
     /// Index of the first frame on the stream's sample clock: how many frames the sender processed before it.
     pub first_frame: u64,
@@ -96,31 +108,43 @@ pub struct Header {
     pub first_channel: u8,
     /// How many channels are in this packet, at least 1.
     pub channels: u8,
-    /// When the first frame is, on the session's clock, in nanoseconds; 0 = unknown.
+    /// How the payload is to be read.
+    pub codec: Codec,
+    /// When the first frame is, on the session's clock, in nanoseconds; 0 = unknown. In the packet it is an
+    /// extension, and not there when unknown.
     pub session_time_ns: i64,
     /// See [`Flags`].
     pub flags: Flags,
 }
 
 impl Header {
-    /// Bytes of the payload that this header asks for under `codec`: none for silence.
-    pub fn payload_bytes(&self, codec: Codec) -> usize {
+    /// Bytes of the payload that this header asks for: none for silence, all samples for PCM. None where the
+    /// codec decides: for Opus, and where samples are packed.
+    pub fn payload_bytes(&self) -> Option<usize> {
         if self.flags.contains(Flags::SILENCE) {
-            return 0;
+            return Some(0);
         }
-        usize::from(self.frames) * usize::from(self.channels) * codec.bytes_per_sample()
+        if self.flags.contains(Flags::PACKED) { None } else { self.pcm_bytes() }
+    }
+
+    /// Bytes of all samples, unpacked; none where they have no bytes of their own.
+    fn pcm_bytes(&self) -> Option<usize> {
+        let bytes_per_sample = self.codec.bytes_per_sample()?;
+        Some(usize::from(self.frames) * usize::from(self.channels) * bytes_per_sample)
     }
 
     /// Writes the header and `extensions` to the front of `out`. Returns how many bytes that took, which is
-    /// where the payload of [`Header::payload_bytes`] bytes goes:
-    /// [`InterleavedMut`](crate::pcm::InterleavedMut) writes it.
+    /// where the payload goes: [`InterleavedMut`](crate::pcm::InterleavedMut) writes that of PCM.
     ///
     /// # Errors
     ///
     /// Values that a decoder would refuse, and [`EncodeError::NoRoom`] when `out` or the packet is too short.
     pub fn encode(&self, extensions: &[Extension<'_>], out: &mut [u8]) -> Result<usize, EncodeError> {
         self.check()?;
-        let room = out.len().min(PACKET_BYTES_MAX);
+        if extensions.iter().any(|extension| extension.kind == SESSION_TIME) {
+            return Err(EncodeError::SessionTime);
+        }
+        let room = out.len().min(AUDIO_BYTES_MAX);
         let mut writer = Writer::new(&mut out[..room]);
         writer.put(&[Kind::Audio.first_byte(), self.flags.bits()])?;
         writer.put(&self.config.0.to_be_bytes())?;
@@ -128,12 +152,16 @@ impl Header {
         writer.put(&self.stream.to_bytes())?;
         writer.put(&self.sequence.to_be_bytes())?;
         writer.put(&self.frames.to_be_bytes())?;
-        writer.put(&[self.first_channel, self.channels])?;
+        writer.put(&[self.first_channel, self.channels, self.codec.number(), 0])?;
         writer.put(&self.first_frame.to_be_bytes())?;
-        writer.put(&self.session_time_ns.to_be_bytes())?;
-        writer.put(&[0, 0])?;
         debug_assert_eq!(writer.length(), HEADER_BYTES);
-        extension::encode(extensions, EXTENSIONS_LENGTH_AT, &mut writer)?;
+        if self.session_time_ns != 0 {
+            let value = self.session_time_ns.to_be_bytes();
+            extension::encode(&[Extension { kind: SESSION_TIME, value: &value }], &mut writer)?;
+        }
+        extension::encode(extensions, &mut writer)?;
+        let length = u8::try_from(writer.length() - HEADER_BYTES).map_err(|_| EncodeError::NoRoom)?;
+        writer.set(EXTENSIONS_LENGTH_AT, &[length]);
         Ok(writer.length())
     }
 
@@ -144,7 +172,33 @@ impl Header {
         if self.frames == 0 {
             return Err(EncodeError::NoFrames);
         }
-        if index_past_end(self.first_frame, self.frames) { Err(EncodeError::FrameIndex) } else { Ok(()) }
+        if index_past_end(self.first_frame, self.frames) {
+            return Err(EncodeError::FrameIndex);
+        }
+        if self.is_packed_in_vain() { Err(EncodeError::Packed) } else { Ok(()) }
+    }
+
+    /// Whether the samples are said to be packed, and there are none that are integers.
+    fn is_packed_in_vain(&self) -> bool {
+        let has_integers = self.codec.integer_bits().is_some() && !self.flags.contains(Flags::SILENCE);
+        self.flags.contains(Flags::PACKED) && !has_integers
+    }
+
+    /// Checks the length of a payload against what this header says.
+    fn check_payload(&self, found: usize) -> Result<(), DecodeError> {
+        let is_right = match (self.payload_bytes(), self.pcm_bytes()) {
+            (Some(0), _) => found == 0,
+            _ if found == 0 => return Err(DecodeError::Truncated),
+            (Some(expected), _) => found == expected,
+            // Packed samples that took no less room would have been left as they were.
+            (None, Some(unpacked)) => found < unpacked,
+            (None, None) => true,
+        };
+        if is_right {
+            return Ok(());
+        }
+        let expected = self.payload_bytes().or(self.pcm_bytes()).unwrap_or(PAYLOAD_BYTES_MAX);
+        Err(DecodeError::PayloadLength { expected, found })
     }
 }
 
@@ -157,46 +211,40 @@ fn index_past_end(first_frame: u64, frames: u16) -> bool {
     first_frame.checked_add(frames.into()).is_none_or(|end| end > FRAME_INDEX_MAX)
 }
 
+/// Says in an encoded audio packet whether it is a repeat: to send it again, and to have what was sent first
+/// for repair. Nothing else in it changes. An empty slice is left alone.
+pub fn set_repeat(packet: &mut [u8], is_repeat: bool) {
+    if let Some(flags) = packet.get_mut(FLAGS_AT) {
+        *flags = if is_repeat { *flags | Flags::REPEAT.0 } else { *flags & !Flags::REPEAT.0 };
+    }
+}
+
 /// An audio packet, borrowed from its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AudioPacket<'a> {
-    /// The fields of fixed place.
+    /// The fields of fixed place, and the session time.
     pub header: Header,
-    /// What else the sender says.
+    /// What else the sender says; the session time is among them once more.
     pub extensions: Extensions<'a>,
-    /// The samples, as the stream's codec writes them; read them through [`AudioPacket::samples`].
+    /// The samples, as the header's codec writes them.
     pub payload: &'a [u8],
 }
 
 impl<'a> AudioPacket<'a> {
-    /// Reads one datagram. The codec is not known here, so the length of the payload is checked by
-    /// [`AudioPacket::samples`], except that silence has none and everything else has some.
+    /// Reads one datagram, and checks that its payload has a length that the header can mean.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::of(bytes, Kind::Audio)?;
+        if bytes.len() > AUDIO_BYTES_MAX {
+            return Err(DecodeError::TooLong);
+        }
         let [_, flags] = reader.array()?;
         let config = ConfigId(reader.u16()?);
         let epoch = reader.u32()?;
         let stream = StreamId(reader.u64()?);
         let sequence = reader.u32()?;
         let frames = reader.u16()?;
-        let first_channel = reader.u8()?;
-        let channels = reader.u8()?;
+        let [first_channel, channels, codec, extensions_length] = reader.array()?;
         let first_frame = reader.u64()?;
-        let session_time_ns = reader.i64()?;
-        let extensions_length = reader.u16()?;
-        let flags = Flags::from_bits(flags);
-        let header = Header {
-            stream,
-            epoch,
-            config,
-            sequence,
-            first_frame,
-            frames,
-            first_channel,
-            channels,
-            session_time_ns,
-            flags,
-        };
         if channels_past_end(first_channel, channels) {
             return Err(DecodeError::Channels { first: first_channel, count: channels });
         }
@@ -206,52 +254,57 @@ impl<'a> AudioPacket<'a> {
         if index_past_end(first_frame, frames) {
             return Err(DecodeError::FrameIndex);
         }
+        let codec = Codec::from_number(codec).ok_or(DecodeError::UnknownCodec(codec))?;
         let extensions = reader.bytes(extensions_length.into()).map_err(|_| DecodeError::Extensions)?;
         let extensions = Extensions::decode(extensions)?;
-        let payload = reader.0;
-        if flags.contains(Flags::SILENCE) && !payload.is_empty() {
-            return Err(DecodeError::PayloadLength { expected: 0, found: payload.len() });
+        let session_time_ns = match extensions.find(SESSION_TIME) {
+            Some(value) => i64::from_be_bytes(value.try_into().map_err(|_| DecodeError::Extensions)?),
+            None => 0,
+        };
+        let header = Header {
+            stream,
+            epoch,
+            config,
+            sequence,
+            first_frame,
+            frames,
+            first_channel,
+            channels,
+            codec,
+            session_time_ns,
+            flags: Flags::from_bits(flags),
+        };
+        if header.is_packed_in_vain() {
+            return Err(DecodeError::Packed);
         }
-        if !flags.contains(Flags::SILENCE) && payload.is_empty() {
-            return Err(DecodeError::Truncated);
-        }
-        Ok(Self { header, extensions, payload })
+        header.check_payload(reader.0.len())?;
+        Ok(Self { header, extensions, payload: reader.0 })
     }
 
-    /// The samples, read by the codec that the packet's configuration was announced with. A packet of silence
-    /// gives a view that reads zeros.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError::PayloadLength`] unless the payload is exactly frames × channels × bytes per sample
-    /// long.
-    pub fn samples(&self, codec: Codec) -> Result<Interleaved<'a>, DecodeError> {
-        let expected = self.header.payload_bytes(codec);
-        if self.payload.len() != expected {
-            return Err(DecodeError::PayloadLength { expected, found: self.payload.len() });
-        }
-        Ok(Interleaved::new(codec, self.header.channels.into(), self.header.frames.into(), self.payload))
+    /// The samples of PCM as it is, and zeros for silence of any codec. None where `audiocloud-codec` has to
+    /// make samples of the payload: Opus, and what is packed.
+    pub fn samples(&self) -> Option<Interleaved<'a>> {
+        let Header { codec, channels, frames, .. } = self.header;
+        self.header.payload_bytes()?;
+        Some(Interleaved::new(codec, channels.into(), frames.into(), self.payload))
     }
 
     /// Writes header, `extensions` and `payload` to the front of `out`, and returns the packet's length.
-    /// The runtime's pump writes the samples in place instead: see [`Header::encode`].
+    /// Whoever can write the payload in place does so after [`Header::encode`].
     ///
     /// # Errors
     ///
-    /// Those of [`Header::encode`], and [`EncodeError::Payload`] when silence comes with samples or sound
-    /// without.
+    /// Those of [`Header::encode`], and [`EncodeError::Payload`] for a payload that no decoder would accept.
     pub fn encode(
         header: &Header,
         extensions: &[Extension<'_>],
         payload: &[u8],
         out: &mut [u8],
     ) -> Result<usize, EncodeError> {
-        if header.flags.contains(Flags::SILENCE) != payload.is_empty() {
-            return Err(EncodeError::Payload);
-        }
         let start = header.encode(extensions, out)?;
+        header.check_payload(payload.len()).map_err(|_| EncodeError::Payload)?;
         let end = start + payload.len();
-        if end > PACKET_BYTES_MAX {
+        if end > AUDIO_BYTES_MAX {
             return Err(EncodeError::NoRoom);
         }
         out.get_mut(start..end).ok_or(EncodeError::NoRoom)?.copy_from_slice(payload);

@@ -57,10 +57,6 @@ impl<'a> Reader<'a> {
         self.array().map(i32::from_be_bytes)
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64, DecodeError> {
-        self.array().map(i64::from_be_bytes)
-    }
-
     pub(super) fn finite_f64(&mut self) -> Result<f64, DecodeError> {
         let value = f64::from_be_bytes(self.array()?);
         if value.is_finite() { Ok(value) } else { Err(DecodeError::NotFinite) }

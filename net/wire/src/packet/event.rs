@@ -378,7 +378,9 @@ impl<'a> Encoder<'a> {
         writer.put(&[0, 0, 0, 0])?;
         writer.put(&header.base_frame.to_be_bytes())?;
         debug_assert_eq!(writer.length(), HEADER_BYTES);
-        extension::encode(extensions, EXTENSIONS_LENGTH_AT, &mut writer)?;
+        extension::encode(extensions, &mut writer)?;
+        let length = u16::try_from(writer.length() - HEADER_BYTES).map_err(|_| EncodeError::NoRoom)?;
+        writer.set(EXTENSIONS_LENGTH_AT, &length.to_be_bytes());
         Ok(Self { writer, base_frame: header.base_frame, count: 0 })
     }
 

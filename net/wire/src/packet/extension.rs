@@ -6,7 +6,7 @@ use crate::packet::{DecodeError, EncodeError};
 /// One extension: an 8-bit type, an 8-bit length, and that many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extension<'a> {
-    /// What it is. 0 is padding; version 1 assigns no other.
+    /// What it is: [`PADDING`], in audio packets [`SESSION_TIME`], or not known.
     pub kind: u8,
     /// Its bytes, at most 255.
     pub value: &'a [u8],
@@ -14,6 +14,10 @@ pub struct Extension<'a> {
 
 /// The type of an extension that carries nothing.
 pub const PADDING: u8 = 0;
+
+/// In an audio packet, the type of the extension that says when its first frame is: an i64, nanoseconds on
+/// the session's clock.
+pub const SESSION_TIME: u8 = 1;
 
 /// The extensions of a decoded packet, checked to be well formed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,14 +61,8 @@ pub fn encoded_length(extensions: &[Extension<'_>]) -> usize {
     extensions.iter().map(|extension| 2 + extension.value.len()).sum()
 }
 
-/// Writes them, and their total length into the 16-bit field at `length_at`.
-pub(super) fn encode(
-    extensions: &[Extension<'_>],
-    length_at: usize,
-    writer: &mut Writer<'_>,
-) -> Result<(), EncodeError> {
-    let total = u16::try_from(encoded_length(extensions)).map_err(|_| EncodeError::NoRoom)?;
-    writer.set(length_at, &total.to_be_bytes());
+/// Writes them, one after the other.
+pub(super) fn encode(extensions: &[Extension<'_>], writer: &mut Writer<'_>) -> Result<(), EncodeError> {
     for extension in extensions {
         let length = u8::try_from(extension.value.len()).map_err(|_| EncodeError::ValueLength)?;
         writer.put(&[extension.kind, length])?;

@@ -1,7 +1,7 @@
 //! How a block of frames is cut into packets: arithmetic, and nothing else.
 
 use crate::codec::Codec;
-use crate::packet::audio::PAYLOAD_BYTES_MAX;
+use crate::packet::audio::{PAYLOAD_BYTES_MAX, SESSION_TIME_BYTES};
 
 /// What is to be sent, and how much of it a packet holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,21 +12,25 @@ pub struct Shape {
     pub first_channel: u8,
     /// How many channels the block has.
     pub channels: u8,
-    /// Bytes of one sample; 0 for silence, which has no payload.
+    /// Bytes of one sample; 0 where the payload does not grow with the frames: silence, and a frame of Opus.
     pub bytes_per_sample: usize,
     /// Bytes of payload that a packet holds.
     pub payload_bytes_max: usize,
 }
 
 impl Shape {
-    /// A block of `channels` channels from the first on, for packets without extensions.
+    /// A block of `channels` channels from the first on, for packets that may say their session time and have
+    /// no other extensions.
     pub const fn new(codec: Codec, frames: u32, channels: u8) -> Self {
         Self {
             frames,
             first_channel: 0,
             channels,
-            bytes_per_sample: codec.bytes_per_sample(),
-            payload_bytes_max: PAYLOAD_BYTES_MAX,
+            bytes_per_sample: match codec.bytes_per_sample() {
+                Some(bytes) => bytes,
+                None => 0,
+            },
+            payload_bytes_max: PAYLOAD_BYTES_MAX - SESSION_TIME_BYTES,
         }
     }
 
@@ -153,15 +157,17 @@ mod tests {
     #[test]
     fn usual_blocks() {
         check(Shape::new(Codec::PcmF32, 128, 2), 1, 128, 2);
-        check(Shape::new(Codec::PcmF32, 140, 2), 1, 140, 2);
-        check(Shape::new(Codec::PcmF32, 141, 2), 2, 71, 2);
+        check(Shape::new(Codec::PcmF32, 137, 2), 1, 137, 2);
+        check(Shape::new(Codec::PcmF32, 138, 2), 2, 69, 2);
+        check(Shape::new(Codec::PcmS16, 274, 2), 1, 274, 2);
+        check(Shape::new(Codec::Opus, 480, 2), 1, 480, 2);
         check(Shape::new(Codec::PcmF32, 128, 1), 1, 128, 1);
         check(Shape::new(Codec::PcmF32, 128, 6), 3, 43, 6);
         check(Shape::new(Codec::PcmF32, 128, 8), 4, 32, 8);
-        check(Shape::new(Codec::Pcm24, 128, 8), 3, 43, 8);
+        check(Shape::new(Codec::PcmS24, 128, 8), 3, 43, 8);
         check(Shape::new(Codec::PcmF32, 480, 2), 4, 120, 2);
         check(Shape::new(Codec::PcmF32, 64, 64), 16, 4, 64);
-        check(Shape::new(Codec::Pcm24, 1, 64), 1, 1, 64);
+        check(Shape::new(Codec::PcmS24, 1, 64), 1, 1, 64);
     }
 
     #[test]

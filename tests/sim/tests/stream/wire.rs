@@ -10,7 +10,7 @@ use audiocloud_wire::packet::packetizer::{Piece, Shape};
 use audiocloud_wire::packet::{PACKET_BYTES_MAX, audio};
 use audiocloud_wire::pcm::InterleavedMut;
 
-pub(crate) const CODEC: Codec = Codec::Pcm24;
+pub(crate) const CODEC: Codec = Codec::PcmS24;
 
 /// Cuts what is in the ring into packets.
 pub(crate) fn pump(blocks: &mut block_ring::Consumer, sequence: &mut u32, mut send: impl FnMut(Vec<u8>)) {
@@ -36,6 +36,7 @@ fn encode(block: &Header, samples: &block_ring::Samples<'_>, piece: &Piece, sequ
         frames: piece.frames,
         first_channel: piece.first_channel,
         channels: piece.channels,
+        codec: CODEC,
         session_time_ns: 0,
         flags: audio::Flags::NONE,
     };
@@ -55,7 +56,7 @@ fn encode(block: &Header, samples: &block_ring::Samples<'_>, piece: &Piece, sequ
 /// Puts a packet into the receiver's ring.
 pub(crate) fn unpack(bytes: &[u8], at: HostTime, rate: SampleRate, blocks: &mut block_ring::Producer) {
     let packet = AudioPacket::decode(bytes).unwrap();
-    let samples = packet.samples(CODEC).unwrap();
+    let samples = packet.samples().unwrap();
     let block = Header {
         epoch: Epoch(packet.header.epoch),
         sample_rate: rate,

@@ -1,0 +1,118 @@
+//! Receiver reports: how a stream arrives, from its receiver to its sender, some twenty times a second.
+//!
+//! | byte | field | type |
+//! |---:|---|---|
+//! | 0 | version 1, kind 3: `0x13` | u8 |
+//! | 1 | flags, none assigned | u8 |
+//! | 2 | repair wished every | u8 |
+//! | 3 | window wished | u8 |
+//! | 4 | epoch | u32 |
+//! | 8 | stream | u64 |
+//! | 16 | highest sequence | u32 |
+//! | 20 | received | u32 |
+//! | 24 | lost | u32 |
+//! | 28 | recovered | u32 |
+//! | 32 | late | u32 |
+//! | 36 | jitter, µs | u32 |
+//! | 40 | hold, µs | u32 |
+//! | 44 | heard, µs | u32 |
+//! | 48 | next event | u32 |
+//!
+//! Counts go on through the epoch, so that a report which is lost takes nothing with it.
+
+use crate::id::StreamId;
+use crate::packet::cursor::{Reader, Writer};
+use crate::packet::repair::WINDOW_MAX;
+use crate::packet::{DecodeError, EncodeError, Kind};
+
+/// Bytes of a report.
+pub const REPORT_BYTES: usize = 52;
+
+/// How a stream arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiverReport {
+    /// The stream, among those of the peer that the report goes to.
+    pub stream: StreamId,
+    /// The epoch that everything here counts in.
+    pub epoch: u32,
+    /// The newest audio packet that came.
+    pub highest_sequence: u32,
+    /// Audio packets that came, each number once, however it came.
+    pub received: u32,
+    /// Numbers up to the highest that did not come in time, and were given up.
+    pub lost: u32,
+    /// Those of the received ones that came by a resend or a repair.
+    pub recovered: u32,
+    /// Those of the received ones that came too late to be heard.
+    pub late: u32,
+    /// Interarrival jitter (RFC 3550, 6.4.1), in microseconds.
+    pub jitter_us: u32,
+    /// From a packet's arrival to when its first frame is due, lately at least: how long a resend may take.
+    pub hold_us: u32,
+    /// From a packet's arrival to when its first frame leaves the receiver.
+    pub heard_us: u32,
+    /// Every event below this number has come, or was given up: none of them need be sent again.
+    pub next_event: u32,
+    /// A wish: one repair packet for so many audio packets; 0: none.
+    pub repair_every: u8,
+    /// A wish: packets that each repair covers, at most [`WINDOW_MAX`]; 0 where none is wished.
+    pub repair_window: u8,
+}
+
+impl ReceiverReport {
+    /// Reads one datagram.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::of(bytes, Kind::Report)?;
+        let [_, _flags, repair_every, repair_window] = reader.array()?;
+        let report = Self {
+            epoch: reader.u32()?,
+            stream: StreamId(reader.u64()?),
+            highest_sequence: reader.u32()?,
+            received: reader.u32()?,
+            lost: reader.u32()?,
+            recovered: reader.u32()?,
+            late: reader.u32()?,
+            jitter_us: reader.u32()?,
+            hold_us: reader.u32()?,
+            heard_us: reader.u32()?,
+            next_event: reader.u32()?,
+            repair_every,
+            repair_window,
+        };
+        if repair_window > WINDOW_MAX {
+            return Err(DecodeError::Window(repair_window));
+        }
+        if reader.0.is_empty() { Ok(report) } else { Err(DecodeError::TrailingBytes) }
+    }
+
+    /// Writes the report to the front of `out`, and returns its length, [`REPORT_BYTES`].
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Window`] for a window that no decoder accepts, [`EncodeError::NoRoom`] when `out` is too
+    /// short.
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
+        if self.repair_window > WINDOW_MAX {
+            return Err(EncodeError::Window);
+        }
+        let mut writer = Writer::new(out);
+        writer.put(&[Kind::Report.first_byte(), 0, self.repair_every, self.repair_window])?;
+        writer.put(&self.epoch.to_be_bytes())?;
+        writer.put(&self.stream.to_bytes())?;
+        for field in [
+            self.highest_sequence,
+            self.received,
+            self.lost,
+            self.recovered,
+            self.late,
+            self.jitter_us,
+            self.hold_us,
+            self.heard_us,
+            self.next_event,
+        ] {
+            writer.put(&field.to_be_bytes())?;
+        }
+        debug_assert_eq!(writer.length(), REPORT_BYTES);
+        Ok(writer.length())
+    }
+}
