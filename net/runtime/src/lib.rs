@@ -17,12 +17,14 @@ mod address_table;
 mod backoff;
 mod candidates;
 mod command;
+mod congestion;
 mod connection;
 mod convert;
 mod counters;
 mod directory;
 mod error;
 mod handle;
+mod health;
 mod hello;
 mod hub;
 mod journal;
@@ -41,6 +43,7 @@ pub use config::{Config, ExplicitPeer};
 pub use counters::{LaneFigures, PublicationFigures, RuntimeFigures, SubscriptionFigures};
 pub use error::Error;
 pub use handle::{Handle, Publication, PublishConfig, Runtime, Shown, Subscription, random_stream};
+pub use health::{Heard, ListenerStatus, Loss, Owner, PathFigures};
 pub use status::{
     Link, LossCause, PeerState, PeerStatus, PublicationStatus, Report, StreamEntry, SubscriptionStatus,
 };
