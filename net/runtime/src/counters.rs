@@ -58,7 +58,9 @@ counters! {
         events,
         /// Bytes handed to QUIC, over all subscribers.
         bytes,
-        /// Datagrams that left no room in a subscriber's send queue: the oldest waiting ones were dropped.
+        /// Datagrams beyond the rate that a subscriber's path takes.
+        dropped_beyond_cap,
+        /// Datagrams that found no room in a subscriber's send queue.
         dropped_queue_full,
         /// Datagrams that QUIC would not take for another cause.
         dropped_unsendable,
@@ -70,6 +72,8 @@ counters! {
         pump_delay_max_ns,
         /// The same lately, smoothed over some 16 blocks, in nanoseconds.
         pump_delay_ns,
+        /// Frames of the latest block.
+        block_frames,
     }
 }
 
@@ -153,7 +157,9 @@ pub struct LaneFigures {
     pub requests_answered: u64,
     /// Packets that were asked for and are gone from the history.
     pub requests_too_old: u64,
-    /// Datagrams that left no room in the send queue: the oldest waiting ones were dropped.
+    /// Datagrams beyond the rate that the path takes.
+    pub dropped_beyond_cap: u64,
+    /// Datagrams that found no room in the send queue.
     pub dropped_queue_full: u64,
     /// Datagrams that QUIC would not take for another cause.
     pub dropped_unsendable: u64,

@@ -5,6 +5,7 @@ use audiocloud_wire::id::StreamKey;
 use audiocloud_wire::message::{DIRECTORY_STREAMS_MAX, Directory, Message, StreamAnnouncement};
 
 use crate::candidates::{Candidate, Place};
+use crate::health::PathFigures;
 use crate::hub::{Connected, Hub};
 use crate::publisher::Publisher;
 use crate::status::{PeerState, PeerStatus, StreamEntry, lock};
@@ -35,7 +36,7 @@ impl Hub {
                 && let Some(link) = self.links.get(&link)
                 && let Ok(mut state) = subscriber.shared.state.try_lock()
             {
-                state.rtt_us = micros(link.connection.rtt());
+                state.path = PathFigures::of(&link.connection);
             }
         }
         if let Ok(mut peers) = self.shared.peers.try_lock() {
@@ -96,7 +97,7 @@ fn connected_status(link: &Connected) -> PeerStatus {
         address: link.address,
         state: PeerState::Connected,
         reason: String::new(),
-        rtt_us: micros(stats.path.rtt),
+        path: PathFigures::of(&link.connection),
         lost_packets: stats.path.lost_packets,
         streams: link.streams.len(),
     }
@@ -117,7 +118,7 @@ fn candidate_status(candidate: &Candidate) -> Option<PeerStatus> {
         address,
         state,
         reason: candidate.refused.clone().unwrap_or_default(),
-        rtt_us: 0,
+        path: PathFigures::default(),
         lost_packets: 0,
         streams: 0,
     })

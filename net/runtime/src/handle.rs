@@ -220,6 +220,7 @@ impl Handle {
             channels: config.channels,
             codec: config.codec,
             subscribers: 0.into(),
+            listeners: Mutex::default(),
             counters: PublicationCounters::default(),
             report,
         });

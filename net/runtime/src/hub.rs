@@ -22,7 +22,8 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::candidates::{Candidate, Candidates, Place};
 use crate::command::Command;
-use crate::directory::{self, micros};
+use crate::directory;
+use crate::health::PathFigures;
 use crate::peer::{Peer, dials};
 use crate::publisher::{Pass, Publisher};
 use crate::status::{Link, LossCause, Shared, lock};
@@ -494,17 +495,19 @@ impl Hub {
                     state.stream_name.clone_from(&lock(&publisher.shared.name));
                     state.sample_rate = Some(publisher.shared.sample_rate);
                     state.channels = publisher.shared.channels;
+                    state.block_frames_max = publisher.block_frames_max;
                 }
             }
             Route::Link(link) => {
                 let Some(link) = self.links.get(&link) else { return };
                 state.publisher_name.clone_from(&link.peer.name);
                 state.address = Some(link.address);
-                state.rtt_us = micros(link.connection.rtt());
+                state.path = PathFigures::of(&link.connection);
                 if let Some(stream) = link.streams.get(&key.stream) {
                     state.stream_name = stream.name.to_string();
                     state.sample_rate = SampleRate::new(stream.sample_rate_hz);
                     state.channels = stream.channels.into();
+                    state.block_frames_max = stream.block_frames_max;
                 }
             }
         }

@@ -42,7 +42,7 @@ pub(crate) struct Publisher {
     /// Tells this publication from an earlier one of the same stream.
     pub(crate) serial: u64,
     pub(crate) config: ConfigId,
-    block_frames_max: u32,
+    pub(crate) block_frames_max: u32,
     blocks: block_ring::Consumer,
     events: event::Consumer,
     epoch: Option<Epoch>,

@@ -14,6 +14,7 @@ use crate::counters::{
     PublicationCounters, PublicationFigures, RuntimeCounters, RuntimeFigures, SubscriptionCounters,
     SubscriptionFigures,
 };
+use crate::health::{ListenerStatus, PathFigures};
 use crate::journal::Journal;
 use crate::socket::Paths;
 
@@ -130,8 +131,7 @@ pub struct PeerStatus {
     pub state: PeerState,
     /// Why, where the state needs it.
     pub reason: String,
-    /// Smoothed round trip, in microseconds.
-    pub rtt_us: u64,
+    pub path: PathFigures,
     /// Packets that QUIC found lost on the way to the peer.
     pub lost_packets: u64,
     /// How many streams it publishes.
@@ -141,8 +141,11 @@ pub struct PeerStatus {
 /// One publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicationStatus {
+    /// Those in this process included.
     pub subscribers: usize,
     pub figures: PublicationFigures,
+    /// Subscribers in other processes.
+    pub listeners: Vec<ListenerStatus>,
 }
 
 /// One subscription.
@@ -154,10 +157,12 @@ pub struct SubscriptionStatus {
     pub stream_name: String,
     pub sample_rate: Option<SampleRate>,
     pub channels: u16,
+    /// Frames of the publisher's block at most; 0: unknown.
+    pub block_frames_max: u32,
     /// Where the packets come from; none in the same process.
     pub address: Option<SocketAddr>,
-    /// Smoothed round trip, in microseconds; 0 when unknown.
-    pub rtt_us: u64,
+    /// To the publisher; all 0 when unknown.
+    pub path: PathFigures,
     pub figures: SubscriptionFigures,
 }
 
@@ -169,6 +174,8 @@ pub(crate) struct PublicationShared {
     pub(crate) channels: u16,
     pub(crate) codec: Codec,
     pub(crate) subscribers: AtomicUsize,
+    /// Brought up to date a few times a second.
+    pub(crate) listeners: Mutex<Vec<ListenerStatus>>,
     pub(crate) counters: PublicationCounters,
     pub(crate) report: Report,
 }
@@ -189,8 +196,9 @@ pub(crate) struct SubscriptionState {
     pub(crate) stream_name: String,
     pub(crate) sample_rate: Option<SampleRate>,
     pub(crate) channels: u16,
+    pub(crate) block_frames_max: u32,
     pub(crate) address: Option<SocketAddr>,
-    pub(crate) rtt_us: u64,
+    pub(crate) path: PathFigures,
 }
 
 impl SubscriptionShared {
@@ -201,8 +209,9 @@ impl SubscriptionShared {
             stream_name: String::new(),
             sample_rate: None,
             channels: 0,
+            block_frames_max: 0,
             address: None,
-            rtt_us: 0,
+            path: PathFigures::default(),
         };
         Self { key, state: Mutex::new(state), counters: SubscriptionCounters::default(), report }
     }
@@ -219,8 +228,9 @@ impl SubscriptionShared {
             stream_name: state.stream_name,
             sample_rate: state.sample_rate,
             channels: state.channels,
+            block_frames_max: state.block_frames_max,
             address: state.address,
-            rtt_us: state.rtt_us,
+            path: state.path,
             figures: self.counters.figures(),
         }
     }
@@ -243,9 +253,11 @@ impl SubscriptionShared {
             "name": status.stream_name,
             "sample_rate": status.sample_rate.map(SampleRate::hz),
             "channels": status.channels,
+            "block_frames_max": status.block_frames_max,
             "address": status.address.map(|address| address.to_string()),
-            "rtt_us": status.rtt_us,
+            "path": status.path,
             "counters": status.figures,
+            "losses": status.figures.losses(),
             "report": (self.report)(),
         })
     }
@@ -256,11 +268,13 @@ impl PublicationShared {
         PublicationStatus {
             subscribers: self.subscribers.load(Ordering::Relaxed),
             figures: self.counters.figures(),
+            listeners: lock(&self.listeners).clone(),
         }
     }
 
     fn to_json(&self) -> Value {
         let status = self.status();
+        let listeners: Vec<_> = status.listeners.iter().map(ListenerStatus::to_json).collect();
         json!({
             "stream": self.stream.to_string(),
             "name": *lock(&self.name),
@@ -268,7 +282,9 @@ impl PublicationShared {
             "channels": self.channels,
             "codec": self.codec.name(),
             "subscribers": status.subscribers,
+            "listeners": listeners,
             "counters": status.figures,
+            "losses": status.figures.losses(),
             "report": (self.report)(),
         })
     }
@@ -349,7 +365,7 @@ fn peer_json(peer: &PeerStatus) -> Value {
         "address": peer.address.to_string(),
         "state": peer.state.code(),
         "reason": peer.reason,
-        "rtt_us": peer.rtt_us,
+        "path": peer.path,
         "lost_packets": peer.lost_packets,
         "streams": peer.streams,
     })

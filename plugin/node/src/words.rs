@@ -5,6 +5,10 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use crate::field::{
+    bit_rate, clean, counted, fingerprint, list, milliseconds, number, percent, plain, quoted,
+};
+
 /// The latest lines of a runtime's journal, of which `--json` has all.
 const JOURNAL_LINES: usize = 5;
 const NOTHING_RUNS: &str = "No audiocloud plug-in is running for this user on this machine.\n";
@@ -31,8 +35,16 @@ fn runtime(runtime: &Value) -> String {
         writeln!(text, "  {what:<9}{words}").ok();
     };
     list(runtime, "instances").iter().for_each(|one| line("plug-in", instance(one)));
-    list(runtime, "publications").iter().for_each(|one| line("sends", publication(one)));
-    list(runtime, "subscriptions").iter().for_each(|one| line("receives", subscription(one)));
+    for one in list(runtime, "publications") {
+        line("sends", publication(one));
+        list(one, "listeners").iter().for_each(|one| line("  to", listener(one)));
+        losses(one).for_each(|words| line("  lost", words));
+    }
+    for one in list(runtime, "subscriptions") {
+        line("receives", subscription(one));
+        heard(one).into_iter().for_each(|words| line("  heard", words));
+        losses(one).for_each(|words| line("  lost", words));
+    }
     list(runtime, "peers").iter().for_each(|one| line("peer", peer(one)));
     list(runtime, "refusals").iter().for_each(|one| line("refused", clean(one.as_str().unwrap_or_default())));
     let journal = list(runtime, "journal");
@@ -50,19 +62,49 @@ fn instance(report: &Value) -> String {
 }
 
 fn publication(publication: &Value) -> String {
-    let counters = &publication["counters"];
-    let dropped = total(counters, "dropped_");
-    let mut words = format!(
+    format!(
         "{}, {}, {}, {} packets",
         quoted(publication, "name"),
         format_of(publication),
-        counted(publication["subscribers"].as_u64().unwrap_or(0), "listener", "listeners"),
-        number(counters, "packets"),
+        counted(number(publication, "subscribers"), "listener", "listeners"),
+        number(&publication["counters"], "packets"),
+    )
+}
+
+/// One who hears a stream of ours elsewhere.
+fn listener(listener: &Value) -> String {
+    let counters = &listener["counters"];
+    let mut words = format!(
+        "{} at {}: {}, {}",
+        quoted(listener, "name"),
+        plain(listener, "address"),
+        coding(listener),
+        bit_rate(number(counters, "rate_bps")),
     );
-    if dropped > 0 {
-        write!(words, ", {dropped} dropped").ok();
+    let heard = &listener["heard"];
+    if let (Some(heard_us), Some(lost)) = (heard["heard_us"].as_u64(), heard["lost"].as_u64()) {
+        let after = number(&listener["path"], "one_way_us") + heard_us;
+        let recovered = number(heard, "recovered");
+        write!(
+            words,
+            ", heard there {} after it left, {lost} lost, {recovered} recovered",
+            milliseconds(after)
+        )
+        .ok();
+    }
+    let given_up = plain(listener, "given_up");
+    if !given_up.is_empty() {
+        write!(words, "; {given_up}").ok();
     }
     words
+}
+
+fn coding(stream: &Value) -> String {
+    let codec = plain(stream, "codec");
+    match (number(stream, "bitrate_bps"), number(stream, "frame_us")) {
+        (0, _) => codec,
+        (bitrate_bps, frame_us) => format!("{codec} {}, {}", bit_rate(bitrate_bps), milliseconds(frame_us)),
+    }
 }
 
 fn subscription(subscription: &Value) -> String {
@@ -71,12 +113,9 @@ fn subscription(subscription: &Value) -> String {
     let reason = plain(subscription, "reason");
     let seconds = subscription["since_ms"].as_i64().map(|ms| ms / 1000);
     let link = match plain(subscription, "link").as_str() {
-        "live" => format!(
-            "live, {}, {} packets, {} missing",
-            format_of(subscription),
-            number(counters, "packets"),
-            number(counters, "sequence_gaps")
-        ),
+        "live" => {
+            format!("live, {}, {} packets", format_of(subscription), number(counters, "packets"))
+        }
         "searching" => "looking for its publisher".to_owned(),
         "connecting" => "connecting".to_owned(),
         "not-published" => "its publisher is there but does not send it now".to_owned(),
@@ -92,6 +131,55 @@ fn subscription(subscription: &Value) -> String {
     words
 }
 
+/// How a stream that comes from elsewhere arrives and is played.
+fn heard(subscription: &Value) -> Option<String> {
+    let counters = &subscription["counters"];
+    if subscription["link"] != "live" || !subscription["address"].is_string() {
+        return None;
+    }
+    let path = &subscription["path"];
+    let back_us = number(path, "rtt_us").saturating_sub(number(path, "one_way_us"));
+    let mut words = format!(
+        "{} after it left, {}, jitter {}, buffer {}",
+        milliseconds(back_us + number(counters, "heard_us")),
+        bit_rate(number(counters, "rate_bps")),
+        milliseconds(number(counters, "jitter_us")),
+        milliseconds(number(counters, "hold_us")),
+    );
+    for (field, what) in RECOVERIES {
+        if number(counters, field) > 0 {
+            write!(words, ", {} {what}", number(counters, field)).ok();
+        }
+    }
+    let report = &subscription["report"];
+    if let Some(concealed_ms) = report["concealed_ms"].as_f64().filter(|ms| *ms > 0.0) {
+        write!(words, ", {concealed_ms:.0} ms concealed").ok();
+    }
+    if let Some(ratio_ppm) = report["ratio_ppm"].as_f64().filter(|ppm| *ppm != 0.0) {
+        write!(words, ", resampled by {ratio_ppm:+.1} ppm").ok();
+    }
+    Some(words)
+}
+
+/// Fields that count packets which came after all, and what brought them.
+const RECOVERIES: [(&str, &str); 3] =
+    [("recovered_resend", "resent"), ("recovered_repair", "repaired"), ("recovered_fec", "from Opus")];
+
+/// A line for each owner of losses and each cause.
+fn losses(stream: &Value) -> impl Iterator<Item = String> {
+    let listeners = list(stream, "listeners").iter().flat_map(|listener| list(listener, "losses"));
+    list(stream, "losses").iter().chain(listeners).map(|loss| {
+        let owner = match plain(loss, "owner").as_str() {
+            "sender-computer" => "the sender's computer".to_owned(),
+            "network" => "the network".to_owned(),
+            "receiver-computer" => "the receiver's computer".to_owned(),
+            "our-limit" => "a limit of ours".to_owned(),
+            other => other.to_owned(),
+        };
+        format!("{} {} ({owner})", number(loss, "count"), plain(loss, "what"))
+    })
+}
+
 fn peer(peer: &Value) -> String {
     let mut words =
         format!("{} at {}: {}", quoted(peer, "name"), plain(peer, "address"), plain(peer, "state"));
@@ -99,11 +187,19 @@ fn peer(peer: &Value) -> String {
     if !reason.is_empty() {
         write!(words, " ({reason})").ok();
     }
-    match peer["rtt_us"].as_u64() {
-        Some(rtt_us) if rtt_us > 0 => {
-            write!(words, ", round trip {}.{} ms", rtt_us / 1000, rtt_us / 100 % 10).ok();
-        }
-        _ => {}
+    let path = &peer["path"];
+    if number(path, "rtt_us") > 0 {
+        let (rtt, one_way) = (number(path, "rtt_us"), number(path, "one_way_us"));
+        write!(words, ", round trip {}, there {}", milliseconds(rtt), milliseconds(one_way)).ok();
+    }
+    if number(path, "queueing_us") > 0 {
+        write!(words, ", of it {} in queues", milliseconds(number(path, "queueing_us"))).ok();
+    }
+    if number(path, "loss_ppm") > 0 {
+        write!(words, ", {} lost", percent(number(path, "loss_ppm"))).ok();
+    }
+    if let Some(cap_bps) = path["rate_cap_bps"].as_u64() {
+        write!(words, ", held to {}", bit_rate(cap_bps)).ok();
     }
     words
 }
@@ -153,44 +249,6 @@ fn format_of(stream: &Value) -> String {
     format!("{} Hz, {channels}{codec}", number(stream, "sample_rate"))
 }
 
-fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
-fn total(counters: &Value, prefix: &str) -> u64 {
-    let fields = counters.as_object().into_iter().flatten();
-    fields.filter(|(name, _)| name.starts_with(prefix)).filter_map(|(_, count)| count.as_u64()).sum()
-}
-
-fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value[field].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn number(value: &Value, field: &str) -> u64 {
-    value[field].as_u64().unwrap_or(0)
-}
-
-fn plain(value: &Value, field: &str) -> String {
-    clean(value[field].as_str().unwrap_or_default())
-}
-
-fn quoted(value: &Value, field: &str) -> String {
-    let text = plain(value, field);
-    if text.is_empty() { "(no name)".to_owned() } else { format!("\"{text}\"") }
-}
-
-fn fingerprint(value: &Value, field: &str) -> String {
-    plain(value, field).chars().take(8).collect()
-}
-
-/// Names come from other people's machines: nothing in them may reach the terminal as a command or turn
-/// its text around.
-fn clean(text: &str) -> String {
-    let steers =
-        |one: char| one.is_control() || matches!(one, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|one| if steers(one) { '\u{fffd}' } else { one }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,15 +268,28 @@ mod tests {
             ],
             "publications": [{
                 "name": "Guitar", "sample_rate": 48000, "channels": 1, "codec": "pcm-f32", "subscribers": 1,
-                "counters": {"packets": 9, "dropped_queue_full": 2, "dropped_unsendable": 1}, "report": null,
+                "counters": {"packets": 9},
+                "losses": [{"owner": "our-limit", "count": 3, "what": "packets could not be sent"}],
+                "listeners": [{
+                    "name": "Studio A", "address": "192.0.2.1:9", "codec": "opus", "bitrate_bps": 128_000,
+                    "frame_us": 5_000, "given_up": "sent as Opus instead of 24 bit: the path takes no more",
+                    "path": {"one_way_us": 700}, "counters": {"rate_bps": 171_400},
+                    "heard": {"heard_us": 8_000, "lost": 2, "recovered": 5},
+                    "losses": [{"owner": "network", "count": 2, "what": "packets never came"}],
+                }],
             }],
             "subscriptions": [
                 {"publisher": "0123456789", "publisher_name": "Studio A", "name": "Drums", "link": "live",
-                 "sample_rate": 44100, "channels": 2, "counters": {"packets": 7, "sequence_gaps": 0}, "report": null},
+                 "sample_rate": 44100, "channels": 2, "address": "192.0.2.1:9",
+                 "path": {"rtt_us": 1_290, "one_way_us": 690},
+                 "counters": {"packets": 7, "heard_us": 7_400, "hold_us": 5_300, "jitter_us": 420,
+                              "rate_bps": 2_345_000, "recovered_resend": 4, "recovered_fec": 1},
+                 "report": {"concealed_ms": 12.4, "ratio_ppm": -3.26}},
                 {"publisher": "0123456789", "name": "", "link": "lost", "reason": "timeout", "since_ms": 2500},
             ],
-            "peers": [{"name": "Studio A", "address": "192.0.2.1:9", "state": "connected",
-                       "reason": "", "rtt_us": 1290}],
+            "peers": [{"name": "Studio A", "address": "192.0.2.1:9", "state": "connected", "reason": "",
+                       "path": {"rtt_us": 1_290, "one_way_us": 700, "queueing_us": 110, "loss_ppm": 2_000,
+                                "rate_cap_bps": 12_000_000}}],
             "refusals": ["203.0.113.5:1: another identity"],
         });
         check(
@@ -227,10 +298,17 @@ mod tests {
                 "\"Studio B\": process 12, UDP port 4720, device a5a4a7a6, version 0.1.0",
                 "  plug-in  send \"Guitar\": One listener.",
                 "  plug-in  receive: busy",
-                "  sends    \"Guitar\", 48000 Hz, 1 channel, pcm-f32, 1 listener, 9 packets, 3 dropped",
-                "  receives \"Drums\" from Studio A (01234567): live, 44100 Hz, 2 channels, 7 packets, 0 missing",
+                "  sends    \"Guitar\", 48000 Hz, 1 channel, pcm-f32, 1 listener, 9 packets",
+                "    to     \"Studio A\" at 192.0.2.1:9: opus 128 kbit/s, 5.0 ms, 171 kbit/s, heard there 8.7 ms after \
+                 it left, 2 lost, 5 recovered; sent as Opus instead of 24 bit: the path takes no more",
+                "    lost   3 packets could not be sent (a limit of ours)",
+                "    lost   2 packets never came (the network)",
+                "  receives \"Drums\" from Studio A (01234567): live, 44100 Hz, 2 channels, 7 packets",
+                "    heard  8.0 ms after it left, 2.3 Mbit/s, jitter 0.4 ms, buffer 5.3 ms, 4 resent, 1 from Opus, 12 ms \
+                 concealed, resampled by -3.3 ppm",
                 "  receives (no name) from device 01234567: lost (timeout), looking for it again, for 2 s",
-                "  peer     \"Studio A\" at 192.0.2.1:9: connected, round trip 1.2 ms",
+                "  peer     \"Studio A\" at 192.0.2.1:9: connected, round trip 1.3 ms, there 0.7 ms, of it 0.1 ms in \
+                 queues, 0.20 % lost, held to 12.0 Mbit/s",
                 "  refused  203.0.113.5:1: another identity",
                 "  log      1",
                 "  log      2",

@@ -264,7 +264,7 @@ impl Link {
 
     /// Half of the round trip to the publisher, ms: the playout measures from a packet's arrival.
     fn way_ms(&self) -> f64 {
-        let round_trip_us = self.subscription.as_ref().map_or(0, |subscription| subscription.status().rtt_us);
+        let round_trip_us = self.subscription.as_ref().map_or(0, |subscription| subscription.status().path.rtt_us);
         f64::from(u32::try_from(round_trip_us).unwrap_or(0)) / 2_000.0
     }
 
