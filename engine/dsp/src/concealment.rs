@@ -161,6 +161,31 @@ impl Concealer {
         self.keep(audio, frames);
     }
 
+    /// What was played ends here: what is played next does not continue it, and is faded in over what it was about to do.
+    ///
+    /// *Realtime-safe: yes*; it costs what the first [`conceal`](Self::conceal) of a gap does, unless a gap is open.
+    pub fn break_off(&mut self) {
+        if !matches!(self.state, State::Gap { returned: None, .. }) {
+            self.begin();
+            self.state = State::Gap { filled: 0, returned: None };
+        }
+    }
+
+    /// Silence from here on, which what is played next is faded in from.
+    ///
+    /// *Realtime-safe: yes*.
+    pub fn silence(&mut self) {
+        self.state = State::Gap { filled: self.fade.end, returned: None };
+    }
+
+    /// Whether a gap is open for so long that its fill has ended.
+    ///
+    /// *Realtime-safe: yes*.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        matches!(self.state, State::Gap { filled, returned: None } if filled >= self.fade.end)
+    }
+
     /// Whether a gap is open, or what returned has not faded in yet.
     ///
     /// *Realtime-safe: yes*.

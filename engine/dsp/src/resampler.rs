@@ -16,6 +16,8 @@ const RATIO_MAX: f64 = 8.0;
 /// The end of the pass band, as a part of the lower of the two sample rates: 20 kHz at 44.1 kHz.
 const PASS_EDGE: f64 = 20.0 / 44.1;
 
+const TWO_TO_THE_64: f64 = 18_446_744_073_709_551_616.0;
+
 /// How good the filter is, against its cost and latency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Quality {
@@ -110,6 +112,15 @@ impl Resampler {
     #[must_use]
     pub fn latency_frames(&self) -> usize {
         self.bank.taps / 2
+    }
+
+    /// From the next output's place in the input to the end of what was consumed, in frames: the latency, and what was
+    /// consumed for outputs to come. *Realtime-safe: yes.*
+    #[must_use]
+    pub fn pending_frames(&self) -> f64 {
+        // The place is the middle of the window that begins at the position; neither nears 2⁵².
+        let ahead = self.filled as f64 - (self.start + self.bank.taps / 2 - 1) as f64;
+        ahead - self.fraction as f64 / TWO_TO_THE_64
     }
 
     /// Sets how many frames of input make one of output, from the next output on: the pitch steps, the signal does not.

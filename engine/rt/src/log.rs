@@ -20,8 +20,11 @@ pub enum What {
     Starved,
     /// The read position was anchored anew. `a`: the new position, `b`: the old one.
     Resynced,
-    /// The clocks drifted apart. `a`: the new position, `b`: the old one.
+    /// The read position was moved to make the delay longer or shorter. `a`: the new position, `b`: the old one.
     Slipped,
+    /// The clocks were found to differ, and the stream is resampled from here on. `a`: by how much, in thousandths of a
+    /// part per million, `b`: 1 if the sender's is the slower one.
+    Resampling,
     /// The user's playout delay took effect. `a`: new, `b`: old, in frames.
     DelayChanged,
     /// The stream has another rate than the device. `a`: theirs, `b`: ours, in Hz.

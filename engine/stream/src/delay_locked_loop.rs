@@ -125,6 +125,20 @@ impl DelayLockedLoop {
         Observation::Followed
     }
 
+    /// The same for what may come out of order or not at all: the frame at `position`, counted from the first observed one,
+    /// was seen at `host_time`. What is not beyond the last one is passed over.
+    ///
+    /// *Realtime-safe: yes*.
+    pub fn observe_at(&mut self, host_time: HostTime, position: u64) -> Observation {
+        if self.begun {
+            let Some(elapsed) = position.checked_sub(self.position).filter(|elapsed| *elapsed > 0) else {
+                return Observation::PassedOver;
+            };
+            self.frames = u32::try_from(elapsed).unwrap_or(u32::MAX);
+        }
+        self.observe(host_time, 0)
+    }
+
     /// Goes to the next block as predicted, and says how much later than that it was observed.
     fn advance(&mut self, host_time: HostTime, frames: u32) -> f64 {
         let elapsed = f64::from(self.frames);

@@ -1,26 +1,33 @@
-//! The receiver's playout: blocks from a ring, however they come, played a fixed delay after they were due.
+//! The receiver's playout: blocks from a ring, however they come, played a short while after they were due.
 //!
 //! Frames are kept by their media time. The first block of an epoch anchors the read position; from then on it moves
-//! with our own callbacks alone, so that a block's fate depends on when it is due, never on the order of arrival.
-//! Where a frame is there, it is put out bit for bit. Where it is not, the sound fades out and in again. The read
-//! position is moved, counted and with its cause, when the clocks drift apart, when the stream leaps, or when the
-//! user asks for another delay.
+//! with our own callbacks, so that a block's fate depends on when it is due, never on the order of arrival. Where a frame
+//! is there, it is put out bit for bit, as long as both ends share a sample clock; where they do not, the stream is
+//! resampled. Where a frame is not there, what the sound was about to do takes its place. The read position is moved,
+//! counted and with its cause, so that frames wait no longer than the network makes necessary; when the stream leaps;
+//! or when the user asks for another delay.
 
 mod anchor;
 mod buffer;
+mod callbacks;
+mod delay;
+mod drift;
 mod histogram;
 mod notes;
 mod render;
+mod settings;
+mod splice;
 mod status;
 mod stream;
-mod timing;
 
 use audiocloud_rt::block_ring;
 use audiocloud_rt::callback::Callback;
+use audiocloud_rt::due::Due;
 use audiocloud_rt::event::{self, Body};
 use audiocloud_rt::{log, snapshot};
 use audiocloud_units::{Frames, HostTime, Nanos, SampleRate};
 
+pub use settings::{Clock, Mode, Settings};
 pub use status::{Cause, Latency, State, Status};
 
 use crate::meter::Meter;
@@ -29,17 +36,19 @@ use stream::Stream;
 /// What the playout has to fit; a change means a new [`Playout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// This device's nominal rate. A stream of another rate is silence, and said in [`State::RateMismatch`].
+    /// This device's nominal rate.
     pub sample_rate: SampleRate,
-    /// Output channels; of a stream that has more, the first ones are played. At most 15 carry sound.
+    /// The stream's rate, as far as it is known. Streams of our rate or a lower one are played in any case, of higher
+    /// ones only those of this rate: others are silence, and said in [`State::RateMismatch`].
+    pub stream_rate: Option<SampleRate>,
+    /// Output channels, at most 64; of a stream that has more, the first ones are played.
     pub channels: u16,
     /// The longest block that the host announced, in frames; longer ones are played all the same.
     pub max_block: u32,
-    /// From the callback that takes a frame's block until the frame leaves. Where that is less than the longest wait
-    /// for a callback, that wait takes its place.
-    pub playout_delay: Frames,
-    /// The most that [`Playout::set_playout_delay`] may ask for.
-    pub playout_delay_max: Frames,
+    /// What to begin with.
+    pub settings: Settings,
+    /// The longest delay that [`Playout::set`] may ask for, in frames of this device.
+    pub delay_max: Frames,
 }
 
 /// Events that one callback takes from the ring.
@@ -58,6 +67,7 @@ pub struct Playout {
     /// Frames for which the first event in the ring has waited for its epoch.
     event_waited: i64,
     writer: snapshot::Writer<Status>,
+    due: snapshot::Writer<Option<Due>>,
 }
 
 impl Playout {
@@ -67,6 +77,7 @@ impl Playout {
     #[must_use]
     pub fn new(config: Config, blocks: block_ring::Consumer, events: event::Consumer) -> Self {
         let (writer, _reader) = snapshot::snapshot(Status::new());
+        let (due, _reader) = snapshot::snapshot(None);
         Self {
             blocks,
             events,
@@ -76,6 +87,7 @@ impl Playout {
             last_callback: None,
             event_waited: 0,
             writer,
+            due,
         }
     }
 
@@ -88,12 +100,12 @@ impl Playout {
         self
     }
 
-    /// Another playout delay, from the next callback on: cross-faded, counted, clamped to 0 and
-    /// [`Config::playout_delay_max`].
+    /// Other settings, from the next callback on: a delay is changed by a cross-fade, counted, held between 0 and
+    /// [`Config::delay_max`].
     ///
     /// *Realtime-safe: yes*, audio thread.
-    pub fn set_playout_delay(&mut self, delay: Frames) {
-        self.stream.set_delay(delay.get());
+    pub fn set(&mut self, settings: Settings) {
+        self.stream.set(settings);
     }
 
     /// Fills `output`, one slice per channel, and hands each event to `on_event` with its offset in the block, offsets
@@ -115,6 +127,7 @@ impl Playout {
         self.stream.begin(callback.entered_at(), frames);
         self.take_blocks();
         self.stream.settle(frames);
+        self.due.write(self.stream.due());
         self.let_go(&mut on_event);
         self.take_events(frames, &mut on_event);
         self.play_events(frames, &mut on_event);
@@ -144,6 +157,14 @@ impl Playout {
     #[must_use]
     pub fn status(&self) -> snapshot::Reader<Status> {
         self.writer.reader()
+    }
+
+    /// Where the decoder reads when frames are due, updated at every callback.
+    ///
+    /// *Realtime-safe: yes*, any thread that may borrow the playout.
+    #[must_use]
+    pub fn due(&self) -> snapshot::Reader<Option<Due>> {
+        self.due.reader()
     }
 
     /// After a pause of the callbacks the rings hold an old piece of the stream: begin anew.

@@ -49,8 +49,9 @@ fn callbacks_leave_the_heap_alone() {
         sample_rate: rate,
         channels: 2,
         max_block: 8_192,
-        playout_delay: Frames::new(480),
-        playout_delay_max: Frames::new(9_600),
+        stream_rate: None,
+        settings: audiocloud_stream::receiver::Settings::fixed(Frames::new(480)),
+        delay_max: Frames::new(9_600),
     };
     let mut playout = receiver::Playout::new(config, blocks_out, events_out);
     let input = vec![vec![0.25_f32; 8_192]; 2];
@@ -87,7 +88,8 @@ fn callbacks_leave_the_heap_alone() {
         let frames = random.frames();
         callback::enter_at(now(played), |callback| {
             if random.below(2_000) == 0 {
-                playout.set_playout_delay(Frames::new(i64::try_from(random.below(9_600)).unwrap()));
+                let delay = Frames::new(i64::try_from(random.below(9_600)).unwrap());
+                playout.set(audiocloud_stream::receiver::Settings::fixed(delay));
             }
             if random.below(5_000) == 0 {
                 playout.stop(callback, |_, _| heard += 1);

@@ -19,7 +19,7 @@ pub(super) struct Anchor {
     /// How many of them are kept.
     pub(super) channels: usize,
     /// The bits of those.
-    pub(super) full: u16,
+    pub(super) full: u64,
     /// The next position to be played.
     pub(super) read: u64,
     /// The first frame that was there: before it nothing is missing.
@@ -44,7 +44,7 @@ impl Anchor {
             position_zero: zero,
             stream_channels: header.stream_channels,
             channels,
-            full: (0..channels).fold(0, |full, channel| full | 1 << channel),
+            full: u64::MAX >> (buffer::CHANNELS_MAX - channels),
             read: zero,
             origin: zero,
             newest: zero,

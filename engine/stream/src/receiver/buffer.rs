@@ -1,19 +1,19 @@
 use audiocloud_rt::block_ring::{Header, Samples};
 
-/// Channels that can be told apart in a frame's key; the sixteenth bit marks a break in the waveform.
-pub(super) const CHANNELS_MAX: usize = 15;
-const BREAK: u64 = 1 << CHANNELS_MAX;
-const BITS: u32 = 16;
-const LOW: u64 = (1 << BITS) - 1;
+/// Channels of a frame, a bit for each.
+pub(super) const CHANNELS_MAX: usize = 64;
+/// In a frame's key: the waveform breaks before it.
+const BREAK: u64 = 1 << 63;
 
-/// Frames by position: a ring of planar samples, each frame with a key that says which position it holds and which
-/// channels of it have come. A stale key simply names another position, so nothing is ever cleared.
+/// Frames by position: a ring of planar samples, each frame with a key that says which position it holds, and a mask of
+/// the channels of it that have come. A stale key simply names another position, so nothing is ever cleared.
 ///
-/// A position counts frames on the receiver's own axis; it never comes near 2^48.
+/// A position counts frames on the receiver's own axis; it never comes near 2^63.
 #[derive(Debug)]
 pub(super) struct Buffer {
     channels: usize,
     keys: Box<[u64]>,
+    masks: Box<[u64]>,
     samples: Box<[f32]>,
 }
 
@@ -33,6 +33,7 @@ impl Buffer {
         Self {
             channels,
             keys: vec![0; capacity].into_boxed_slice(),
+            masks: vec![0; capacity].into_boxed_slice(),
             samples: vec![0.0; capacity * channels].into_boxed_slice(),
         }
     }
@@ -46,30 +47,29 @@ impl Buffer {
         usize::try_from(position % count(self.capacity())).unwrap_or(0)
     }
 
-    /// The frame's low bits, when the ring holds this position.
+    /// The channels that are there, when the ring holds this position.
     fn bits(&self, position: u64) -> u64 {
-        let key = self.keys[self.index(position)];
-        if key >> BITS == position { key & LOW } else { 0 }
+        let index = self.index(position);
+        if self.keys[index] & !BREAK == position { self.masks[index] } else { 0 }
     }
 
-    fn is_complete(&self, position: u64, full: u16) -> bool {
-        let full = u64::from(full);
+    fn is_complete(&self, position: u64, full: u64) -> bool {
         self.bits(position) & full == full
     }
 
     /// How many frames from `position` on are complete, at most `max`.
-    pub(super) fn run(&self, position: u64, max: usize, full: u16) -> usize {
+    pub(super) fn run(&self, position: u64, max: usize, full: u64) -> usize {
         (position..).take(max).take_while(|position| self.is_complete(*position, full)).count()
     }
 
     /// How many frames from `position` on are not complete, at most `max`.
-    pub(super) fn gap(&self, position: u64, max: usize, full: u16) -> usize {
+    pub(super) fn gap(&self, position: u64, max: usize, full: u64) -> usize {
         (position..).take(max).take_while(|position| !self.is_complete(*position, full)).count()
     }
 
     /// Whether the sender said that this frame does not continue the one before.
     pub(super) fn is_break(&self, position: u64) -> bool {
-        self.bits(position) & BREAK != 0
+        self.keys[self.index(position)] == position | BREAK
     }
 
     /// Marks the break at a frame that was written.
@@ -120,7 +120,11 @@ impl Buffer {
             } else {
                 written.new += 1;
                 let index = self.index(position);
-                self.keys[index] = position << BITS | before | bits;
+                // A key that names another position, or none, is replaced; a break that was marked stays.
+                if before == 0 {
+                    self.keys[index] = position;
+                }
+                self.masks[index] = before | bits;
             }
         }
         written

@@ -1,30 +1,41 @@
+use std::array;
+
+use audiocloud_dsp::concealment::Concealer;
+use audiocloud_dsp::resampler::{self, Quality, Resampler};
 use audiocloud_units::{Nanos, SampleRate};
 
-use super::buffer::{Buffer, count};
+use super::buffer::{Buffer, CHANNELS_MAX, count};
 
-/// Outputs that carry sound; further ones are silent.
-pub(super) const OUTPUTS_MAX: usize = 16;
+/// Frames read from the buffer at once: enough for [`OUTPUTS`] at the greatest ratio, and the longest filter.
+const CHUNK: usize = 2_048;
+/// Frames resampled at once.
+const OUTPUTS: usize = 128;
 
-/// Turns the buffer's frames into output. Where every frame is there, they are copied bit for bit; into and out of
-/// gaps it fades, and a moved read position is cross-faded, all with raised cosines of at most 4 ms.
+/// Turns the buffer's frames into output. Where every frame is there and the clocks are one, they are copied bit for
+/// bit. A gap is filled with what the sound was about to do; a moved read position is cross-faded; other clocks and rates
+/// are resampled.
 #[derive(Debug)]
 pub(super) struct Renderer {
+    ours: SampleRate,
+    concealer: Concealer,
     /// Half a raised cosine, above 0 to 1.
     rise: Box<[f32]>,
-    level: Level,
-    /// The last frame put out, and the one that a tail decays from.
-    last: [f32; OUTPUTS_MAX],
-    held: [f32; OUTPUTS_MAX],
-    /// Frames of the tail so far; none when the table's length is reached.
-    tail: usize,
     crossfade: Option<Crossfade>,
+    /// For rates up to ours, and for the one above that was foreseen.
+    narrow: Resampler,
+    wide: Option<(SampleRate, Resampler)>,
+    way: Way,
+    /// What was read, a row for each channel, and what became of it.
+    read: Box<[Box<[f32]>]>,
+    resampled: Box<[Box<[f32]>]>,
 }
 
+/// What the frames go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Silent,
-    Rising { frame: usize },
-    Full,
+enum Way {
+    Exact,
+    Narrow,
+    Wide,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +53,7 @@ pub(super) struct Source<'a> {
     /// The position of the block's first frame.
     pub(super) read: u64,
     /// The channels that a frame needs to be complete.
-    pub(super) full: u16,
+    pub(super) full: u64,
     /// How many channels are kept; one goes to all outputs.
     pub(super) channels: usize,
     /// The epoch's first frame: a stream heard from its beginning needs no fade.
@@ -53,73 +64,159 @@ pub(super) struct Source<'a> {
     pub(super) newest: u64,
 }
 
-/// What a block was made of.
+/// What a block was made of, in frames of the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rendered {
+    /// How many were read.
+    pub(super) read: u64,
+    /// As they came, bit for bit unless they were resampled.
     pub(super) exact: u64,
     pub(super) faded: u64,
-    /// Frames of silence for want of anything.
+    /// Filled, and how often that began.
+    pub(super) concealed: u64,
+    pub(super) concealments: u64,
+    /// For want of anything newer.
     pub(super) starved: u64,
     /// Gaps that ended in this block, by why they were.
     pub(super) missing: u64,
     pub(super) unsent: u64,
 }
 
-impl Source<'_> {
-    /// The kept channel that an output plays.
-    fn channel(&self, output: usize) -> Option<usize> {
-        match self.channels {
-            1 => Some(0),
-            channels if output < channels => Some(output),
-            _ => None,
-        }
-    }
-}
-
 impl Renderer {
-    pub(super) fn new(sample_rate: SampleRate) -> Self {
-        let length =
-            usize::try_from(Nanos::from_millis(4).to_frames_floor(sample_rate).get()).unwrap_or(0).max(4);
+    /// For so many channels of streams of our rate or lower ones, and of one foreseen rate that may be higher.
+    pub(super) fn new(ours: SampleRate, channels: usize, foreseen: Option<SampleRate>) -> Self {
+        let length = usize::try_from(Nanos::from_millis(4).to_frames_floor(ours).get()).unwrap_or(0).max(4);
         #[allow(clippy::cast_possible_truncation, reason = "a gain from 0 to 1, rounded to f32")]
         let gain = |frame: usize| {
             let phase = (frame + 1) as f64 / length as f64;
-            (0.5 - 0.5 * (std::f64::consts::PI * phase).cos()) as f32
+            (0.5 - 0.5 * libm::cos(std::f64::consts::PI * phase)) as f32
         };
+        let resampler = |input_per_output_max| {
+            Resampler::new(channels, resampler::Config { quality: Quality::High, input_per_output_max })
+        };
+        let above = foreseen.filter(|theirs| theirs.hz() > ours.hz());
+        let rows = |frames: usize| (0..channels).map(|_| vec![0.0; frames].into_boxed_slice()).collect();
+        let mut concealer = Concealer::new(channels, ours);
+        concealer.silence();
         Self {
+            ours,
+            concealer,
             rise: (0..length).map(gain).collect(),
-            level: Level::Silent,
-            last: [0.0; OUTPUTS_MAX],
-            held: [0.0; OUTPUTS_MAX],
-            tail: length,
             crossfade: None,
+            narrow: resampler(1.0),
+            wide: above.map(|theirs| (theirs, resampler(f64::from(theirs.hz()) / f64::from(ours.hz())))),
+            way: Way::Exact,
+            read: rows(CHUNK),
+            resampled: rows(OUTPUTS),
         }
     }
 
-    /// The sound ends here, without a follow-up: what was put out last decays.
+    /// Whether a stream of this rate can be played.
+    pub(super) fn can_play(&self, theirs: SampleRate) -> bool {
+        theirs.hz() <= self.ours.hz() || self.wide.as_ref().is_some_and(|(rate, _)| *rate == theirs)
+    }
+
+    /// The sound ends here, without a follow-up: it dies away, and what is played next is faded in.
     pub(super) fn cut(&mut self) {
-        if self.level != Level::Silent {
-            self.held = self.last;
-            self.tail = 0;
-            self.level = Level::Silent;
-        }
+        self.concealer.break_off();
         self.crossfade = None;
     }
 
     /// Nothing sounds, nothing decays.
     pub(super) fn reset(&mut self) {
-        self.level = Level::Silent;
-        self.tail = self.rise.len();
+        self.concealer.silence();
         self.crossfade = None;
-        self.last = [0.0; OUTPUTS_MAX];
+        self.narrow.reset();
+        if let Some((_, wide)) = &mut self.wide {
+            wide.reset();
+        }
+    }
+
+    /// A stream of this rate begins: as it is, if the rate is ours. Whether it is resampled.
+    pub(super) fn begin(&mut self, theirs: SampleRate) -> bool {
+        self.way = match theirs.hz() {
+            hz if hz == self.ours.hz() => Way::Exact,
+            hz if hz < self.ours.hz() => Way::Narrow,
+            _ => Way::Wide,
+        };
+        if let Some(resampler) = self.resampler() {
+            resampler.reset();
+        }
+        self.is_resampling()
+    }
+
+    pub(super) fn is_resampling(&self) -> bool {
+        self.way != Way::Exact
+    }
+
+    /// How many frames of the future it takes to resample a stream of our rate.
+    pub(super) fn look_ahead(&self) -> u64 {
+        count(self.narrow.latency_frames())
+    }
+
+    /// Whether frames are put out as they are read.
+    pub(super) fn is_steady(&self) -> bool {
+        self.crossfade.is_none() && !self.concealer.is_concealing()
+    }
+
+    /// From now on the stream is resampled, from `position` on, which is heard next; the filter's frames on both sides of
+    /// it are there. Returns the position to read on from.
+    pub(super) fn engage(&mut self, buffer: &Buffer, position: u64, channels: usize) -> u64 {
+        self.way = Way::Narrow;
+        self.narrow.reset();
+        self.narrow.set_ratio(1.0);
+        let half = self.narrow.latency_frames();
+        let first = position.saturating_sub(count(half));
+        let channels = channels.min(self.read.len());
+        for (channel, row) in self.read.iter_mut().enumerate().take(channels) {
+            buffer.copy_out(channel, first, &mut row[..2 * half]);
+        }
+        // Its outputs for the frames already heard, which nobody hears again.
+        let Self { narrow, read, resampled, .. } = self;
+        let (mut from, mut left) = (0, 2 * half);
+        while left > 0 {
+            let frames = left.min(OUTPUTS);
+            let (consumed, produced) = resample(narrow, read, from..2 * half, resampled, frames, channels);
+            (from, left) = (from + consumed, left - produced.max(1));
+        }
+        first + count(2 * half)
+    }
+
+    fn resampler(&mut self) -> Option<&mut Resampler> {
+        match self.way {
+            Way::Exact => None,
+            Way::Narrow => Some(&mut self.narrow),
+            Way::Wide => self.wide.as_mut().map(|(_, resampler)| resampler),
+        }
+    }
+
+    /// Frames of the stream for each of ours, while it is resampled.
+    pub(super) fn set_ratio(&mut self, ratio: f64) {
+        if let Some(resampler) = self.resampler() {
+            resampler.set_ratio(ratio);
+        }
+    }
+
+    /// How far the read position is ahead of the one that is heard.
+    pub(super) fn pending(&self) -> f64 {
+        match self.way {
+            Way::Exact => 0.0,
+            Way::Narrow => self.narrow.pending_frames(),
+            Way::Wide => self.wide.as_ref().map_or(0.0, |(_, resampler)| resampler.pending_frames()),
+        }
+    }
+
+    /// Frames of a cross-fade.
+    pub(super) fn crossfade_frames(&self) -> usize {
+        self.rise.len()
     }
 
     /// The read position moves away from `from`: fade over from there as far as frames are there.
-    pub(super) fn jump(&mut self, buffer: &Buffer, from: u64, full: u16) {
+    pub(super) fn jump(&mut self, buffer: &Buffer, from: u64, full: u64) {
         let length = buffer.run(from, self.rise.len(), full);
-        let is_steady = self.level == Level::Full && self.crossfade.is_none();
-        if is_steady && length * 4 >= self.rise.len() {
+        if self.is_steady() && length * 4 >= self.rise.len() {
             self.crossfade = Some(Crossfade { from, frame: 0, length });
-        } else if self.level != Level::Silent {
+        } else if !self.concealer.is_silent() {
             self.cut();
         }
     }
@@ -134,9 +231,44 @@ impl Renderer {
         gap: &mut u64,
     ) -> Rendered {
         let mut rendered = Rendered::default();
+        let channels = source.channels.min(self.read.len());
         let mut done = 0;
         while done < frames {
-            let position = source.read + count(done);
+            let position = source.read + rendered.read;
+            if self.is_resampling() {
+                let outputs = (frames - done).min(OUTPUTS);
+                let needed = self.resampler().map_or(0, |one| one.frames_needed(outputs)).min(CHUNK);
+                self.read(source, position, needed, gap, &mut rendered);
+                let Self { narrow, wide, way, read, resampled, .. } = self;
+                let resampler = match (way, wide) {
+                    (Way::Wide, Some((_, wide))) => wide,
+                    _ => narrow,
+                };
+                resample(resampler, read, 0..needed, resampled, outputs, channels);
+                map(&self.resampled, channels, outputs, output, done);
+                done += outputs;
+            } else {
+                let length = (frames - done).min(CHUNK);
+                self.read(source, position, length, gap, &mut rendered);
+                map(&self.read, channels, length, output, done);
+                done += length;
+            }
+        }
+        rendered
+    }
+
+    /// Reads `frames` frames into the rows, gaps filled.
+    fn read(
+        &mut self,
+        source: &Source<'_>,
+        position: u64,
+        frames: usize,
+        gap: &mut u64,
+        rendered: &mut Rendered,
+    ) {
+        let mut done = 0;
+        while done < frames {
+            let position = position + count(done);
             let run = source.buffer.run(position, frames - done, source.full);
             if run > 0 {
                 let lost = std::mem::take(gap);
@@ -145,153 +277,89 @@ impl Renderer {
                 } else {
                     rendered.missing += lost;
                 }
-                self.play(source, done, run, done + run < frames, output, &mut rendered);
+                self.play(source, position, done, run, rendered);
                 done += run;
             } else {
                 let absent = source.buffer.gap(position, frames - done, source.full);
-                self.decay(done, absent, output, &mut rendered);
+                self.conceal(done, absent, rendered);
                 let end = position + count(absent);
                 *gap += end.saturating_sub(position.max(source.origin));
                 rendered.starved += end.saturating_sub(position.max(source.newest).max(source.origin));
                 done += absent;
             }
         }
-        rendered
+        rendered.read += count(frames);
     }
 
-    fn is_exact(&self) -> bool {
-        self.level == Level::Full && self.crossfade.is_none() && self.tail == self.rise.len()
-    }
-
-    /// Puts out `run` frames that are there; `before_gap` says that the next one is not.
-    fn play<C: AsMut<[f32]>>(
-        &mut self,
-        source: &Source<'_>,
-        done: usize,
-        run: usize,
-        before_gap: bool,
-        output: &mut [C],
-        rendered: &mut Rendered,
-    ) {
-        let position = source.read + count(done);
-        if self.level == Level::Silent {
-            let from_the_beginning = source.beginning == Some(position) && self.tail == self.rise.len();
-            self.level = if from_the_beginning { Level::Full } else { Level::Rising { frame: 0 } };
+    fn play(&mut self, source: &Source<'_>, position: u64, done: usize, run: usize, rendered: &mut Rendered) {
+        if self.concealer.is_silent() && source.beginning == Some(position) {
+            self.concealer.reset();
         }
-        // Half of the table is enough for the way out; a shorter run is cut instead.
-        let fall = self.rise.len() / 2;
-        let falls = before_gap && self.level == Level::Full && run >= fall;
-        let plain_end = if falls { run - fall } else { run };
-        let mut frame = 0;
-        while frame < plain_end && !self.is_exact() {
-            self.mix_frame(source, done + frame, output);
-            frame += 1;
+        let channels = source.channels.min(self.read.len());
+        for (channel, row) in self.read.iter_mut().enumerate().take(channels) {
+            source.buffer.copy_out(channel, position, &mut row[done..done + run]);
         }
-        rendered.faded += count(frame);
-        if frame < plain_end {
-            self.copy(source, done + frame, plain_end - frame, output);
-            rendered.exact += count(plain_end - frame);
-        }
-        for left in (0..run - plain_end).rev() {
-            self.mix_frame(source, done + run - 1 - left, output);
-            self.scale_frame(done + run - 1 - left, self.rise[(2 * left).min(self.rise.len() - 1)], output);
-            rendered.faded += 1;
-        }
-        if falls {
-            self.level = Level::Silent;
-            self.crossfade = None;
-        } else if before_gap {
-            self.cut();
-        }
-    }
-
-    /// The steady state: bit for bit.
-    fn copy<C: AsMut<[f32]>>(&mut self, source: &Source<'_>, done: usize, frames: usize, output: &mut [C]) {
-        for (index, slice) in output.iter_mut().enumerate() {
-            let slice = &mut slice.as_mut()[done..done + frames];
-            match source.channel(index).filter(|_| index < OUTPUTS_MAX) {
-                Some(channel) => {
-                    source.buffer.copy_out(channel, source.read + count(done), slice);
-                    self.last[index] = slice.last().copied().unwrap_or(0.0);
+        let mut faded = 0;
+        if let Some(fade) = self.crossfade {
+            faded = run.min(fade.length - fade.frame);
+            let gain = |frame: usize| self.rise[(fade.frame + frame) * self.rise.len() / fade.length];
+            for (channel, row) in self.read.iter_mut().enumerate().take(channels) {
+                for (frame, slot) in row[done..done + faded].iter_mut().enumerate() {
+                    let old = source.buffer.sample(channel, fade.from + count(frame));
+                    *slot = old + (*slot - old) * gain(frame);
                 }
-                None => slice.fill(0.0),
             }
+            let frame = fade.frame + faded;
+            let next = Crossfade { from: fade.from + count(faded), frame, ..fade };
+            self.crossfade = (frame < fade.length).then_some(next);
         }
+        if self.concealer.is_concealing() {
+            faded = faded.max(run.min(self.rise.len()));
+        }
+        self.concealer.play(&mut self.read[..channels], done..done + run);
+        rendered.faded += count(faded);
+        rendered.exact += count(run - faded);
     }
 
-    /// One frame with whatever fades are going on, and their clocks one further.
-    fn mix_frame<C: AsMut<[f32]>>(&mut self, source: &Source<'_>, done: usize, output: &mut [C]) {
-        let position = source.read + count(done);
-        let length = self.rise.len();
-        let gain = match self.level {
-            Level::Silent => 0.0,
-            Level::Rising { frame } => self.rise[frame],
-            Level::Full => 1.0,
+    fn conceal(&mut self, done: usize, absent: usize, rendered: &mut Rendered) {
+        let is_heard = !self.concealer.is_silent();
+        rendered.concealments += u64::from(is_heard && !self.concealer.is_concealing());
+        self.crossfade = None;
+        self.concealer.conceal(&mut self.read, done..done + absent);
+        if is_heard {
+            rendered.concealed += count(absent);
+        }
+    }
+}
+
+/// Rows `inputs`, frames `span`, into so many frames of the rows `outputs`; the frames consumed and produced.
+fn resample(
+    resampler: &mut Resampler,
+    inputs: &[Box<[f32]>],
+    span: std::ops::Range<usize>,
+    outputs: &mut [Box<[f32]>],
+    frames: usize,
+    channels: usize,
+) -> (usize, usize) {
+    let from: [&[f32]; CHANNELS_MAX] =
+        array::from_fn(|channel| inputs.get(channel).map_or(&[][..], |row| &row[span.clone()]));
+    let mut rows = outputs.iter_mut();
+    let mut to: [&mut [f32]; CHANNELS_MAX] =
+        array::from_fn(|_| rows.next().map_or(&mut [][..], |row| &mut row[..frames]));
+    resampler.process(&from[..channels], &mut to[..channels])
+}
+
+/// Rows to outputs: one channel goes to all, else each to its own; outputs beyond them are silent.
+fn map<C: AsMut<[f32]>>(rows: &[Box<[f32]>], channels: usize, frames: usize, output: &mut [C], done: usize) {
+    for (index, slice) in output.iter_mut().enumerate() {
+        let slice = &mut slice.as_mut()[done..done + frames];
+        let row = match channels {
+            1 => rows.first(),
+            channels => rows.get(index).filter(|_| index < channels),
         };
-        let tail = if self.tail < length { self.rise[length - 1 - self.tail] } else { 0.0 };
-        let crossfade = self.crossfade.map(|fade| (fade.from, self.rise[fade.frame * length / fade.length]));
-        for (index, slice) in output.iter_mut().enumerate() {
-            let slot = &mut slice.as_mut()[done];
-            let Some(channel) = source.channel(index).filter(|_| index < OUTPUTS_MAX) else {
-                *slot = 0.0;
-                continue;
-            };
-            let mut sample = source.buffer.sample(channel, position);
-            if let Some((from, rise)) = crossfade {
-                let old = source.buffer.sample(channel, from);
-                sample = old + (sample - old) * rise;
-            }
-            *slot = sample * gain + self.held[index] * tail;
-            self.last[index] = *slot;
+        match row {
+            Some(row) => slice.copy_from_slice(&row[..frames]),
+            None => slice.fill(0.0),
         }
-        self.step();
-    }
-
-    fn step(&mut self) {
-        let length = self.rise.len();
-        self.tail = (self.tail + 1).min(length);
-        if let Level::Rising { frame } = self.level {
-            self.level = if frame + 1 < length { Level::Rising { frame: frame + 1 } } else { Level::Full };
-        }
-        self.crossfade = self.crossfade.and_then(|fade| {
-            let next = Crossfade { from: fade.from + 1, frame: fade.frame + 1, ..fade };
-            (next.frame < next.length).then_some(next)
-        });
-    }
-
-    fn scale_frame<C: AsMut<[f32]>>(&mut self, done: usize, gain: f32, output: &mut [C]) {
-        for (index, slice) in output.iter_mut().enumerate().take(OUTPUTS_MAX) {
-            let slot = &mut slice.as_mut()[done];
-            *slot *= gain;
-            self.last[index] = *slot;
-        }
-    }
-
-    /// Puts out `frames` frames that are not there: what sounded decays, and then silence.
-    fn decay<C: AsMut<[f32]>>(
-        &mut self,
-        done: usize,
-        frames: usize,
-        output: &mut [C],
-        rendered: &mut Rendered,
-    ) {
-        self.cut();
-        let length = self.rise.len();
-        let decaying = (length - self.tail).min(frames);
-        for (index, slice) in output.iter_mut().enumerate() {
-            let slice = &mut slice.as_mut()[done..done + frames];
-            let held = self.held.get(index).copied().unwrap_or(0.0);
-            let falling = self.rise[..length - self.tail].iter().rev();
-            for (slot, gain) in slice.iter_mut().zip(falling) {
-                // The table's last gain is 1: begin below it.
-                *slot = held * gain;
-            }
-            slice[decaying..].fill(0.0);
-            if let Some(last) = self.last.get_mut(index) {
-                *last = slice.last().copied().unwrap_or(0.0);
-            }
-        }
-        self.tail += decaying;
-        rendered.faded += count(decaying);
     }
 }

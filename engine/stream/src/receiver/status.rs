@@ -14,7 +14,7 @@ pub enum State {
     Playing,
     /// Frames are due and none are there: the sender paused or ended, or the network fails.
     Starved,
-    /// The stream has another rate than this device: silence.
+    /// The stream has a higher rate than this device, and it was not foreseen: silence.
     RateMismatch {
         /// The stream's rate.
         theirs: SampleRate,
@@ -28,18 +28,16 @@ pub enum Cause {
     StreamJumped,
     /// The sender's host rendered more than half a second ahead of real time.
     SenderAhead,
-    /// Block after block came too late: the sender stalled, or the network became slower for good.
+    /// Blocks came too late: the network or the sender became slower, and the delay longer.
     BlocksLate,
-    /// Again and again some blocks come too late for this delay: bursts of the sender's host, or too small a delay.
-    BlocksOftenLate,
+    /// Blocks came at the last moment: the delay became longer before one was late.
+    BlocksNearlyLate,
+    /// Blocks came earlier than necessary for a while: the delay became shorter.
+    BlocksEarly,
     /// This host did not call for a while.
     ReceiverStalled,
     /// This host's blocks became longer than the delay allows.
     BlocksLonger,
-    /// The sender's clock is faster than ours: frames were skipped.
-    ClockFast,
-    /// The sender's clock is slower than ours: frames were repeated.
-    ClockSlow,
 }
 
 /// How long frames took, from [`audiocloud_rt::block_ring::Header::host_time`] until the callback's entry plus the
@@ -78,12 +76,19 @@ pub struct Status {
     pub level_frames: i64,
     /// How early the last block was: frames from the callback that took it until its first frame was due.
     pub margin_frames: i64,
-    /// The delay in effect, in frames: what was asked for, or more where a callback's block is longer.
+    /// The delay in effect, in frames of the stream from callback to callback: what was asked for, or more where a
+    /// callback's block is longer; of the lowest latency, what it is on average.
     pub delay_frames: i64,
+    /// From the last block's arrival until its first frame is due, in frames of the stream.
+    pub hold_frames: i64,
+    /// How much faster the sender's sample clock runs than ours, in parts per million, as far as it is known.
+    pub ppm: f64,
+    /// Whether the stream is resampled: the clocks or the rates differ.
+    pub is_resampling: bool,
 
     /// Blocks taken from the ring.
     pub blocks: u64,
-    /// Frames played as they came, bit for bit.
+    /// Frames played as they came: bit for bit, but where the stream is resampled.
     pub played_frames: u64,
     /// Frames that were not there in time, though later ones of the stream came: lost or late.
     pub missing_frames: u64,
@@ -93,6 +98,12 @@ pub struct Status {
     pub starved_frames: u64,
     /// Frames played with a fade or cross-fade.
     pub faded_frames: u64,
+    /// Frames that were missing, or not yet there, and in whose place the sound was carried on.
+    pub concealed_frames: u64,
+    /// How often that began.
+    pub concealments: u64,
+    /// Blocks that were lost on the way and came in the end: sent again, or computed.
+    pub recovered_blocks: u64,
     /// Blocks that came, at least in part, after they were due.
     pub late_blocks: u64,
     /// Frames of those.
@@ -103,14 +114,14 @@ pub struct Status {
     pub stale_blocks: u64,
     /// Blocks whose header contradicts itself.
     pub malformed_blocks: u64,
-    /// Blocks of another rate than ours.
+    /// Blocks of a rate that cannot be played.
     pub mismatched_blocks: u64,
 
     /// Epochs begun.
     pub epochs: u64,
     /// Times the read position was set anew, not cross-faded from afar: audible.
     pub resyncs: u64,
-    /// Cross-faded moves of the read position against drift or standing lateness.
+    /// Moves of the read position that made the delay longer or shorter.
     pub slips: u64,
     /// Frames skipped (positive) or repeated (negative) by slips, summed.
     pub slipped_frames: i64,
@@ -153,12 +164,18 @@ impl Status {
             level_frames: 0,
             margin_frames: 0,
             delay_frames: 0,
+            hold_frames: 0,
+            ppm: 0.0,
+            is_resampling: false,
             blocks: 0,
             played_frames: 0,
             missing_frames: 0,
             unsent_frames: 0,
             starved_frames: 0,
             faded_frames: 0,
+            concealed_frames: 0,
+            concealments: 0,
+            recovered_blocks: 0,
             late_blocks: 0,
             late_frames: 0,
             duplicate_blocks: 0,

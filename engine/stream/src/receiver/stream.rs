@@ -2,12 +2,17 @@ use audiocloud_rt::block_ring::{Epoch, Flags, Header, Samples};
 use audiocloud_rt::log::{self, What};
 use audiocloud_units::{Frames, HostTime, MediaTime, Nanos, SampleRate};
 
-use super::Config;
 use super::anchor::Anchor;
 use super::buffer::{self, Buffer, count};
+use super::callbacks::Callbacks;
+use super::delay::{Delay, Observed};
+use super::drift::Drift;
 use super::render::{Renderer, Source};
+use super::splice::Search;
 use super::status::{Cause, Latency, State, Status};
-use super::timing::{Slip, Timing};
+use super::{Config, Mode, Settings};
+
+mod adapt;
 
 /// Epochs that are over, remembered so that their stragglers are not taken for new ones.
 const PAST: usize = 8;
@@ -16,17 +21,30 @@ const PAST: usize = 8;
 #[derive(Debug)]
 pub(super) struct Stream {
     config: Config,
-    delay: i64,
-    delay_wanted: i64,
+    settings: Settings,
+    settings_wanted: Settings,
+    /// The rate of the stream; ours, as long as none came.
+    rate: SampleRate,
     buffer: Buffer,
-    timing: Timing,
+    callbacks: Callbacks,
+    delay: Delay,
+    drift: Drift,
     renderer: Renderer,
+    search: Search,
     anchor: Option<Anchor>,
     past: [Option<Epoch>; PAST],
     /// Where the next epoch's positions begin: beyond all that were ever used.
     next_zero: u64,
     now: HostTime,
     taken: Taken,
+    /// How early blocks come, on average over the last 64, in frames from callback to callback.
+    typical: i64,
+    /// The delay should become shorter: by how much, and how long a good place for it was looked for, in frames.
+    shorten: Option<(i64, i64)>,
+    /// The clocks differ: resampling begins when nothing else is going on.
+    is_about_to_resample: bool,
+    /// Frames that the read position was moved by on purpose, summed.
+    travelled: i64,
     since_on_time: i64,
     late_in_a_row: u32,
     gap: u64,
@@ -45,6 +63,8 @@ struct Taken {
     late: u32,
     frames: i64,
     latest_late: Option<u64>,
+    /// How much too late the latest one was.
+    lateness: i64,
 }
 
 /// Notes to let go, and waiting events to forget.
@@ -64,25 +84,33 @@ struct Burst {
 
 impl Stream {
     pub(super) fn new(config: Config) -> Self {
-        let delay_max = config.playout_delay_max.max(config.playout_delay).get().max(0);
-        let second = i64::from(config.sample_rate.hz());
-        // The delay twice, once ahead and once behind for a delay that is made longer; a second for bursts.
-        let frames = 2 * delay_max + second + 4 * i64::from(config.max_block);
+        let second = i64::from(config.sample_rate.hz().max(config.stream_rate.map_or(0, SampleRate::hz)));
+        let delay_max = config.delay_max.get().max(config.settings.delay_max().get()).max(0);
+        // The delay twice, once ahead and once behind for a delay that is made longer; a second for bursts. All of it
+        // twice again, for a stream may have a higher rate.
+        let higher = second / i64::from(config.sample_rate.hz()) + 1;
+        let frames = higher * (2 * delay_max + 4 * i64::from(config.max_block)) + second;
         let channels = usize::from(config.channels).clamp(1, buffer::CHANNELS_MAX);
-        let buffer = Buffer::new(channels, usize::try_from(frames).unwrap_or(0));
-        let delay = config.playout_delay.get().max(0);
         Self {
-            config: Config { playout_delay_max: Frames::new(delay_max), ..config },
-            delay,
-            delay_wanted: delay,
+            settings: config.settings,
+            settings_wanted: config.settings,
+            rate: config.sample_rate,
+            buffer: Buffer::new(channels, usize::try_from(frames).unwrap_or(0)),
+            callbacks: Callbacks::new(config.sample_rate),
+            delay: Delay::new(config.sample_rate),
+            drift: Drift::new(config.sample_rate, config.sample_rate),
+            renderer: Renderer::new(config.sample_rate, channels, config.stream_rate),
+            search: Search::new(),
+            config: Config { delay_max: Frames::new(delay_max), ..config },
             next_zero: 1 << 41,
-            buffer,
-            timing: Timing::new(config.sample_rate),
-            renderer: Renderer::new(config.sample_rate),
             anchor: None,
             past: [None; PAST],
             now: HostTime::new(0),
             taken: Taken::default(),
+            typical: 0,
+            shorten: None,
+            is_about_to_resample: false,
+            travelled: 0,
             since_on_time: 0,
             late_in_a_row: 0,
             gap: 0,
@@ -105,8 +133,8 @@ impl Stream {
         }
     }
 
-    pub(super) fn set_delay(&mut self, frames: i64) {
-        self.delay_wanted = frames.clamp(0, self.config.playout_delay_max.get());
+    pub(super) fn set(&mut self, settings: Settings) {
+        self.settings_wanted = settings.within(self.config.delay_max);
     }
 
     pub(super) fn epoch(&self) -> Option<Epoch> {
@@ -117,10 +145,15 @@ impl Stream {
         self.past.contains(&Some(epoch))
     }
 
-    /// Frames from the read position to `media`; `None` when it is out of all reach.
+    /// Frames of our own from what is heard at the callback to `media`; `None` when it is out of all reach.
     pub(super) fn offset(&self, media: MediaTime) -> Option<i64> {
         let anchor = self.anchor.as_ref()?;
-        anchor.position(media)?.checked_signed_diff(anchor.read)
+        let distance = anchor.position(media)?.checked_signed_diff(anchor.read)?;
+        if !self.renderer.is_resampling() {
+            return Some(distance);
+        }
+        let ours = f64::from(self.config.sample_rate.hz()) / f64::from(self.rate.hz());
+        Some(whole((distance as f64 + self.renderer.pending()) * ours))
     }
 
     pub(super) fn duration(&self, frames: usize) -> Nanos {
@@ -165,7 +198,7 @@ impl Stream {
         let used = anchor.read.max(anchor.newest);
         self.next_zero = used + 4 * count(self.buffer.capacity());
         self.renderer.cut();
-        self.timing.relearn();
+        self.relearn();
         self.gap = 0;
         self.status.state = State::Empty;
         self.release = Release { release: true, forget: true };
@@ -175,41 +208,22 @@ impl Stream {
     pub(super) fn begin(&mut self, now: HostTime, frames: usize) {
         self.now = now;
         self.taken = Taken::default();
-        self.timing.begin_callback(signed(frames));
-        self.adopt_delay();
+        self.callbacks.note(signed(frames));
+        let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+        self.drift.observe_callback(now, frames);
+        self.adopt_settings();
         self.adopt_callback_length();
     }
 
-    /// The user's wish: the read position moves by the difference.
-    fn adopt_delay(&mut self) {
-        let before = self.delay;
-        self.delay = self.delay_wanted;
-        let Some(anchor) = self.anchor.as_mut() else { return };
-        let longer = self.delay.max(anchor.floor) - before.max(anchor.floor);
-        if longer != 0 {
-            anchor.arrival_margin += longer;
-            self.move_by(-longer);
-            self.timing.shift_reference(longer);
-            self.status.delay_changes += 1;
-            self.note(What::DelayChanged, self.delay.unsigned_abs(), before.unsigned_abs());
-        }
+    /// The longest callback to reckon with, in frames of the stream.
+    fn longest_callback(&self) -> i64 {
+        self.to_stream(self.callbacks.longest(i64::from(self.config.max_block)))
     }
 
-    /// A block that arrives now may wait as long as this callback lasts: longer callbacks need a longer delay, before
-    /// the first block is late.
-    fn adopt_callback_length(&mut self) {
-        let wait = self.timing.callback_max(i64::from(self.config.max_block));
-        let Some(anchor) = self.anchor else { return };
-        let lacking = wait - anchor.arrival_margin;
-        if lacking > 0 {
-            let is_heard = anchor.read > anchor.origin;
-            self.lengthen(lacking);
-            self.move_by(-lacking);
-            self.timing.shift_reference(lacking);
-            if is_heard {
-                self.note_slip(Slip { frames: -lacking, cause: Cause::BlocksLonger });
-            }
-        }
+    /// Our frames as the stream's.
+    fn to_stream(&self, frames: i64) -> i64 {
+        let (theirs, ours) = (i64::from(self.rate.hz()), i64::from(self.config.sample_rate.hz()));
+        if theirs == ours { frames } else { frames.saturating_mul(theirs) / ours + i64::from(frames > 0) }
     }
 
     /// One block from the ring.
@@ -221,7 +235,7 @@ impl Stream {
         let is_empty = header.frames == 0 || header.channels == 0;
         if is_empty || is_endless || channels_end > u32::from(header.stream_channels) {
             self.status.malformed_blocks += 1;
-        } else if header.sample_rate != self.config.sample_rate {
+        } else if !self.renderer.can_play(header.sample_rate) {
             self.mismatch(header.sample_rate);
         } else if self.is_past(header.epoch) && self.epoch() != Some(header.epoch) {
             self.status.stale_blocks += 1;
@@ -240,22 +254,26 @@ impl Stream {
         }
     }
 
-    /// Frames that a block waited between its arrival and this callback, within reason: host times of other
-    /// machines, or of tests, say nothing.
+    /// Frames of the stream from a block's arrival to this callback.
+    fn since_arrival(&self, header: &Header) -> i64 {
+        (self.now - header.host_time).to_frames_floor(self.rate).get()
+    }
+
+    /// The same within reason: host times of other machines, or of tests, say nothing.
     fn waited(&self, header: &Header) -> i64 {
-        let longest = self.timing.callback_max(i64::from(self.config.max_block));
-        (self.now - header.host_time).to_frames_floor(self.config.sample_rate).get().clamp(0, longest)
+        self.since_arrival(header).clamp(0, self.longest_callback())
     }
 
     /// Whether a block lay in the ring for longer than callbacks explain: left over from before we were called.
     fn is_stale(&self, header: &Header) -> bool {
-        let longest = self.timing.callback_max(i64::from(self.config.max_block));
-        self.now - header.host_time > self.duration_of(2 * longest) + Nanos::from_millis(50)
+        self.since_arrival(header) > 2 * self.longest_callback() + self.frames_in(50)
     }
 
     fn place(&mut self, header: &Header, samples: &Samples<'_>) {
         let same = self.anchor.is_some_and(|anchor| {
-            anchor.epoch == header.epoch && anchor.stream_channels == header.stream_channels
+            anchor.epoch == header.epoch
+                && anchor.stream_channels == header.stream_channels
+                && self.rate == header.sample_rate
         });
         let refresh = self.anchor.is_some_and(|anchor| anchor.stale) && !self.is_stale(header);
         if !same {
@@ -272,7 +290,7 @@ impl Stream {
             return;
         };
         let margin = position.checked_signed_diff(anchor.read).unwrap_or(i64::MIN);
-        let ceiling = anchor.floor.max(self.delay) + self.frames_in(500);
+        let ceiling = self.delay_in_effect() + self.frames_in(500);
         if margin > ceiling {
             let continues = position <= anchor.newest;
             let cause = if continues { Cause::SenderAhead } else { Cause::StreamJumped };
@@ -291,6 +309,12 @@ impl Stream {
         self.status.stream_channels = header.stream_channels;
         self.status.latency = Latency::default();
         self.histogram.clear();
+        if self.rate != header.sample_rate {
+            self.rate = header.sample_rate;
+            self.delay = Delay::new(self.rate);
+            self.drift = Drift::new(self.rate, self.config.sample_rate);
+        }
+        self.renderer.begin(self.rate);
         self.anchor = Some(Anchor::new(header, self.next_zero, self.config.channels));
         self.anchor_at(header);
     }
@@ -299,17 +323,28 @@ impl Stream {
     fn anchor_at(&mut self, header: &Header) {
         let waited = self.waited(header);
         let stale = self.is_stale(header);
-        let longest = self.timing.callback_max(i64::from(self.config.max_block));
-        let delay = self.delay;
+        let longest = self.longest_callback();
+        let delay = match self.settings.mode {
+            Mode::Fixed { delay } => self.to_stream(delay.get()),
+            // Before anything is known: room for a little jitter. It goes within seconds if there is none.
+            Mode::Lowest { floor, ceiling } => {
+                (longest - waited + self.frames_in(2)).clamp(floor.get(), ceiling.get().max(floor.get()))
+            }
+        };
+        let look_ahead = i64::from(self.renderer.is_resampling()) * signed_count(self.renderer.look_ahead());
         let Some(anchor) = self.anchor.as_mut() else { return };
         let Some(position) = anchor.position(header.start) else { return };
         anchor.floor = longest - waited;
-        let delay = delay.max(anchor.floor);
+        let delay = match self.settings.mode {
+            Mode::Fixed { .. } => (delay - look_ahead).max(anchor.floor),
+            Mode::Lowest { .. } => delay,
+        };
         anchor.arrival_margin = delay + waited;
         anchor.read = position.saturating_add_signed(-delay);
         anchor.origin = position;
         anchor.newest = position;
         anchor.stale = stale;
+        self.typical = delay;
         self.since_on_time = 0;
         self.late_in_a_row = 0;
         self.gap = 0;
@@ -325,7 +360,7 @@ impl Stream {
         anchor.media_zero = header.start;
         self.anchor_at(header);
         self.note_resync(cause, header.start, before);
-        self.timing.discard_window();
+        self.relearn();
         if let Some(position) = self.anchor.and_then(|anchor| anchor.position(header.start)) {
             let margin = self.anchor.map_or(0, |anchor| signed_distance(position, anchor.read));
             self.store(header, samples, position, margin);
@@ -354,39 +389,55 @@ impl Stream {
             }
         }
         let is_new = before.new + after.new + skipped > 0;
-        let is_late = margin < 0 && before.new + skipped > 0;
+        let late = if margin < 0 { before.new + skipped } else { 0 };
         if !is_new {
             self.status.duplicate_blocks += u64::from(!header.flags.contains(Flags::REPEAT));
-        } else if is_late && !header.flags.contains(Flags::REPEAT) {
+            return;
+        }
+        if late > 0 {
             self.status.late_blocks += 1;
-            self.status.late_frames += count(before.new + skipped);
+            self.status.late_frames += count(late);
         }
-        if is_new && !header.flags.contains(Flags::REPEAT) {
-            self.note_taken(header, position, margin, is_late);
-        }
+        self.note_taken(header, position, margin, late > 0);
     }
 
     fn note_taken(&mut self, header: &Header, position: u64, margin: i64, is_late: bool) {
         let waited = self.waited(header);
+        let is_original = !header.flags.contains(Flags::REPEAT);
         let frames = i64::from(header.frames);
         if header.first_channel == 0 {
-            self.timing.observe(margin, waited, frames);
+            self.delay.observe(Observed {
+                margin,
+                waited,
+                callback: self.longest_callback(),
+                is_drifting: self.renderer.is_resampling(),
+            });
+            if is_original {
+                self.typical += (margin - self.typical) / 64 + (margin - self.typical).signum();
+                self.observe_clock(header, position, margin);
+            }
             self.taken.frames += frames;
         }
         self.taken.blocks += 1;
-        self.taken.late += u32::from(is_late);
+        self.taken.late += u32::from(is_late && is_original);
         self.taken.on_time += u32::from(!is_late);
         if is_late {
-            self.taken.latest_late = self.taken.latest_late.max(Some(position));
+            self.taken.lateness = self.taken.lateness.max(-margin);
+            if is_original {
+                self.taken.latest_late = self.taken.latest_late.max(Some(position));
+            }
         } else {
             self.measure_latency(header, margin);
         }
+        self.status.recovered_blocks += u64::from(!is_original);
         self.status.margin_frames = margin;
+        self.status.hold_frames = margin + waited;
     }
 
     /// The frame leaves `margin` frames into the callbacks to come: nothing but a move of the read position changes it.
     fn measure_latency(&mut self, header: &Header, margin: i64) {
-        let latency = self.now + self.duration_of(margin) - header.host_time;
+        let heard = margin.saturating_add(whole(self.renderer.pending()));
+        let latency = self.now + Frames::new(heard).to_nanos_floor(self.rate) - header.host_time;
         let status = &mut self.status.latency;
         let is_first = status.blocks == 0;
         status.last = latency;
@@ -402,9 +453,8 @@ impl Stream {
         let taken = self.taken;
         if let Some(anchor) = self.anchor {
             self.status.level_frames = signed_distance(anchor.newest, anchor.read);
-            self.status.delay_frames = self.delay.max(anchor.floor);
+            self.status.delay_frames = self.delay_in_effect();
         }
-        self.timing.end_of_take(taken.blocks > 0, taken.late > 0);
         self.note_burst(taken.frames, frames);
         if taken.on_time > 0 {
             self.since_on_time = 0;
@@ -417,23 +467,15 @@ impl Stream {
             }
         }
         self.since_on_time = self.since_on_time.saturating_add(frames);
-        if self.anchor.is_some()
-            && let Some(slip) = self.timing.advance(frames)
-        {
-            self.move_by(slip.frames);
-            self.note_slip(slip);
-            if slip.cause == Cause::BlocksOftenLate {
-                self.lengthen(-slip.frames);
-            }
-        }
+        self.adapt(self.to_stream(frames));
     }
 
     /// Nothing comes in time any more: read where the latest block is one delay away.
     fn follow_the_late(&mut self, position: u64) {
         let Some(anchor) = self.anchor else { return };
-        let target = position.saturating_add_signed(-self.delay.max(anchor.floor));
+        let target = position.saturating_add_signed(-self.delay_in_effect());
         self.move_by(signed_distance(target, anchor.read));
-        self.timing.discard_window();
+        self.relearn();
         self.since_on_time = 0;
         self.late_in_a_row = 0;
         // The stream stood still, and we wait for it: of the silence nothing was missing.
@@ -452,29 +494,15 @@ impl Stream {
         self.status.last_cause_at = self.now;
     }
 
-    /// The delay that holds is longer than was asked for.
-    fn lengthen(&mut self, frames: i64) {
-        let delay = self.delay;
-        if let Some(anchor) = self.anchor.as_mut() {
-            anchor.floor = delay.max(anchor.floor) + frames;
-            anchor.arrival_margin += frames;
-        }
-    }
-
     fn move_by(&mut self, frames: i64) {
         let Some(anchor) = self.anchor.as_mut() else { return };
         self.renderer.jump(&self.buffer, anchor.read, anchor.full);
         anchor.read = anchor.read.saturating_add_signed(frames);
-    }
-
-    fn note_slip(&mut self, slip: Slip) {
-        self.status.slips += 1;
-        self.status.slipped_frames += slip.frames;
-        self.note_cause(slip.cause);
-        if let Some(anchor) = self.anchor {
-            let new = anchor.media(anchor.read);
-            self.note(What::Slipped, new.get(), (new - Frames::new(slip.frames)).get());
-        }
+        anchor.arrival_margin -= frames;
+        self.typical -= frames;
+        self.travelled += frames;
+        self.delay.shift(-frames);
+        self.drift.moved(frames);
     }
 
     fn note_burst(&mut self, taken: i64, frames: i64) {
@@ -494,13 +522,17 @@ impl Stream {
         let source = Source {
             buffer: &self.buffer,
             read: anchor.map_or(0, |anchor| anchor.read),
-            full: anchor.map_or(u16::MAX, |anchor| anchor.full),
+            full: anchor.map_or(u64::MAX, |anchor| anchor.full),
             channels: anchor.map_or(1, |anchor| anchor.channels),
             beginning: anchor.and_then(|anchor| anchor.position(MediaTime::ZERO)),
             origin: anchor.map_or(u64::MAX, |anchor| anchor.origin),
             newest: anchor.map_or(u64::MAX, |anchor| anchor.newest),
         };
         let gap_before = self.gap;
+        if self.renderer.is_resampling() && anchor.is_some() {
+            let sounding = source.read as f64 - self.renderer.pending();
+            self.renderer.set_ratio(self.drift.ratio(sounding));
+        }
         let rendered = self.renderer.render(&source, frames, output, &mut self.gap);
         let status = &mut self.status;
         status.played_frames += rendered.exact;
@@ -508,11 +540,15 @@ impl Stream {
         status.missing_frames += rendered.missing;
         status.unsent_frames += rendered.unsent;
         status.starved_frames += rendered.starved;
+        status.ppm = self.drift.ppm();
+        status.is_resampling = self.renderer.is_resampling();
         let Some(anchor) = self.anchor.as_mut() else { return };
-        anchor.read += count(frames);
+        status.concealed_frames += rendered.concealed;
+        status.concealments += rendered.concealments;
+        anchor.read += rendered.read;
         let (before, played) = (status.state, anchor.media(anchor.read));
         status.played = played;
-        status.state = if self.gap >= gap_before + count(frames) && self.gap > 0 {
+        status.state = if self.gap >= gap_before + rendered.read && self.gap > 0 {
             State::Starved
         } else if anchor.read <= anchor.origin {
             State::Waiting
@@ -540,4 +576,13 @@ fn signed(frames: usize) -> i64 {
 
 fn signed_distance(to: u64, from: u64) -> i64 {
     to.checked_signed_diff(from).unwrap_or(0)
+}
+
+fn signed_count(frames: u64) -> i64 {
+    i64::try_from(frames).unwrap_or(i64::MAX)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
+fn whole(value: f64) -> i64 {
+    libm::floor(value) as i64
 }

@@ -83,7 +83,9 @@ pub(super) struct World {
     pub(super) channels: u16,
     pub(super) sender: Sizes,
     pub(super) receiver: Sizes,
+    /// Fixed; none: the lowest.
     pub(super) delay: i64,
+    pub(super) is_lowest: bool,
     /// How much faster the sender's clock is.
     pub(super) ppm: f64,
     pub(super) arrival: Arrival,
@@ -114,6 +116,7 @@ impl Default for World {
             sender: Sizes::fixed(128),
             receiver: Sizes::fixed(128),
             delay: 480,
+            is_lowest: false,
             ppm: 0.0,
             arrival: Arrival::AtOnce,
             burst: 1,
@@ -152,6 +155,10 @@ impl World {
         arrivals.sort_by_key(|(time, ..)| *time);
         let mut arrivals = arrivals.into_iter().peekable();
         let mut bench = bench(self.channels, self.receiver.max.max(64), self.delay);
+        if self.is_lowest {
+            let mode = Mode::Lowest { floor: Frames::new(0), ceiling: Frames::new(4_800) };
+            bench.playout.set(Settings { mode, clock: Clock::Automatic });
+        }
         let (mut level_max, mut causes) = (0, Vec::new());
         let mut delays = self.delays.iter().peekable();
         for index in 0.. {
@@ -160,7 +167,7 @@ impl World {
                 break;
             }
             while let Some((_, delay)) = delays.next_if(|(at, _)| *at <= done) {
-                bench.playout.set_playout_delay(Frames::new(*delay));
+                bench.playout.set(Settings::fixed(Frames::new(*delay)));
             }
             if index % self.receiver_burst == 0 {
                 bench.clock = HostTime::new(nanos(done));
@@ -330,8 +337,9 @@ pub(super) fn bench(channels: u16, max_block: u32, delay: i64) -> Bench {
         sample_rate: rate(),
         channels,
         max_block,
-        playout_delay: Frames::new(delay),
-        playout_delay_max: Frames::new(9_600),
+        stream_rate: None,
+        settings: Settings::fixed(Frames::new(delay)),
+        delay_max: Frames::new(9_600),
     };
     Bench {
         playout: Playout::new(config, consumer, event_consumer),

@@ -1,0 +1,177 @@
+use audiocloud_units::SampleRate;
+
+/// Seconds that are looked back over before the delay becomes shorter.
+const BUCKETS: usize = 20;
+/// A block that arrives this close to the callback that takes it might as well have missed it.
+const GUARD_MICROS: i64 = 300;
+/// What there must be to gain for the delay to become shorter.
+const WORTH_MICROS: i64 = 400;
+/// Before that much has been seen the delay does not become shorter.
+const FIRST_LOOK_SECONDS: u64 = 3;
+/// What comes this much too late is an outage; only a second one soon after calls for a longer delay.
+const OUTAGE_MILLIS: i64 = 20;
+const OUTAGE_MEMORY_SECONDS: u64 = 30;
+
+/// Decides how long frames wait: as briefly as what was seen in the last twenty seconds allows, longer at once when
+/// something comes too late.
+///
+/// The *margin* of a block is the number of frames from the read position at the callback that took it to its first
+/// frame: below 0 it came too late. As long as both ends share a sample clock, a block is taken by the same callback
+/// again and again, and the least margin says exactly how much shorter the delay could have been. Where clocks drift it
+/// will be taken by another one sooner or later, so that it must wait out a whole callback.
+#[derive(Debug)]
+pub(super) struct Delay {
+    second: i64,
+    elapsed: i64,
+    /// The least slack in each of the last seconds, the present one first.
+    slack: [i64; BUCKETS],
+    seconds: u64,
+    outage_at: Option<u64>,
+    guard: i64,
+    worth: i64,
+    outage: i64,
+}
+
+/// How early or late one block was, in frames of the stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observed {
+    pub(super) margin: i64,
+    /// From its arrival to the callback that took it.
+    pub(super) waited: i64,
+    /// The longest callback.
+    pub(super) callback: i64,
+    /// Whether it may be taken by any callback in time, since the clocks differ.
+    pub(super) is_drifting: bool,
+}
+
+impl Delay {
+    pub(super) fn new(sample_rate: SampleRate) -> Self {
+        let second = i64::from(sample_rate.hz());
+        Self {
+            second,
+            elapsed: 0,
+            slack: [i64::MAX; BUCKETS],
+            seconds: 0,
+            outage_at: None,
+            guard: GUARD_MICROS * second / 1_000_000,
+            worth: WORTH_MICROS * second / 1_000_000,
+            outage: OUTAGE_MILLIS * second / 1_000,
+        }
+    }
+
+    /// Forgets what it saw: another stream, or the same one set anew.
+    pub(super) fn relearn(&mut self) {
+        self.slack = [i64::MAX; BUCKETS];
+        (self.elapsed, self.seconds, self.outage_at) = (0, 0, None);
+    }
+
+    pub(super) fn observe(&mut self, block: Observed) {
+        let wait = if block.is_drifting {
+            block.callback - block.waited + self.guard
+        } else if block.waited < self.guard {
+            block.callback
+        } else {
+            0
+        };
+        self.slack[0] = self.slack[0].min(block.margin - wait);
+    }
+
+    /// The read position was moved back by so many frames: all margins are larger.
+    pub(super) fn shift(&mut self, frames: i64) {
+        for seen in self.slack.iter_mut().filter(|seen| **seen != i64::MAX) {
+            *seen = seen.saturating_add(frames);
+        }
+    }
+
+    /// A block came `late` frames too late: by how much the delay should be longer.
+    pub(super) fn late(&mut self, late: i64) -> i64 {
+        if late <= self.outage {
+            return late;
+        }
+        let before = self.outage_at.replace(self.seconds);
+        let again = before.is_some_and(|at| at < self.seconds && self.seconds - at <= OUTAGE_MEMORY_SECONDS);
+        if again { late } else { 0 }
+    }
+
+    /// `frames` frames go by. Once a second: how much shorter (above 0) or longer (below 0) the delay should be.
+    pub(super) fn advance(&mut self, frames: i64) -> Option<i64> {
+        self.elapsed += frames;
+        if self.elapsed < self.second {
+            return None;
+        }
+        self.elapsed = 0;
+        self.seconds += 1;
+        let least = self.slack.iter().copied().min().unwrap_or(i64::MAX);
+        self.slack.rotate_right(1);
+        self.slack[0] = i64::MAX;
+        if least == i64::MAX || self.seconds < FIRST_LOOK_SECONDS {
+            return None;
+        }
+        (least < 0 || least > self.worth).then_some(least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 48_000;
+
+    fn delay() -> Delay {
+        Delay::new(SampleRate::new(48_000).unwrap())
+    }
+
+    fn block(margin: i64, waited: i64) -> Observed {
+        Observed { margin, waited, callback: 128, is_drifting: false }
+    }
+
+    /// What it says after each of `seconds` seconds of blocks of this kind.
+    fn watch(delay: &mut Delay, seconds: usize, seen: Observed) -> Vec<Option<i64>> {
+        (0..seconds)
+            .map(|_| {
+                for _ in 0..10 {
+                    delay.observe(seen);
+                }
+                delay.advance(SECOND)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn on_one_clock_all_that_is_to_spare_goes_after_three_seconds() {
+        assert_eq!(watch(&mut delay(), 3, block(200, 60)), [None, None, Some(200)]);
+        assert_eq!(watch(&mut delay(), 3, block(10, 60))[2], None, "not worth it");
+        assert_eq!(watch(&mut delay(), 3, block(200, 5))[2], Some(72), "it nearly missed the callback");
+        assert_eq!(watch(&mut delay(), 3, block(0, 5))[2], Some(-128), "longer, before one is late");
+    }
+
+    #[test]
+    fn where_clocks_differ_a_whole_callback_is_kept() {
+        let drifting = |margin, waited| Observed { is_drifting: true, ..block(margin, waited) };
+        assert_eq!(watch(&mut delay(), 3, drifting(200, 60))[2], Some(200 + 60 - 128 - 14));
+        assert_eq!(watch(&mut delay(), 3, drifting(68, 60))[2], Some(-14));
+    }
+
+    #[test]
+    fn one_tight_moment_counts_for_twenty_seconds() {
+        let mut delay = delay();
+        delay.observe(block(50, 60));
+        let said = watch(&mut delay, 22, block(300, 60));
+        assert_eq!(said[2..20], [Some(50); 18]);
+        assert_eq!(said[20..], [Some(300); 2]);
+        delay.shift(-300);
+        assert_eq!(delay.advance(SECOND), None);
+    }
+
+    #[test]
+    fn what_is_late_makes_it_longer_but_for_a_lone_outage() {
+        let mut delay = delay();
+        assert_eq!(delay.late(37), 37);
+        assert_eq!(delay.late(2_000), 0);
+        assert_eq!(delay.late(1_900), 0, "the same outage");
+        watch(&mut delay, 5, block(300, 60));
+        assert_eq!(delay.late(2_000), 2_000, "again, within half a minute");
+        watch(&mut delay, 40, block(300, 60));
+        assert_eq!(delay.late(2_000), 0);
+    }
+}

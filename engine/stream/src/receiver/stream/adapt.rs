@@ -1,0 +1,243 @@
+//! How the read position follows what the network and the clocks do, and what the user wishes.
+
+use audiocloud_rt::block_ring::Header;
+use audiocloud_rt::due::Due;
+use audiocloud_rt::log::What;
+use audiocloud_units::Frames;
+
+use super::{Cause, Mode, Stream, signed_count};
+use crate::receiver::Clock;
+
+/// Thousandths of a positive number.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+fn count_of_millis(value: f64) -> u64 {
+    (value * 1_000.0) as u64
+}
+
+/// How like what follows must be for a cut at the first attempt; after [`PATIENCE_MILLIS`] anything will do.
+const LIKENESS: f32 = 0.98;
+const PATIENCE_MILLIS: i64 = 6_000;
+/// The most that one cut makes the delay shorter by, and how often a place for it is looked for.
+const SHORTEN_MILLIS: i64 = 15;
+const ATTEMPT_MILLIS: i64 = 20;
+/// A cut that makes it longer may repeat so much more than it must.
+const LENGTHEN_MILLIS: i64 = 6;
+
+impl Stream {
+    /// The least delay that was asked for, or what holds where that is more, in frames of the stream.
+    pub(super) fn delay_in_effect(&self) -> i64 {
+        match self.settings.mode {
+            Mode::Fixed { delay } => {
+                self.to_stream(delay.get()).max(self.anchor.map_or(0, |anchor| anchor.floor))
+            }
+            Mode::Lowest { .. } => self.typical.max(0),
+        }
+    }
+
+    /// What was learnt of the network and of the sender's clock holds no longer.
+    pub(super) fn relearn(&mut self) {
+        self.delay.relearn();
+        self.drift.forget_sender();
+        self.shorten = None;
+        self.is_about_to_resample = false;
+        self.travelled = 0;
+    }
+
+    /// The user's wish.
+    pub(super) fn adopt_settings(&mut self) {
+        let (before, wanted) = (self.settings, self.settings_wanted);
+        if before == wanted {
+            return;
+        }
+        let was = self.delay_in_effect();
+        self.settings = wanted;
+        let Some(anchor) = self.anchor else { return };
+        let longer = match (before.mode, wanted.mode) {
+            (_, Mode::Fixed { delay }) => {
+                let floor = if matches!(before.mode, Mode::Fixed { .. }) { anchor.floor } else { 0 };
+                self.to_stream(delay.get()).max(floor) - was
+            }
+            (_, Mode::Lowest { floor, ceiling }) => {
+                let (floor, ceiling) = (self.to_stream(floor.get()), self.to_stream(ceiling.get()));
+                was.clamp(floor, ceiling.max(floor)) - was
+            }
+        };
+        if longer != 0 {
+            self.move_by(-longer);
+            self.status.delay_changes += 1;
+            self.note(What::DelayChanged, (was + longer).unsigned_abs(), was.unsigned_abs());
+        }
+    }
+
+    /// A block that arrives now may wait as long as this callback lasts: with a fixed delay, longer callbacks need a
+    /// longer one before the first block is late.
+    pub(super) fn adopt_callback_length(&mut self) {
+        let Some(anchor) = self.anchor else { return };
+        let lacking = self.longest_callback() - anchor.arrival_margin;
+        if lacking > 0 && matches!(self.settings.mode, Mode::Fixed { .. }) {
+            let is_heard = anchor.read > anchor.origin;
+            let in_effect = self.delay_in_effect();
+            self.move_by(-lacking);
+            if let Some(anchor) = self.anchor.as_mut() {
+                anchor.floor = in_effect + lacking;
+            }
+            if is_heard {
+                self.note_move(-lacking, Cause::BlocksLonger);
+            }
+        }
+    }
+
+    /// What an original block says about the sender's clock.
+    pub(super) fn observe_clock(&mut self, header: &Header, position: u64, margin: i64) {
+        let since = self.since_arrival(header);
+        if (0..i64::from(self.rate.hz())).contains(&since) {
+            self.drift.observe_block(header.host_time, position, margin + since + self.travelled);
+        }
+    }
+
+    /// All blocks of this callback are taken, and `frames` frames go by.
+    pub(super) fn adapt(&mut self, frames: i64) {
+        let differs = self.drift.advance(frames);
+        if self.anchor.is_none() {
+            return;
+        }
+        let may_resample = !self.renderer.is_resampling() && self.settings.clock == Clock::Automatic;
+        if differs && may_resample && !self.is_about_to_resample {
+            self.prepare_to_resample();
+        }
+        if self.is_about_to_resample && may_resample {
+            self.resample();
+        }
+        let said = self.delay.advance(frames);
+        let Mode::Lowest { floor, ceiling } = self.settings.mode else { return };
+        let (floor, ceiling) = (self.to_stream(floor.get()), self.to_stream(ceiling.get()));
+        if self.taken.lateness > 0 {
+            let longer = self.delay.late(self.taken.lateness).min(ceiling - self.typical);
+            if longer > 0 {
+                self.move_by(-longer);
+                self.note_move(-longer, Cause::BlocksLate);
+                self.shorten = None;
+                return;
+            }
+        }
+        match said {
+            Some(slack) if slack < 0 => self.lengthen((-slack).min(ceiling - self.typical)),
+            Some(slack) => {
+                let most = slack.min(self.typical - floor).min(self.frames_of_stream(SHORTEN_MILLIS));
+                let tried = self.shorten.map_or(0, |(_, tried)| tried);
+                self.shorten = (most > 0).then_some((most, tried));
+            }
+            None => {}
+        }
+        self.try_to_shorten(frames);
+    }
+
+    /// When the frames of this callback, and of all others, are due.
+    pub(in crate::receiver) fn due(&self) -> Option<Due> {
+        let anchor = self.anchor?;
+        Some(Due {
+            epoch: anchor.epoch,
+            media: anchor.media(anchor.read),
+            at: self.now,
+            sample_rate: self.rate,
+            hold: Frames::new(self.status.hold_frames).to_nanos_floor(self.rate),
+            latency: self.status.latency.last,
+        })
+    }
+
+    fn frames_of_stream(&self, millis: i64) -> i64 {
+        millis * i64::from(self.rate.hz()) / 1_000
+    }
+
+    /// Resampling takes some frames of the future, for which the delay is made longer.
+    fn prepare_to_resample(&mut self) {
+        let look_ahead = signed_count(self.renderer.look_ahead());
+        let Some(anchor) = self.anchor else { return };
+        self.lengthen(match self.settings.mode {
+            Mode::Lowest { .. } => look_ahead,
+            // What the delay has to spare will do.
+            Mode::Fixed { .. } => {
+                look_ahead.min(self.longest_callback() + look_ahead - anchor.arrival_margin)
+            }
+        });
+        self.is_about_to_resample = true;
+        self.shorten = None;
+    }
+
+    /// From the next frame on the stream is resampled, unless something else is going on there.
+    fn resample(&mut self) {
+        let Some(anchor) = self.anchor else { return };
+        let look_ahead = self.renderer.look_ahead();
+        let around = usize::try_from(2 * look_ahead).unwrap_or(usize::MAX);
+        let is_whole = self.buffer.run(anchor.read.saturating_sub(look_ahead), around, anchor.full) == around;
+        if !is_whole || !self.renderer.is_steady() {
+            return;
+        }
+        let read = self.renderer.engage(&self.buffer, anchor.read, anchor.channels);
+        if let Some(anchor) = self.anchor.as_mut() {
+            anchor.read = read;
+        }
+        self.is_about_to_resample = false;
+        self.typical -= signed_count(look_ahead);
+        self.delay.shift(-signed_count(look_ahead));
+        self.drift.begin_anew();
+        let ppm = self.drift.ppm();
+        self.note(What::Resampling, count_of_millis(ppm.abs()), u64::from(ppm < 0.0));
+    }
+
+    /// Makes the delay longer by at least so many frames, where the sound is like itself.
+    fn lengthen(&mut self, frames: i64) {
+        let Some(anchor) = self.anchor else { return };
+        if frames <= 0 {
+            return;
+        }
+        let most = frames + self.frames_of_stream(LENGTHEN_MILLIS);
+        let found = self.search.find(
+            &self.buffer,
+            anchor.read,
+            (-frames, -most),
+            self.renderer.crossfade_frames(),
+            (anchor.full, anchor.channels),
+        );
+        let shift = found.map_or(-frames, |splice| splice.shift);
+        self.move_by(shift);
+        self.note_move(shift, Cause::BlocksNearlyLate);
+    }
+
+    fn try_to_shorten(&mut self, frames: i64) {
+        let Some((most, tried)) = self.shorten else { return };
+        let Some(anchor) = self.anchor else { return };
+        let every = self.frames_of_stream(ATTEMPT_MILLIS);
+        let after = tried + frames;
+        self.shorten = Some((most, after));
+        if tried / every == after / every {
+            return;
+        }
+        let found = self.search.find(
+            &self.buffer,
+            anchor.read,
+            // Half of it at least, or it would take for ever.
+            (most - most / 2, most),
+            self.renderer.crossfade_frames(),
+            (anchor.full, anchor.channels),
+        );
+        let waited = after as f32 / self.frames_of_stream(PATIENCE_MILLIS) as f32;
+        let found = found.filter(|splice| splice.likeness >= LIKENESS - 2.0 * waited * waited);
+        if let Some(splice) = found {
+            self.move_by(splice.shift);
+            self.note_move(splice.shift, Cause::BlocksEarly);
+            let left = most - splice.shift;
+            self.shorten = (left > self.frames_of_stream(1) / 4).then_some((left, after));
+        }
+    }
+
+    fn note_move(&mut self, frames: i64, cause: Cause) {
+        self.status.slips += 1;
+        self.status.slipped_frames += frames;
+        self.note_cause(cause);
+        if let Some(anchor) = self.anchor {
+            let new = anchor.media(anchor.read);
+            self.note(What::Slipped, new.get(), (new - Frames::new(frames)).get());
+        }
+    }
+}
