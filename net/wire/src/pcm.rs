@@ -280,6 +280,44 @@ mod tests {
     }
 
     #[test]
+    fn s16_is_scaled_rounded_and_clamped() {
+        let check = |sample: f32, expected: i16| {
+            assert_eq!(i16::from_be_bytes(f32_to_s16(sample)), expected, "{sample}");
+        };
+        let step = 1.0 / 32_768.0_f32;
+        check(0.0, 0);
+        check(0.5, 16_384);
+        check(-1.0, -32_768);
+        check(1.0, 32_767);
+        check(-1.5, -32_768);
+        check(f32::INFINITY, 32_767);
+        check(f32::NAN, 0);
+        check(0.5 * step, 0);
+        check(1.5 * step, 2);
+        check(-1.5 * step, -2);
+        check(0.51 * step, 1);
+    }
+
+    #[test]
+    fn every_16_bit_sample_survives() {
+        for value in i16::MIN..=i16::MAX {
+            let sample = s16_to_f32(value.to_be_bytes());
+            assert_eq!(f32_to_s16(sample), value.to_be_bytes(), "{value}");
+            // The same sample in 24 bit is the same number.
+            assert_eq!(f32_to_i24(sample), i32::from(value) * 256);
+        }
+    }
+
+    #[test]
+    fn opus_has_no_samples_to_be_read_or_written() {
+        let mut bytes = [7; 64];
+        assert!(InterleavedMut::new(Codec::Opus, 1, 4, &mut bytes).is_none());
+        let mut out = [1.0; 4];
+        Interleaved::new(Codec::Opus, 1, 4, &bytes).read(0, 0, &mut out);
+        assert_eq!(out, [0.0; 4]);
+    }
+
+    #[test]
     fn f32_is_kept_bit_for_bit() {
         let samples = [0.0, -0.0, 1.0e-45, f32::INFINITY, f32::from_bits(0x7fa0_0001), 1.0 / 3.0, -7.5];
         let mut bytes = [0; 28];

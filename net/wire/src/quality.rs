@@ -32,3 +32,30 @@ impl Quality {
 fn is_zero(value: &u32) -> bool {
     *value == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_to_the_sender_is_not_written() {
+        let check = |quality: Quality, written: serde_json::Value| {
+            assert_eq!(serde_json::to_value(quality).unwrap(), written);
+            assert_eq!(serde_json::from_value::<Quality>(written).unwrap(), quality);
+        };
+        check(Quality::default(), json!({}));
+        check(Quality { codec: Some(Codec::PcmS16), ..Quality::default() }, json!({ "codec": "pcm-s16" }));
+        check(
+            Quality { codec: Some(Codec::Opus), bitrate_bps: 96_000, frame_us: 5_000 },
+            json!({ "codec": "opus", "bitrate": 96_000, "frame-us": 5_000 }),
+        );
+    }
+
+    #[test]
+    fn a_codec_of_the_future_leaves_the_choice_to_the_sender() {
+        let quality: Quality = serde_json::from_value(json!({ "codec": "flac", "bitrate": 1 })).unwrap();
+        assert_eq!(quality, Quality { bitrate_bps: 1, ..Quality::default() });
+    }
+}

@@ -8,21 +8,31 @@ use audiocloud_wire::message::{
     StreamAnnouncement, Subscribe, SubscribeRefusal, SubscribeRefused, Text, Unknown, Unsubscribe,
     VersionRange, split_frame,
 };
-use audiocloud_wire::packet::audio::{AudioPacket, Flags, Header, PAYLOAD_BYTES_MAX};
+use audiocloud_wire::packet::audio::{AUDIO_BYTES_MAX, AudioPacket, Flags, Header};
 use audiocloud_wire::packet::event::{self, Body, EventPacket, Expression, NoteAddress};
-use audiocloud_wire::packet::extension::{Extension, encoded_length};
+use audiocloud_wire::packet::extension::{Extension, SESSION_TIME, encoded_length};
 use audiocloud_wire::packet::packetizer::Shape;
+use audiocloud_wire::packet::repair::{self, RepairPacket};
+use audiocloud_wire::packet::report::ReceiverReport;
+use audiocloud_wire::packet::request::ResendRequest;
 use audiocloud_wire::packet::{FRAME_INDEX_MAX, PACKET_BYTES_MAX, Packet};
-use audiocloud_wire::pcm::{Interleaved, InterleavedMut, f32_to_s24, s24_to_f32};
+use audiocloud_wire::pcm::{Interleaved, InterleavedMut, f32_to_s16, f32_to_s24, s16_to_f32};
+use audiocloud_wire::quality::Quality;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 fn codec() -> impl Strategy<Value = Codec> {
-    prop_oneof![Just(Codec::PcmF32), Just(Codec::Pcm24)]
+    prop::sample::select(&Codec::ALL)
 }
 
+fn pcm() -> impl Strategy<Value = Codec> {
+    prop::sample::select(&[Codec::PcmF32, Codec::PcmS24, Codec::PcmS16][..])
+}
+
+/// Extensions of any type but the session time, which is a field of the header.
 fn extensions() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
-    vec((any::<u8>(), vec(any::<u8>(), 0..40)), 0..4)
+    let kind = any::<u8>().prop_filter("not the session time", |kind| *kind != SESSION_TIME);
+    vec((kind, vec(any::<u8>(), 0..40)), 0..4)
 }
 
 fn borrowed(extensions: &[(u8, Vec<u8>)]) -> Vec<Extension<'_>> {
@@ -33,13 +43,83 @@ prop_compose! {
     fn header()(
         stream in any::<u64>(), epoch in any::<u32>(), config in any::<u16>(), sequence in any::<u32>(),
         frames in 1..200_u16, first_frame in 0..FRAME_INDEX_MAX - 200, first_channel in 0..64_u8,
-        channels in 1..=64_u8, session_time_ns in any::<i64>(), flags in 0..4_u8,
+        channels in 1..=64_u8, codec in codec(), session_time_ns in prop_oneof![Just(0), any::<i64>()],
+        flags in 0..4_u8,
     ) -> Header {
         Header {
             stream: StreamId(stream), epoch, config: ConfigId(config), sequence, first_frame, frames,
-            first_channel, channels: channels.min(64 - first_channel), session_time_ns,
+            first_channel, channels: channels.min(64 - first_channel), codec, session_time_ns,
             flags: Flags::from_bits(flags),
         }
+    }
+}
+
+prop_compose! {
+    /// A header and a payload for it: silent, packed where it can be, as many samples as fit, or any bytes.
+    fn audio()(
+        header in header(), payload in vec(any::<u8>(), 800), length in 1..800_usize, silent in any::<bool>(),
+        packed in any::<bool>(),
+    ) -> (Header, Vec<u8>) {
+        let mut header = header;
+        if silent {
+            header.flags = header.flags | Flags::SILENCE;
+            return (header, vec![]);
+        }
+        let Some(bytes_per_sample) = header.codec.bytes_per_sample() else {
+            return (header, payload[..length].to_vec());
+        };
+        let bytes_per_frame = bytes_per_sample * usize::from(header.channels);
+        header.frames = header.frames.min(u16::try_from(payload.len() / bytes_per_frame).unwrap());
+        let unpacked = bytes_per_frame * usize::from(header.frames);
+        if packed && header.codec.integer_bits().is_some() {
+            header.flags = header.flags | Flags::PACKED;
+            return (header, payload[..length.clamp(1, unpacked - 1)].to_vec());
+        }
+        (header, payload[..unpacked].to_vec())
+    }
+}
+
+prop_compose! {
+    fn repair_header()(
+        stream in any::<u64>(), epoch in any::<u32>(), last_sequence in any::<u32>(), window in 1..=16_u8,
+        key in any::<u8>(),
+    ) -> repair::Header {
+        repair::Header { stream: StreamId(stream), epoch, last_sequence, window, key }
+    }
+}
+
+fn symbol() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), repair::SYMBOL_BYTES_MIN..=repair::SYMBOL_BYTES_MAX)
+}
+
+prop_compose! {
+    fn report()(
+        stream in any::<u64>(), epoch in any::<u32>(), counts in any::<[u32; 5]>(), times in any::<[u32; 3]>(),
+        next_event in any::<u32>(), repair_every in any::<u8>(), repair_window in 0..=16_u8,
+    ) -> ReceiverReport {
+        let [highest_sequence, received, lost, recovered, late] = counts;
+        let [jitter_us, hold_us, heard_us] = times;
+        ReceiverReport {
+            stream: StreamId(stream), epoch, highest_sequence, received, lost, recovered, late, jitter_us,
+            hold_us, heard_us, next_event, repair_every, repair_window,
+        }
+    }
+}
+
+prop_compose! {
+    fn request()(
+        stream in any::<u64>(), epoch in any::<u32>(), first_sequence in any::<u32>(), mask in any::<u64>(),
+    ) -> ResendRequest {
+        ResendRequest { stream: StreamId(stream), epoch, first_sequence, mask }
+    }
+}
+
+prop_compose! {
+    fn quality()(
+        codec in proptest::option::of(codec()), bitrate_bps in prop_oneof![Just(0), any::<u32>()],
+        frame_us in prop_oneof![Just(0), any::<u32>()],
+    ) -> Quality {
+        Quality { codec, bitrate_bps, frame_us }
     }
 }
 
@@ -74,11 +154,12 @@ prop_compose! {
     fn announcement()(
         stream in any::<u64>(), name in text(), config in any::<u16>(), epoch in any::<u32>(),
         sample_rate_hz in 1..=u32::MAX, channels in 1..=64_u8, codec in proptest::option::of(codec()),
-        clock_domain in text(), block_frames_max in any::<u32>(),
+        codecs in prop::sample::subsequence(&Codec::ALL[..], 0..=4).prop_shuffle(), clock_domain in text(),
+        block_frames_max in any::<u32>(),
     ) -> StreamAnnouncement {
         StreamAnnouncement {
             stream: StreamId(stream), name, config: ConfigId(config), epoch, sample_rate_hz, channels, codec,
-            clock_domain, block_frames_max,
+            codecs, clock_domain, block_frames_max,
         }
     }
 }
@@ -106,7 +187,7 @@ fn message() -> impl Strategy<Value = Message> {
         }),
         (any::<u64>(), vec(announcement(), 0..8))
             .prop_map(|(revision, streams)| Message::Directory(Directory { revision, streams })),
-        stream().prop_map(|stream| Message::Subscribe(Subscribe { stream })),
+        (stream(), quality()).prop_map(|(stream, quality)| Message::Subscribe(Subscribe { stream, quality })),
         stream().prop_map(|stream| Message::Unsubscribe(Unsubscribe { stream })),
         (stream(), text()).prop_map(|(stream, text)| {
             Message::SubscribeRefused(SubscribeRefused { stream, reason: SubscribeRefusal::TooMany, text })
@@ -143,15 +224,16 @@ fn read_packet(bytes: &[u8]) {
         Ok(Packet::Audio(packet)) => {
             assert!(bytes.len() <= PACKET_BYTES_MAX);
             packet.extensions.iter().for_each(drop);
-            for codec in [Codec::PcmF32, Codec::Pcm24] {
-                let Ok(samples) = packet.samples(codec) else { continue };
-                let mut out = [f32::NAN; 7];
-                for channel in 0..samples.channels() + 1 {
-                    samples.read(channel, samples.frames().saturating_sub(3), &mut out);
-                }
+            let Some(samples) = packet.samples() else { return };
+            let mut out = [f32::NAN; 7];
+            for channel in 0..samples.channels() + 1 {
+                samples.read(channel, samples.frames().saturating_sub(3), &mut out);
             }
         }
         Ok(Packet::Event(packet)) => assert_eq!(packet.events().count(), usize::from(packet.count())),
+        Ok(Packet::Repair(packet)) => assert!((1..=16).contains(&packet.header.window)),
+        Ok(Packet::Report(report)) => assert!(report.repair_window <= 16),
+        Ok(Packet::Request(request)) => assert!(request.sequences().count() <= 64),
         Err(_) => (),
     }
 }
@@ -160,17 +242,30 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn audio_packets_are_read_as_written(
-        header in header(), extensions in extensions(), payload in vec(any::<u8>(), 1..900), silent in any::<bool>(),
-    ) {
-        let flags = if silent { header.flags | Flags::SILENCE } else { header.flags };
-        let (header, payload) = (Header { flags, ..header }, if silent { vec![] } else { payload });
+    fn audio_packets_are_read_as_written((header, payload) in audio(), extensions in extensions()) {
         let mut bytes = [0; PACKET_BYTES_MAX];
         let length = AudioPacket::encode(&header, &borrowed(&extensions), &payload, &mut bytes).unwrap();
         let Ok(Packet::Audio(packet)) = Packet::decode(&bytes[..length]) else { panic!("no audio") };
         prop_assert_eq!(packet.header, header);
-        prop_assert_eq!(packet.extensions.iter().collect::<Vec<_>>(), borrowed(&extensions));
+        let read: Vec<_> = packet.extensions.iter().filter(|one| one.kind != SESSION_TIME).collect();
+        prop_assert_eq!(read, borrowed(&extensions));
         prop_assert_eq!(packet.payload, &payload[..]);
+        let is_pcm = header.payload_bytes().is_some();
+        prop_assert_eq!(packet.samples().is_some(), is_pcm);
+    }
+
+    #[test]
+    fn repairs_reports_and_requests_are_read_as_written(
+        header in repair_header(), symbol in symbol(), report in report(), request in request(),
+    ) {
+        let mut bytes = [0; PACKET_BYTES_MAX];
+        let repair = RepairPacket { header, symbol: &symbol };
+        let length = repair.encode(&mut bytes).unwrap();
+        prop_assert_eq!(Packet::decode(&bytes[..length]), Ok(Packet::Repair(repair)));
+        let length = report.encode(&mut bytes).unwrap();
+        prop_assert_eq!(Packet::decode(&bytes[..length]), Ok(Packet::Report(report)));
+        let length = request.encode(&mut bytes).unwrap();
+        prop_assert_eq!(Packet::decode(&bytes[..length]), Ok(Packet::Request(request)));
     }
 
     #[test]
@@ -213,14 +308,12 @@ proptest! {
 
     #[test]
     fn samples_are_read_as_written(
-        codec in codec(), channels in 1..9_usize, frames in 1..50_usize, skip in 0..10_usize, cut in 0..60_usize,
-        seed in vec(-8_388_608..8_388_608_i32, 8 * 60),
+        codec in pcm(), channels in 1..9_usize, frames in 1..50_usize, skip in 0..10_usize, cut in 0..60_usize,
+        seed in vec(any::<i16>(), 8 * 60),
     ) {
-        let sample = |channel: usize, frame: usize| {
-            let [_, high, middle, low] = seed[(channel * 60 + frame) % seed.len()].to_be_bytes();
-            s24_to_f32([high, middle, low])
-        };
-        let mut bytes = vec![0; frames * channels * codec.bytes_per_sample()];
+        // Samples of 16 bit are samples of every codec.
+        let sample = |channel: usize, frame: usize| s16_to_f32(seed[channel * 60 + frame].to_be_bytes());
+        let mut bytes = vec![0; frames * channels * codec.bytes_per_sample().unwrap()];
         let mut interleaved = InterleavedMut::new(codec, channels, frames, &mut bytes).unwrap();
         for channel in 0..channels {
             let planar: Vec<_> = (0..frames + skip).map(|frame| sample(channel, frame)).collect();
@@ -237,11 +330,15 @@ proptest! {
     }
 
     #[test]
-    fn s24_is_the_nearest(sample in any::<f32>()) {
+    fn integers_are_the_nearest(sample in prop_oneof![any::<f32>(), -1.1..1.1_f32]) {
+        let nearest = |full_scale: f64| {
+            let value = (f64::from(sample) * full_scale).round_ties_even().clamp(-full_scale, full_scale - 1.0);
+            if value.is_nan() { 0.0 } else { value }
+        };
         let [high, middle, low] = f32_to_s24(sample);
         let value = i32::from_be_bytes([high, middle, low, 0]) >> 8;
-        let expected = (f64::from(sample) * 8_388_608.0).round_ties_even().clamp(-8_388_608.0, 8_388_607.0);
-        prop_assert_eq!(f64::from(value), if expected.is_nan() { 0.0 } else { expected });
+        prop_assert_eq!(f64::from(value), nearest(8_388_608.0));
+        prop_assert_eq!(f64::from(i16::from_be_bytes(f32_to_s16(sample))), nearest(32_768.0));
     }
 
     #[test]
@@ -271,27 +368,26 @@ proptest! {
     }
 
     #[test]
-    fn what_the_packetizer_gives_can_be_encoded(header in header(), codec in codec(), frames in 1..3000_u32) {
+    fn what_the_packetizer_gives_can_be_encoded(header in header(), codec in pcm(), frames in 1..3000_u32) {
         let extensions = [Extension { kind: 9, value: &[0; 30] }];
-        let shape = Shape {
-            frames, first_channel: header.first_channel, channels: header.channels,
-            bytes_per_sample: codec.bytes_per_sample(),
-            payload_bytes_max: PAYLOAD_BYTES_MAX - encoded_length(&extensions),
-        };
+        let mut shape = Shape::new(codec, frames, header.channels);
+        shape.first_channel = header.first_channel;
+        shape.payload_bytes_max -= encoded_length(&extensions);
         for piece in shape.pieces() {
             let header = Header {
-                frames: piece.frames, first_channel: piece.first_channel, channels: piece.channels,
+                frames: piece.frames, first_channel: piece.first_channel, channels: piece.channels, codec,
                 first_frame: 480_000 + u64::from(piece.frame_offset), ..header
             };
             let mut bytes = [0; PACKET_BYTES_MAX];
             let start = header.encode(&extensions, &mut bytes).unwrap();
-            let end = start + header.payload_bytes(codec);
-            prop_assert!(AudioPacket::decode(&bytes[..end]).unwrap().samples(codec).is_ok());
+            let end = start + header.payload_bytes().unwrap();
+            prop_assert!(end <= AUDIO_BYTES_MAX);
+            prop_assert!(AudioPacket::decode(&bytes[..end]).unwrap().samples().is_some());
         }
     }
 
     #[test]
-    fn reading_random_bytes_ends(bytes in vec(any::<u8>(), 0..1300), kind in 0..6_u8) {
+    fn reading_random_bytes_ends(bytes in vec(any::<u8>(), 0..1300), kind in 0..7_u8) {
         read_packet(&bytes);
         let mut bytes = bytes;
         if let Some(first) = bytes.first_mut() {
@@ -303,7 +399,7 @@ proptest! {
 
     #[test]
     fn reading_damaged_packets_ends(
-        header in header(), extensions in extensions(), payload in vec(any::<u8>(), 1..200),
+        (header, payload) in audio(), extensions in extensions(),
         events in vec((any::<u32>(), body()), 0..20), mutations in vec(mutation(), 1..6),
     ) {
         let mut bytes = [0; PACKET_BYTES_MAX];
@@ -319,6 +415,20 @@ proptest! {
             encoder.try_push(480_000 + u64::from(*offset), body).unwrap();
         }
         let length = encoder.finish();
+        read_packet(&mutated(bytes[..length].to_vec(), &mutations));
+    }
+
+    #[test]
+    fn reading_damaged_repairs_reports_and_requests_ends(
+        header in repair_header(), symbol in symbol(), report in report(), request in request(),
+        mutations in vec(mutation(), 1..6),
+    ) {
+        let mut bytes = [0; PACKET_BYTES_MAX];
+        let length = RepairPacket { header, symbol: &symbol }.encode(&mut bytes).unwrap();
+        read_packet(&mutated(bytes[..length].to_vec(), &mutations));
+        let length = report.encode(&mut bytes).unwrap();
+        read_packet(&mutated(bytes[..length].to_vec(), &mutations));
+        let length = request.encode(&mut bytes).unwrap();
         read_packet(&mutated(bytes[..length].to_vec(), &mutations));
     }
 

@@ -17,6 +17,12 @@ mod audio;
 mod event;
 #[path = "vectors/message.rs"]
 mod message;
+#[path = "vectors/repair.rs"]
+mod repair;
+#[path = "vectors/report.rs"]
+mod report;
+#[path = "vectors/request.rs"]
+mod request;
 #[path = "vectors/sample.rs"]
 mod sample;
 
@@ -115,6 +121,21 @@ fn event_packets() {
 }
 
 #[test]
+fn repair_packets() {
+    check("repair.json", &repair::cases(), &repair::FORMAT);
+}
+
+#[test]
+fn receiver_reports() {
+    check("report.json", &report::cases(), &report::FORMAT);
+}
+
+#[test]
+fn resend_requests() {
+    check("request.json", &request::cases(), &request::FORMAT);
+}
+
+#[test]
 fn messages() {
     check("message.json", &message::cases(), &message::FORMAT);
 }
@@ -148,8 +169,13 @@ fn the_schema_names_what_is_written() {
         while let Some(map) = maps.pop() {
             for (key, value) in map.as_object().into_iter().flatten() {
                 assert!(in_schema(schema, key), "{key} is not in the schema");
-                if ["kind", "reason", "codec"].contains(&key.as_str()) && value != "unknown" {
-                    assert!(in_schema(schema, text(value)), "{value} is not in the schema");
+                let codes = match key.as_str() {
+                    "kind" | "reason" | "codec" => std::slice::from_ref(value),
+                    "codecs" => value.as_array().unwrap(),
+                    _ => &[],
+                };
+                for code in codes.iter().filter(|code| *code != "unknown") {
+                    assert!(in_schema(schema, text(code)), "{code} is not in the schema");
                 }
                 maps.extend(value.as_array().cloned().unwrap_or_default());
                 maps.push(value.clone());

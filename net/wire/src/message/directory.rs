@@ -140,6 +140,19 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_keeps_the_codecs_that_are_known_once_each() {
+        let names: Vec<&str> = ["opus", "flac", "pcm-s24", "opus"].repeat(100);
+        let mut written = serde_json::to_value(announcement(1)).unwrap();
+        written["codecs"] = names.into();
+        let read: StreamAnnouncement = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(read.codecs, [Codec::Opus, Codec::PcmS24]);
+        assert!(read.offers(Codec::Opus) && read.offers(Codec::PcmF32) && !read.offers(Codec::PcmS16));
+        written.as_object_mut().unwrap().remove("codecs");
+        let read: StreamAnnouncement = serde_json::from_value(written).unwrap();
+        assert!(read.offers(Codec::PcmF32) && !read.offers(Codec::Opus));
+    }
+
+    #[test]
     fn announcements_out_of_range_are_neither_sent_nor_read() {
         let check = |announcement: StreamAnnouncement| {
             let directory = Directory { revision: 1, streams: vec![announcement] };

@@ -325,12 +325,13 @@ mod tests {
         frames: 2,
         first_channel: 3,
         channels: 1,
+        codec: Codec::PcmF32,
         session_time_ns: -2,
         flags: Flags::DISCONTINUITY,
     };
 
     const BYTES: &[u8] = b"\x10\x01\xb1\xb2\xa1\xa2\xa3\xa4\x01\x02\x03\x04\x05\x06\x07\x08\xc1\xc2\xc3\xc4\
-        \x00\x02\x03\x01\x11\xd2\xd3\xd4\xd5\xd6\xd7\xd8\xff\xff\xff\xff\xff\xff\xff\xfe\x00\x03\
+        \x00\x02\x03\x01\x00\x0d\x11\xd2\xd3\xd4\xd5\xd6\xd7\xd8\x01\x08\xff\xff\xff\xff\xff\xff\xff\xfe\
         \x09\x01\x55\x3f\x80\x00\x00\xbf\x00\x00\x00";
 
     fn encoded(header: &Header, payload: &[u8]) -> Vec<u8> {
@@ -350,17 +351,23 @@ mod tests {
         let packet = AudioPacket::decode(BYTES).unwrap();
         assert_eq!(packet.header, HEADER);
         assert_eq!(packet.extensions.find(9), Some(&[0x55][..]));
-        let samples = packet.samples(Codec::PcmF32).unwrap();
+        let samples = packet.samples().unwrap();
         assert_eq!([samples.get(0, 0), samples.get(0, 1), samples.get(0, 2)], [1.0, -0.5, 0.0]);
-        let error = DecodeError::PayloadLength { expected: 6, found: 8 };
-        assert_eq!(packet.samples(Codec::Pcm24), Err(error));
+    }
+
+    #[test]
+    fn a_session_time_that_is_not_known_takes_no_room() {
+        let bytes = encoded(&Header { session_time_ns: 0, ..HEADER }, &[0; 8]);
+        assert_eq!(bytes.len(), HEADER_BYTES + 8);
+        assert_eq!(AudioPacket::decode(&bytes).unwrap().header.session_time_ns, 0);
+        let bytes = encoded(&HEADER, &[0; 8]);
+        assert_eq!(bytes.len(), HEADER_BYTES + SESSION_TIME_BYTES + 8);
     }
 
     #[test]
     fn every_shorter_packet_is_refused() {
         for length in 0..BYTES.len() {
-            let result = AudioPacket::decode(&BYTES[..length]).map(|packet| packet.samples(Codec::PcmF32));
-            assert!(!matches!(result, Ok(Ok(_))), "{length} bytes");
+            assert!(AudioPacket::decode(&BYTES[..length]).is_err(), "{length} bytes");
         }
     }
 
@@ -374,16 +381,57 @@ mod tests {
         check(0, &[0x11], DecodeError::OtherKind(Kind::Event));
         check(0, &[0x20], DecodeError::UnknownVersion(2));
         check(1, &[4], DecodeError::PayloadLength { expected: 0, found: 8 });
+        check(1, &[8], DecodeError::Packed);
         check(20, &[0, 0], DecodeError::NoFrames);
+        check(20, &[0, 1], DecodeError::PayloadLength { expected: 4, found: 8 });
         check(22, &[64, 1], DecodeError::Channels { first: 64, count: 1 });
         check(22, &[0, 65], DecodeError::Channels { first: 0, count: 65 });
         check(22, &[255, 255], DecodeError::Channels { first: 255, count: 255 });
         check(22, &[0, 0], DecodeError::Channels { first: 0, count: 0 });
-        check(24, &[0xff; 8], DecodeError::FrameIndex);
-        check(24, &(FRAME_INDEX_MAX - 1).to_be_bytes(), DecodeError::FrameIndex);
-        check(40, &[0, 2], DecodeError::Extensions);
-        check(40, &[0, 4], DecodeError::Extensions);
-        check(40, &[0xff, 0xff], DecodeError::Extensions);
+        check(24, &[1], DecodeError::PayloadLength { expected: 6, found: 8 });
+        check(24, &[4], DecodeError::UnknownCodec(4));
+        check(25, &[12], DecodeError::Extensions);
+        check(25, &[14], DecodeError::Extensions);
+        check(25, &[0xff], DecodeError::Extensions);
+        check(26, &[0xff; 8], DecodeError::FrameIndex);
+        check(26, &(FRAME_INDEX_MAX - 1).to_be_bytes(), DecodeError::FrameIndex);
+        check(34, &[1, 7, 0, 0, 0, 0, 0, 0, 0, 0, 2], DecodeError::Extensions);
+    }
+
+    #[test]
+    fn the_length_of_a_payload_is_that_of_its_codec() {
+        let check = |codec, flags, length: usize, good: bool| {
+            let header = Header { codec, flags, channels: 2, ..HEADER };
+            let mut bytes = [0; PACKET_BYTES_MAX];
+            let start = header.encode(&[], &mut bytes).unwrap();
+            let packet = AudioPacket::decode(&bytes[..start + length]);
+            assert_eq!(packet.is_ok(), good, "{codec}, {length} bytes: {packet:?}");
+            let mut again = [0; PACKET_BYTES_MAX];
+            let written = AudioPacket::encode(&header, &[], &bytes[start..start + length], &mut again);
+            assert_eq!(written.is_ok(), good, "{codec}, {length} bytes: {written:?}");
+            let has_samples = packet.is_ok_and(|packet| packet.samples().is_some());
+            assert_eq!(has_samples, good && header.payload_bytes().is_some());
+        };
+        for (codec, bytes) in [(Codec::PcmF32, 16), (Codec::PcmS24, 12), (Codec::PcmS16, 8)] {
+            check(codec, Flags::NONE, bytes, true);
+            check(codec, Flags::REPEAT, bytes - 1, false);
+            check(codec, Flags::NONE, bytes + 1, false);
+            check(codec, Flags::NONE, 0, false);
+        }
+        for (codec, bytes) in [(Codec::PcmS24, 12), (Codec::PcmS16, 8)] {
+            check(codec, Flags::PACKED, 1, true);
+            check(codec, Flags::PACKED, bytes - 1, true);
+            check(codec, Flags::PACKED, bytes, false);
+            check(codec, Flags::PACKED, 0, false);
+        }
+        check(Codec::Opus, Flags::NONE, 0, false);
+        check(Codec::Opus, Flags::NONE, 1, true);
+        check(Codec::Opus, Flags::NONE, PAYLOAD_BYTES_MAX - SESSION_TIME_BYTES, true);
+        check(Codec::Opus, Flags::NONE, PAYLOAD_BYTES_MAX - SESSION_TIME_BYTES + 1, false);
+        for codec in Codec::ALL {
+            check(codec, Flags::SILENCE, 0, true);
+            check(codec, Flags::SILENCE, 1, false);
+        }
     }
 
     #[test]
@@ -396,49 +444,69 @@ mod tests {
         check(Header { channels: 0, ..HEADER }, EncodeError::Channels);
         check(Header { first_channel: 64, ..HEADER }, EncodeError::Channels);
         check(Header { first_frame: FRAME_INDEX_MAX, ..HEADER }, EncodeError::FrameIndex);
+        check(Header { flags: Flags::PACKED, ..HEADER }, EncodeError::Packed);
+        check(Header { flags: Flags::PACKED, codec: Codec::Opus, ..HEADER }, EncodeError::Packed);
+        let flags = Flags::PACKED | Flags::SILENCE;
+        check(Header { flags, codec: Codec::PcmS16, ..HEADER }, EncodeError::Packed);
 
         let mut bytes = [0; PACKET_BYTES_MAX + 100];
         assert_eq!(HEADER.encode(&[], &mut bytes[..HEADER_BYTES - 1]), Err(EncodeError::NoRoom));
-        let long = [0; 256];
-        let extension = Extension { kind: 1, value: &long };
-        assert_eq!(HEADER.encode(&[extension], &mut bytes), Err(EncodeError::ValueLength));
-        let full = [Extension { kind: 1, value: &long[..255] }; 5];
-        assert_eq!(HEADER.encode(&full, &mut bytes), Err(EncodeError::NoRoom));
-        assert_eq!(AudioPacket::encode(&HEADER, &[], &[], &mut bytes), Err(EncodeError::Payload));
-        let silence = Header { flags: Flags::SILENCE, ..HEADER };
-        assert_eq!(AudioPacket::encode(&silence, &[], &[0; 8], &mut bytes), Err(EncodeError::Payload));
-        assert_eq!(
-            AudioPacket::encode(&HEADER, &[], &[0; PAYLOAD_BYTES_MAX + 1], &mut bytes),
-            Err(EncodeError::NoRoom)
-        );
+        let mut check = |kind: u8, lengths: &[usize], result: Result<usize, EncodeError>| {
+            let value = [0; 256];
+            let extensions: Vec<_> =
+                lengths.iter().map(|length| Extension { kind, value: &value[..*length] }).collect();
+            assert_eq!(HEADER.encode(&extensions, &mut bytes), result, "{lengths:?}");
+        };
+        check(9, &[256], Err(EncodeError::ValueLength));
+        check(9, &[255; 5], Err(EncodeError::NoRoom));
+        check(9, &[243], Ok(HEADER_BYTES + 255));
+        check(9, &[244], Err(EncodeError::NoRoom));
+        check(SESSION_TIME, &[8], Err(EncodeError::SessionTime));
     }
 
     #[test]
     fn the_largest_packet_fits_and_one_byte_more_does_not() {
-        let header = Header { frames: 140, channels: 2, first_channel: 0, ..HEADER };
+        let header = Header { codec: Codec::Opus, session_time_ns: 0, ..HEADER };
         let mut bytes = encoded(&header, &[0x11; PAYLOAD_BYTES_MAX]);
-        assert_eq!(bytes.len(), PACKET_BYTES_MAX);
-        assert!(AudioPacket::decode(&bytes).unwrap().samples(Codec::PcmF32).is_ok());
+        assert_eq!(bytes.len(), AUDIO_BYTES_MAX);
+        assert!(AudioPacket::decode(&bytes).is_ok());
         bytes.push(0);
         assert_eq!(AudioPacket::decode(&bytes), Err(DecodeError::TooLong));
+        let longer =
+            AudioPacket::encode(&header, &[], &[0; PAYLOAD_BYTES_MAX + 1], &mut [0; PACKET_BYTES_MAX]);
+        assert_eq!(longer, Err(EncodeError::NoRoom));
     }
 
     #[test]
     fn silence_is_a_header_that_reads_as_zeros() {
-        let header = Header { flags: Flags::SILENCE | Flags::REPEAT, frames: u16::MAX, ..HEADER };
-        let bytes = encoded(&header, &[]);
-        assert_eq!(bytes.len(), HEADER_BYTES);
-        let packet = AudioPacket::decode(&bytes).unwrap();
-        assert!(packet.header.flags.contains(Flags::SILENCE) && packet.header.flags.contains(Flags::REPEAT));
-        let mut out = [1.0; 8];
-        packet.samples(Codec::Pcm24).unwrap().read(0, 65_530, &mut out);
-        assert_eq!(out, [0.0; 8]);
+        for codec in Codec::ALL {
+            let flags = Flags::SILENCE | Flags::REPEAT;
+            let header = Header { flags, codec, session_time_ns: 0, frames: u16::MAX, ..HEADER };
+            let bytes = encoded(&header, &[]);
+            assert_eq!(bytes.len(), HEADER_BYTES);
+            let packet = AudioPacket::decode(&bytes).unwrap();
+            assert_eq!(packet.header, header);
+            let mut out = [1.0; 8];
+            packet.samples().unwrap().read(0, 65_530, &mut out);
+            assert_eq!(out, [0.0; 8]);
+        }
+    }
+
+    #[test]
+    fn a_repeat_is_the_packet_with_one_bit_set() {
+        let mut bytes = BYTES.to_vec();
+        set_repeat(&mut bytes, true);
+        let repeat = AudioPacket::decode(&bytes).unwrap().header;
+        assert_eq!(repeat, Header { flags: Flags::DISCONTINUITY | Flags::REPEAT, ..HEADER });
+        set_repeat(&mut bytes, false);
+        assert_eq!(bytes, BYTES);
+        set_repeat(&mut [], true);
     }
 
     #[test]
     fn unassigned_flags_are_dropped() {
         let mut bytes = BYTES.to_vec();
-        bytes[1] = 0xf9;
+        bytes[1] = 0xf1;
         assert_eq!(AudioPacket::decode(&bytes).unwrap().header.flags, Flags::DISCONTINUITY);
     }
 }

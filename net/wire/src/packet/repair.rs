@@ -128,3 +128,60 @@ impl<'a> RepairPacket<'a> {
 fn symbol_past_end(symbol: &[u8]) -> bool {
     !(SYMBOL_BYTES_MIN..=SYMBOL_BYTES_MAX).contains(&symbol.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Header = Header {
+        stream: StreamId(0x0102_0304_0506_0708),
+        epoch: 0xa1a2_a3a4,
+        last_sequence: 2,
+        window: 5,
+        key: 9,
+    };
+
+    #[test]
+    fn bytes_are_those_of_the_table() {
+        let symbol = [0x5a; SYMBOL_BYTES_MIN];
+        let mut bytes = [0xee; PACKET_BYTES_MAX];
+        let length = RepairPacket { header: HEADER, symbol: &symbol }.encode(&mut bytes).unwrap();
+        let header = b"\x12\x00\x05\x09\xa1\xa2\xa3\xa4\x01\x02\x03\x04\x05\x06\x07\x08\x00\x00\x00\x02";
+        assert_eq!(bytes[..length], [&header[..], &symbol].concat());
+        let packet = RepairPacket::decode(&bytes[..length]).unwrap();
+        assert_eq!(packet, RepairPacket { header: HEADER, symbol: &symbol });
+        assert_eq!(packet.header.first_sequence(), u32::MAX - 1);
+    }
+
+    #[test]
+    fn windows_and_symbols_have_bounds() {
+        let check = |window: u8, length: usize, expected: Option<DecodeError>| {
+            let mut bytes = [0; PACKET_BYTES_MAX + 1];
+            HEADER.encode(&mut bytes).unwrap();
+            bytes[2] = window;
+            assert_eq!(RepairPacket::decode(&bytes[..HEADER_BYTES + length]).err(), expected);
+            let symbol = &bytes[HEADER_BYTES..HEADER_BYTES + length];
+            let packet = RepairPacket { header: Header { window, ..HEADER }, symbol };
+            assert_eq!(packet.encode(&mut [0; PACKET_BYTES_MAX]).is_err(), expected.is_some());
+        };
+        check(1, SYMBOL_BYTES_MIN, None);
+        check(16, SYMBOL_BYTES_MAX, None);
+        check(0, SYMBOL_BYTES_MIN, Some(DecodeError::Window(0)));
+        check(17, SYMBOL_BYTES_MIN, Some(DecodeError::Window(17)));
+        check(1, 0, Some(DecodeError::SymbolLength(0)));
+        check(1, SYMBOL_BYTES_MIN - 1, Some(DecodeError::SymbolLength(SYMBOL_BYTES_MIN - 1)));
+        check(1, SYMBOL_BYTES_MAX + 1, Some(DecodeError::TooLong));
+    }
+
+    #[test]
+    fn every_cut_ends_in_an_error() {
+        let mut bytes = [0; HEADER_BYTES + SYMBOL_BYTES_MIN];
+        RepairPacket { header: HEADER, symbol: &[1; SYMBOL_BYTES_MIN] }.encode(&mut bytes).unwrap();
+        for length in 0..bytes.len() {
+            assert!(RepairPacket::decode(&bytes[..length]).is_err(), "{length} bytes");
+            let room = &mut [0; HEADER_BYTES + SYMBOL_BYTES_MIN][..length];
+            let packet = RepairPacket { header: HEADER, symbol: &[1; SYMBOL_BYTES_MIN] };
+            assert_eq!(packet.encode(room), Err(EncodeError::NoRoom), "{length} bytes");
+        }
+    }
+}

@@ -116,3 +116,59 @@ impl ReceiverReport {
         Ok(writer.length())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: ReceiverReport = ReceiverReport {
+        stream: StreamId(0x0102_0304_0506_0708),
+        epoch: 0xa1a2_a3a4,
+        highest_sequence: 0x0101_0101,
+        received: 0x0202_0202,
+        lost: 0x0303_0303,
+        recovered: 0x0404_0404,
+        late: 0x0505_0505,
+        jitter_us: 0x0606_0606,
+        hold_us: 0x0707_0707,
+        heard_us: 0x0808_0808,
+        next_event: 0x0909_0909,
+        repair_every: 4,
+        repair_window: 8,
+    };
+
+    #[test]
+    fn bytes_are_those_of_the_table() {
+        let mut bytes = [0xee; REPORT_BYTES + 1];
+        assert_eq!(REPORT.encode(&mut bytes), Ok(REPORT_BYTES));
+        let front = b"\x13\x00\x04\x08\xa1\xa2\xa3\xa4\x01\x02\x03\x04\x05\x06\x07\x08";
+        assert_eq!(bytes[..16], *front);
+        for (place, field) in (1..=9).zip(bytes[16..].chunks_exact(4)) {
+            assert_eq!(field, [place; 4]);
+        }
+        assert_eq!(ReceiverReport::decode(&bytes[..REPORT_BYTES]), Ok(REPORT));
+        assert_eq!(ReceiverReport::decode(&bytes), Err(DecodeError::TrailingBytes));
+    }
+
+    #[test]
+    fn every_cut_ends_in_an_error() {
+        let mut bytes = [0; REPORT_BYTES];
+        for length in 0..REPORT_BYTES {
+            assert_eq!(REPORT.encode(&mut bytes[..length]), Err(EncodeError::NoRoom));
+        }
+        REPORT.encode(&mut bytes).unwrap();
+        for length in 0..REPORT_BYTES {
+            assert_eq!(ReceiverReport::decode(&bytes[..length]), Err(DecodeError::Truncated));
+        }
+    }
+
+    #[test]
+    fn a_window_is_no_wider_than_a_repair_can_be() {
+        let mut bytes = [0; REPORT_BYTES];
+        let wide = ReceiverReport { repair_window: WINDOW_MAX + 1, ..REPORT };
+        assert_eq!(wide.encode(&mut bytes), Err(EncodeError::Window));
+        REPORT.encode(&mut bytes).unwrap();
+        bytes[3] = 17;
+        assert_eq!(ReceiverReport::decode(&bytes), Err(DecodeError::Window(17)));
+    }
+}

@@ -68,3 +68,45 @@ impl ResendRequest {
         Ok(writer.length())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: ResendRequest = ResendRequest {
+        stream: StreamId(0x0102_0304_0506_0708),
+        epoch: 0xa1a2_a3a4,
+        first_sequence: u32::MAX,
+        mask: 0x8000_0000_0000_0005,
+    };
+
+    #[test]
+    fn bytes_are_those_of_the_table() {
+        let mut bytes = [0xee; REQUEST_BYTES + 1];
+        assert_eq!(REQUEST.encode(&mut bytes), Ok(REQUEST_BYTES));
+        let expected = b"\x15\x00\x00\x00\xa1\xa2\xa3\xa4\x01\x02\x03\x04\x05\x06\x07\x08\
+            \xff\xff\xff\xff\x80\x00\x00\x00\x00\x00\x00\x05";
+        assert_eq!(bytes[..REQUEST_BYTES], *expected);
+        assert_eq!(ResendRequest::decode(expected), Ok(REQUEST));
+        assert_eq!(ResendRequest::decode(&bytes), Err(DecodeError::TrailingBytes));
+    }
+
+    #[test]
+    fn bits_are_numbers_that_wrap() {
+        assert_eq!(REQUEST.sequences().collect::<Vec<_>>(), [u32::MAX, 1, 62]);
+        assert_eq!(ResendRequest { mask: 0, ..REQUEST }.sequences().count(), 0);
+        assert_eq!(ResendRequest { mask: u64::MAX, ..REQUEST }.sequences().count(), 64);
+    }
+
+    #[test]
+    fn every_cut_ends_in_an_error() {
+        let mut bytes = [0; REQUEST_BYTES];
+        for length in 0..REQUEST_BYTES {
+            assert_eq!(REQUEST.encode(&mut bytes[..length]), Err(EncodeError::NoRoom));
+        }
+        REQUEST.encode(&mut bytes).unwrap();
+        for length in 0..REQUEST_BYTES {
+            assert_eq!(ResendRequest::decode(&bytes[..length]), Err(DecodeError::Truncated));
+        }
+    }
+}

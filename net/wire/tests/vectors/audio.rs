@@ -1,10 +1,10 @@
-//! Audio packets. Samples are given per channel, as numbers, when a case names its codec; else as the
-//! payload's bytes.
+//! Audio packets. Samples of PCM are given per channel, as numbers; Opus and what is packed as the payload's
+//! bytes.
 
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::ConfigId;
-use audiocloud_wire::packet::audio::{AudioPacket, Flags, Header};
-use audiocloud_wire::packet::extension::Extension;
+use audiocloud_wire::packet::audio::{Flags, Header};
+use audiocloud_wire::packet::extension::{Extension, SESSION_TIME};
 use audiocloud_wire::packet::{PACKET_BYTES_MAX, Packet};
 use audiocloud_wire::pcm::InterleavedMut;
 use serde_json::{Value, json};
@@ -13,8 +13,12 @@ use super::{Case, Format, changed, hex, invalid, number, signed, text, unhex, va
 
 pub(super) const FORMAT: Format = Format { encode, decode };
 
-const FLAGS: [(Flags, &str); 3] =
-    [(Flags::DISCONTINUITY, "discontinuity"), (Flags::REPEAT, "repeat"), (Flags::SILENCE, "silence")];
+const FLAGS: [(Flags, &str); 4] = [
+    (Flags::DISCONTINUITY, "discontinuity"),
+    (Flags::REPEAT, "repeat"),
+    (Flags::SILENCE, "silence"),
+    (Flags::PACKED, "packed"),
+];
 
 fn encode(fields: &Value) -> Vec<u8> {
     let flags =
@@ -30,6 +34,7 @@ fn encode(fields: &Value) -> Vec<u8> {
         frames: number(&fields["frames"]),
         first_channel: number(&fields["first_channel"]),
         channels: number(&fields["channels"]),
+        codec: Codec::from_name(text(&fields["codec"])).unwrap(),
         session_time_ns: signed(&fields["session_time_ns"]),
         flags,
     };
@@ -52,9 +57,8 @@ fn write_payload(fields: &Value, header: &Header, out: &mut [u8]) -> usize {
         out[..payload.len()].copy_from_slice(&payload);
         return payload.len();
     };
-    let codec = Codec::from_name(text(&fields["codec"])).unwrap();
     let mut interleaved =
-        InterleavedMut::new(codec, header.channels.into(), header.frames.into(), out).unwrap();
+        InterleavedMut::new(header.codec, header.channels.into(), header.frames.into(), out).unwrap();
     for (channel, samples) in samples.as_array().unwrap().iter().enumerate() {
         let samples: Vec<f32> =
             samples.as_array().unwrap().iter().map(|sample| sample.to_string().parse().unwrap()).collect();
@@ -66,7 +70,7 @@ fn write_payload(fields: &Value, header: &Header, out: &mut [u8]) -> usize {
 fn decode(bytes: &[u8]) -> Result<Value, &'static str> {
     let packet = match Packet::decode(bytes) {
         Ok(Packet::Audio(packet)) => packet,
-        Ok(Packet::Event(_)) => panic!("the first byte says audio"),
+        Ok(_) => panic!("the first byte says audio"),
         Err(error) => return Err(error.code()),
     };
     let header = packet.header;
@@ -75,44 +79,33 @@ fn decode(bytes: &[u8]) -> Result<Value, &'static str> {
     let extensions: Vec<_> = packet
         .extensions
         .iter()
+        .filter(|extension| extension.kind != SESSION_TIME)
         .map(|extension| json!({ "type": extension.kind, "value": hex(extension.value) }))
         .collect();
     let mut fields = json!({
         "stream": header.stream, "epoch": header.epoch, "config": header.config, "sequence": header.sequence,
         "first_frame": header.first_frame, "frames": header.frames, "first_channel": header.first_channel,
-        "channels": header.channels, "session_time_ns": header.session_time_ns, "flags": flags,
+        "channels": header.channels, "codec": header.codec, "session_time_ns": header.session_time_ns, "flags": flags,
         "extensions": extensions,
     });
-    let codec = codec_of(&packet);
-    match codec {
-        None => fields["payload"] = hex(packet.payload).into(),
-        Some(codec) => {
-            let samples = packet.samples(codec).map_err(|error| error.code())?;
+    match packet.samples() {
+        Some(samples) if !header.flags.contains(Flags::SILENCE) => {
             let channel = |channel| -> Vec<f32> {
                 let mut out = vec![0.0; samples.frames()];
                 samples.read(channel, 0, &mut out);
                 out
             };
-            fields["codec"] = codec.name().into();
             fields["samples"] = (0..samples.channels()).map(channel).collect();
         }
+        _ => fields["payload"] = hex(packet.payload).into(),
     }
     Ok(fields)
-}
-
-/// The configurations of the vectors: a packet's codec is announced, not in the packet.
-fn codec_of(packet: &AudioPacket<'_>) -> Option<Codec> {
-    match packet.header.config.0 {
-        1 => Some(Codec::PcmF32),
-        2 => Some(Codec::Pcm24),
-        _ => None,
-    }
 }
 
 fn fields(changes: &Value) -> Value {
     let mut fields = json!({
         "stream": "0123456789abcdef", "epoch": 0x89ab_cdef_u32, "config": 1, "sequence": 7,
-        "first_frame": 480_000, "frames": 2, "first_channel": 0, "channels": 2, "session_time_ns": 0,
+        "first_frame": 480_000, "frames": 2, "first_channel": 0, "channels": 2, "codec": "pcm-f32", "session_time_ns": 0,
         "flags": [], "extensions": [],
     });
     for (name, value) in changes.as_object().unwrap() {
@@ -121,58 +114,77 @@ fn fields(changes: &Value) -> Value {
     fields
 }
 
+/// The fields of a usual packet.
+pub(super) fn stereo() -> Value {
+    fields(&json!({ "samples": [[0.5, -0.25], [1.0, -1.0]] }))
+}
+
 pub(super) fn cases() -> Vec<Case> {
     let valid = |name, changes: Value| FORMAT.valid(name, fields(&changes));
-    let stereo = valid(
-        "two frames of stereo in 32-bit float",
-        json!({ "codec": "pcm-f32", "samples": [[0.5, -0.25], [1.0, -1.0]] }),
+    let stereo = FORMAT.valid("two frames of stereo in 32-bit float", stereo());
+    let silence =
+        valid("silence has no payload", json!({ "frames": 65_535, "flags": ["silence"], "payload": "" }));
+    let timed = valid(
+        "a session time before its zero",
+        json!({ "session_time_ns": i64::MIN, "samples": [[0.0, 0.0], [0.0, 0.0]] }),
     );
-    let silence = valid(
-        "silence has no payload",
-        json!({ "config": 3, "frames": 65_535, "flags": ["silence"], "payload": "" }),
+    let packed = valid(
+        "packed samples, which are some bytes here",
+        json!({ "codec": "pcm-s24", "flags": ["packed"], "payload": "c0ffee0123456789abcdef" }),
     );
+    let opus = valid("Opus", json!({ "codec": "opus", "frames": 960, "payload": "fc010203" }));
     let mut cases = vec![
         stereo.clone(),
         valid(
             "two frames of stereo in 24 bit",
-            json!({ "config": 2, "codec": "pcm-s24", "samples": [[0.5, -0.25], [0.75, -1.0]] }),
+            json!({ "codec": "pcm-s24", "samples": [[0.5, -0.25], [0.75, -1.0]] }),
+        ),
+        valid(
+            "two frames of stereo in 16 bit",
+            json!({ "codec": "pcm-s16", "samples": [[0.5, -0.25], [0.75, -1.0]] }),
         ),
         valid(
             "channels 62 and 63 of a stream of 64",
-            json!({ "config": 2, "codec": "pcm-s24", "first_channel": 62, "samples": [[0.0, 0.0], [0.5, 0.5]] }),
+            json!({ "codec": "pcm-s24", "first_channel": 62, "samples": [[0.0, 0.0], [0.5, 0.5]] }),
         ),
         valid(
             "all fields at their largest",
             json!({
-                "stream": "ffffffffffffffff", "epoch": u32::MAX, "config": 65_535, "sequence": u32::MAX,
+                "stream": "ffffffffffffffff", "config": 65_535, "epoch": u32::MAX, "sequence": u32::MAX,
                 "first_frame": (u64::MAX >> 1) - 1, "frames": 1, "first_channel": 63, "channels": 1,
-                "session_time_ns": i64::MAX, "flags": ["discontinuity", "repeat"], "payload": "00",
+                "codec": "opus", "session_time_ns": i64::MAX, "flags": ["discontinuity", "repeat"],
+                "payload": "00",
             }),
         ),
+        timed.clone(),
         valid(
-            "a session time before its zero",
-            json!({ "session_time_ns": i64::MIN, "codec": "pcm-f32", "samples": [[0.0, 0.0], [0.0, 0.0]] }),
-        ),
-        valid(
-            "padding and an unknown extension, to be skipped",
+            "a session time, padding and an unknown extension, to be skipped",
             json!({
-                "frames": 1, "channels": 1, "codec": "pcm-f32", "samples": [[0.125]],
+                "frames": 1, "channels": 1, "samples": [[0.125]], "session_time_ns": 1_000_000_000,
                 "extensions": [{ "type": 0, "value": "0000" }, { "type": 200, "value": "c0ffee" }],
             }),
         ),
+        packed.clone(),
+        opus.clone(),
         valid(
-            "a payload of an unknown codec",
-            json!({ "config": 3, "frames": 960, "flags": ["repeat"], "payload": "fc010203" }),
+            "a repeat, with its number",
+            json!({ "flags": ["repeat"], "samples": [[0.5, -0.25], [1.0, -1.0]] }),
         ),
-        valid("the longest packet", json!({ "config": 3, "frames": 140, "payload": "5a".repeat(1120) })),
+        valid("the longest packet", json!({ "codec": "opus", "frames": 480, "payload": "5a".repeat(1106) })),
         silence.clone(),
+        valid_only("a session time of 0 is none", &changed(&timed, 36, &[0]), {
+            let mut fields = timed["fields"].clone();
+            fields["session_time_ns"] = json!(0);
+            fields
+        }),
         valid_only(
             "flags that are not assigned are ignored",
-            &changed(&silence, 1, &[0xfc]),
+            &changed(&silence, 1, &[0xf4]),
             silence["fields"].clone(),
         ),
     ];
     cases.extend(invalid_cases(&stereo, &silence));
+    cases.extend(invalid_payloads(&timed, &packed, &opus));
     cases
 }
 
@@ -182,32 +194,45 @@ fn invalid_cases(stereo: &Case, silence: &Case) -> Vec<Case> {
     let bad = |name, at, field: &[u8], error| invalid(name, &changed(stereo, at, field), error);
     vec![
         invalid("nothing at all", &[], "truncated"),
-        invalid("a header that ends early", &bytes(stereo)[..41], "truncated"),
-        invalid("a header without samples", &bytes(stereo)[..42], "truncated"),
+        invalid("a header that ends early", &bytes(stereo)[..33], "truncated"),
+        invalid("a header without samples", &bytes(stereo)[..34], "truncated"),
         invalid("one byte of the payload missing", &bytes(stereo)[..end - 1], "payload-length"),
         invalid("one byte after the payload", &[bytes(stereo), vec![0]].concat(), "payload-length"),
         invalid("silence with a payload", &[bytes(silence), vec![0]].concat(), "payload-length"),
-        invalid("longer than a packet may be", &[bytes(silence), vec![0; 1121]].concat(), "too-long"),
+        invalid("longer than a packet may be", &[bytes(silence), vec![0; 1107]].concat(), "too-long"),
         bad("version 2", 0, &[0x20], "unknown-version"),
         bad("version 0", 0, &[0x00], "unknown-version"),
         bad("kind 15", 0, &[0x1f], "unknown-kind"),
-        bad("kind 2, reserved for repair", 0, &[0x12], "reserved-kind"),
-        bad("kind 3, reserved for sender reports", 0, &[0x13], "reserved-kind"),
         bad("kind 4, reserved for clock exchange", 0, &[0x14], "reserved-kind"),
         bad("no frames", 20, &[0, 0], "no-frames"),
         bad("no channels", 23, &[0], "channels"),
         bad("a channel past the 64th", 22, &[63, 2], "channels"),
         bad("65 channels", 23, &[65], "channels"),
         bad("first channel and count past 255", 22, &[255, 255], "channels"),
-        bad("a first frame past the last index", 24, &[0x80, 0, 0, 0, 0, 0, 0, 0], "frame-index"),
+        bad("codec 4", 24, &[4], "unknown-codec"),
+        bad("another codec than the payload's", 24, &[1], "payload-length"),
+        bad("packed floats", 1, &[8], "packed"),
+        bad("extensions longer than the packet", 25, &[0xff], "extensions"),
+        bad("extensions that end inside of one", 25, &[1], "extensions"),
+        bad("a first frame past the last index", 26, &[0x80, 0, 0, 0, 0, 0, 0, 0], "frame-index"),
         bad(
             "frames up to past the last index",
-            24,
+            26,
             &[0x7f, 255, 255, 255, 255, 255, 255, 254],
             "frame-index",
         ),
-        bad("extensions longer than the packet", 40, &[0xff, 0xff], "extensions"),
-        bad("extensions that end inside of one", 40, &[0, 1], "extensions"),
-        bad("an extension longer than all of them", 40, &[0, 4, 9, 3], "extensions"),
+    ]
+}
+
+fn invalid_payloads(timed: &Case, packed: &Case, opus: &Case) -> Vec<Case> {
+    let bytes = |case: &Case| unhex(text(&case["hex"]));
+    vec![
+        invalid("a session time of 7 bytes", &changed(timed, 35, &[7]), "extensions"),
+        invalid("an extension longer than all of them", &changed(timed, 35, &[9]), "extensions"),
+        invalid("packed into no fewer bytes", &[bytes(packed), vec![0]].concat(), "payload-length"),
+        invalid("packed into no bytes", &bytes(packed)[..34], "truncated"),
+        invalid("packed Opus", &changed(opus, 1, &[8]), "packed"),
+        invalid("packed silence", &changed(packed, 1, &[12]), "packed"),
+        invalid("Opus without bytes", &bytes(opus)[..34], "truncated"),
     ]
 }

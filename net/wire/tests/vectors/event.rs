@@ -74,7 +74,7 @@ fn body(event: &Value) -> Body<'static> {
 fn decode(bytes: &[u8]) -> Result<Value, &'static str> {
     let packet = match Packet::decode(bytes) {
         Ok(Packet::Event(packet)) => packet,
-        Ok(Packet::Audio(_)) => panic!("the first byte says events"),
+        Ok(_) => panic!("the first byte says events"),
         Err(error) => return Err(error.code()),
     };
     let header = packet.header;

@@ -51,7 +51,7 @@ fn announcement() -> Value {
     json!({
         "stream": "0123456789abcdef", "name": "Bass DI", "config": 1, "epoch": 0x89ab_cdef_u32,
         "sample-rate": 48_000, "channels": 2, "codec": "pcm-f32", "clock-domain": "44".repeat(16),
-        "block-max": 1024,
+        "block-max": 1024, "codecs": ["pcm-s24", "pcm-s16", "opus"],
     })
 }
 
@@ -73,6 +73,7 @@ pub(super) fn cases() -> Vec<Case> {
         "kind": "subscribe-refused", "stream": "0123456789abcdef", "reason": "not-published",
         "text": "no such stream here",
     });
+    let subscribe = json!({ "kind": "subscribe", "stream": "0123456789abcdef" });
     let valid = |name, fields| FORMAT.valid(name, fields);
     let mut cases = vec![
         valid("hello", hello()),
@@ -81,7 +82,16 @@ pub(super) fn cases() -> Vec<Case> {
         valid("directory without streams", directory(json!([]))),
         valid("directory", directory(json!([announcement(), other]))),
         valid("directory with a codec that is not known", directory(json!([of_future]))),
-        valid("subscribe", json!({ "kind": "subscribe", "stream": "0123456789abcdef" })),
+        valid("subscribe", subscribe.clone()),
+        valid("subscribe as 16 bit", with(subscribe.clone(), "quality", json!({ "codec": "pcm-s16" }))),
+        valid(
+            "subscribe as Opus of a rate and a length",
+            with(
+                subscribe.clone(),
+                "quality",
+                json!({ "codec": "opus", "bitrate": 96_000, "frame-us": 5_000 }),
+            ),
+        ),
         valid("unsubscribe", json!({ "kind": "unsubscribe", "stream": "0000000000000001" })),
         valid("subscribe refused", not_published),
         valid("ping", json!({ "kind": "ping", "token": u64::MAX })),
@@ -96,6 +106,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn decode_only_cases() -> Vec<Case> {
     let ping = json!({ "kind": "ping", "token": 5 });
+    let subscribe = json!({ "kind": "subscribe", "stream": "0000000000000001" });
     vec![
         valid_only("keys in another order", &frame(b"\xa2\x65token\x05\x64kind\x64ping"), ping.clone()),
         valid_only(
@@ -129,23 +140,50 @@ fn decode_only_cases() -> Vec<Case> {
             json!({ "kind": "goodbye", "reason": "unknown", "text": "" }),
         ),
         valid_only(
+            "a quality that is left to the sender",
+            &frame(b"\xa3\x64kind\x69subscribe\x66stream\x01\x67quality\xa0"),
+            subscribe.clone(),
+        ),
+        valid_only(
+            "a quality in a codec that is not known",
+            &frame(b"\xa3\x64kind\x69subscribe\x66stream\x01\x67quality\xa1\x65codec\x64flac"),
+            subscribe,
+        ),
+        valid_only(
+            "an offer of codecs, of which one is not known and one is there twice",
+            &frame(
+                &[
+                    &b"\xa3\x64kind\x69directory\x68revision\x01\x67streams\x81\xa9"[..],
+                    &SHORT_STREAM[1..],
+                    b"\x66codecs\x83\x67pcm-s16\x64flac\x67pcm-s16",
+                ]
+                .concat(),
+            ),
+            with(short_directory(), "streams", json!([with(short_stream(), "codecs", json!(["pcm-s16"]))])),
+        ),
+        valid_only(
             "a stream without what version 1 can do without",
             &frame(&[&b"\xa3\x64kind\x69directory\x68revision\x01\x67streams\x81"[..], SHORT_STREAM].concat()),
-            json!({
-                "kind": "directory", "revision": 1,
-                "streams": [{
-                    "stream": "0000000000000001", "name": "", "config": 0, "epoch": 0, "sample-rate": 48_000,
-                    "channels": 1, "codec": "unknown", "clock-domain": "", "block-max": 0,
-                }],
-            }),
+            short_directory(),
         ),
     ]
+}
+
+fn short_stream() -> Value {
+    json!({
+        "stream": "0000000000000001", "name": "", "config": 0, "epoch": 0, "sample-rate": 48_000, "channels": 1,
+        "codec": "unknown", "clock-domain": "", "block-max": 0,
+    })
+}
+
+fn short_directory() -> Value {
+    json!({ "kind": "directory", "revision": 1, "streams": [short_stream()] })
 }
 
 /// A stream whose codec is of the future, without `block-max`.
 const SHORT_STREAM: &[u8] =
     b"\xa8\x66stream\x01\x64name\x60\x66config\0\x65epoch\0\x6bsample-rate\x19\xbb\x80\
-    \x68channels\x01\x65codec\x64opus\x6cclock-domain\x60";
+    \x68channels\x01\x65codec\x64flac\x6cclock-domain\x60";
 
 fn invalid_cases() -> Vec<Case> {
     let bad = |name, body: &[u8], error| invalid(name, &frame(body), error);
@@ -187,6 +225,12 @@ fn invalid_cases() -> Vec<Case> {
         bad(
             "a text with a control character",
             b"\xa3\x64kind\x67goodbye\x66reason\x60\x64text\x63a\x0ab",
+            "field",
+        ),
+        bad("a quality that is no map", b"\xa3\x64kind\x69subscribe\x66stream\x01\x67quality\x05", "field"),
+        bad(
+            "a rate below its range",
+            b"\xa3\x64kind\x69subscribe\x66stream\x01\x67quality\xa1\x67bitrate\x20",
             "field",
         ),
         bad("a stream without channels", &stream(b"channels\x01", b"channels\x00"), "field"),
