@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         sample_rate,
         channels,
         codec: Codec::PcmF32,
+        codecs: Vec::new(),
         max_block: frames,
     };
     let room = usize::try_from(frames)? * usize::from(channels) * 64;

@@ -30,7 +30,10 @@ impl Hub {
 
     /// Figures that move by themselves, for those who watch. Whoever is just reading may be a thread of low priority that
     /// was put to sleep: media does not wait for it.
-    pub(crate) fn refresh(&self) {
+    pub(crate) fn refresh(&mut self) {
+        for publisher in self.publishers.values_mut() {
+            publisher.show_listeners(&self.links);
+        }
         for subscriber in self.subscribers.values() {
             if let Route::Link(link) = subscriber.route
                 && let Some(link) = self.links.get(&link)

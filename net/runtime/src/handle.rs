@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use audiocloud_rt::due::Due;
 use audiocloud_rt::wake::Waker;
-use audiocloud_rt::{block_ring, event};
+use audiocloud_rt::{block_ring, event, snapshot};
 use audiocloud_units::SampleRate;
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{DeviceId, InstanceId, StreamId, StreamKey, UserId};
+use audiocloud_wire::quality::Quality;
 use tokio::sync::mpsc;
 
 use crate::claim::{Claim, ClaimError, Claims};
@@ -157,9 +159,32 @@ pub struct PublishConfig {
     pub sample_rate: SampleRate,
     /// From 1 to 64.
     pub channels: u16,
+    /// The preferred one: the best.
     pub codec: Codec,
+    /// Those that a subscriber may ask for; `codec` is among them, said or not.
+    pub codecs: Vec<Codec>,
     /// The most frames that the host processes at once; 0: unknown.
     pub max_block: u32,
+}
+
+/// What is played, and how.
+#[derive(Clone, Debug)]
+pub struct SubscribeConfig {
+    /// Which stream.
+    pub key: StreamKey,
+    /// As what it is asked for. Of several subscriptions of one process to one stream the latest wish holds.
+    pub quality: Quality,
+    /// Where the playout tells when frames are due. Without it nothing is known of how much time there is to ask for what
+    /// is missing, and it is asked for as if there were 50 ms.
+    pub due: Option<snapshot::Reader<Option<Due>>>,
+}
+
+impl SubscribeConfig {
+    /// As its sender prefers, for a playout that tells nothing.
+    #[must_use]
+    pub fn new(key: StreamKey) -> Self {
+        Self { key, quality: Quality::default(), due: None }
+    }
 }
 
 impl Handle {
@@ -219,6 +244,7 @@ impl Handle {
             sample_rate: config.sample_rate,
             channels: config.channels,
             codec: config.codec,
+            codecs: offered(config.codec, config.codecs),
             subscribers: 0.into(),
             listeners: Mutex::default(),
             counters: PublicationCounters::default(),
@@ -240,16 +266,18 @@ impl Handle {
     /// subscription is dropped.
     pub fn subscribe(
         &self,
-        key: StreamKey,
+        config: SubscribeConfig,
         blocks: block_ring::Producer,
         events: event::Producer,
         report: Report,
     ) -> Subscription {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = SubscriptionId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let SubscribeConfig { key, quality, due } = config;
         let shared = Arc::new(SubscriptionShared::new(key, report));
         lock(&self.shared.subscriptions).push(Arc::downgrade(&shared));
-        send(&self.commands, Command::Subscribe { id, shared: Arc::clone(&shared), blocks, events });
+        let command = Command::Subscribe { id, shared: Arc::clone(&shared), quality, due, blocks, events };
+        send(&self.commands, command);
         Subscription { shared, id, commands: self.commands.clone() }
     }
 
@@ -290,6 +318,14 @@ impl Handle {
     pub fn status_json(&self) -> serde_json::Value {
         self.shared.to_json()
     }
+}
+
+/// The preferred codec first, and each once.
+fn offered(preferred: Codec, mut codecs: Vec<Codec>) -> Vec<Codec> {
+    codecs.push(preferred);
+    codecs.sort_unstable_by_key(|codec| (*codec != preferred, *codec));
+    codecs.dedup();
+    codecs
 }
 
 /// A report that is shown. Dropping it ends that.
@@ -383,6 +419,11 @@ impl Subscription {
     /// Which stream.
     pub fn key(&self) -> StreamKey {
         self.shared.key
+    }
+
+    /// Asks for another quality, from now on.
+    pub fn set_quality(&self, quality: Quality) {
+        send(&self.commands, Command::SetQuality { id: self.id, quality });
     }
 
     /// Where it stands.

@@ -2,32 +2,35 @@
 //!
 //! Everything here happens on one thread; nothing waits.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use audiocloud_rt::host_time;
 use audiocloud_units::{HostTime, SampleRate};
-use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{ConfigId, DeviceId, StreamId, StreamKey};
 use audiocloud_wire::message::{
     Directory, Hello, Message, StreamAnnouncement, Subscribe, SubscribeRefusal, SubscribeRefused, Text,
     Unsubscribe,
 };
+use audiocloud_wire::packet::Packet;
+use audiocloud_wire::packet::Packet;
 use audiocloud_wire::quality::Quality;
-use bytes::BytesMut;
 use tokio::sync::{Notify, mpsc};
 
 use crate::candidates::{Candidate, Candidates, Place};
 use crate::command::Command;
+use crate::congestion::{self, Outlet};
 use crate::directory;
 use crate::health::PathFigures;
 use crate::peer::{Peer, dials};
 use crate::publisher::{Pass, Publisher};
 use crate::status::{Link, LossCause, Shared, lock};
-use crate::subscriber::{Intake, Route, Subscriber, SubscriptionId};
+use crate::subscriber::{Incoming, Route, Subscriber, SubscriptionId};
 
 /// The most peers connected at once.
 pub(crate) const CONNECTIONS_MAX: usize = 256;
@@ -62,11 +65,13 @@ impl CloseCode {
 pub(crate) struct Connected {
     pub(crate) peer: Peer,
     pub(crate) connection: quinn::Connection,
+    /// The way out for datagrams.
+    pub(crate) outlet: Rc<RefCell<Outlet>>,
     pub(crate) address: SocketAddr,
     dialled_by_us: bool,
     since: HostTime,
     outgoing: mpsc::Sender<Message>,
-    intake: Intake,
+    incoming: Incoming,
     pub(crate) streams: BTreeMap<StreamId, StreamAnnouncement>,
 }
 
@@ -93,7 +98,12 @@ pub(crate) struct Hub {
     refused: BTreeMap<DeviceId, String>,
     revision: u64,
     next_link: u64,
-    arena: BytesMut,
+    /// How often a quality was wished for.
+    wishes: u64,
+    /// When the alarm rings that wakes [`Hub::wake`].
+    alarm: Option<HostTime>,
+    /// Rung when it has to ring earlier.
+    pub(crate) alarm_moved: Arc<Notify>,
 }
 
 impl Hub {
@@ -110,7 +120,9 @@ impl Hub {
             refused: BTreeMap::new(),
             revision: 0,
             next_link: 0,
-            arena: BytesMut::new(),
+            wishes: 0,
+            alarm: None,
+            alarm_moved: Arc::default(),
         }
     }
 
@@ -133,9 +145,18 @@ impl Hub {
                 }
             }
             Command::Renamed => self.announce(),
-            Command::Subscribe { id, shared, blocks, events } => {
-                self.subscribers.insert(id, Subscriber::new(shared, blocks, events));
+            Command::Subscribe { id, shared, quality, due, blocks, events } => {
+                self.wishes += 1;
+                let subscriber = Subscriber::new(shared, (self.wishes, quality), due, blocks, events);
+                self.subscribers.insert(id, subscriber);
                 self.settle(LossCause::Unpublished);
+            }
+            Command::SetQuality { id, quality } => {
+                if let Some(subscriber) = self.subscribers.get_mut(&id) {
+                    self.wishes += 1;
+                    subscriber.quality = (self.wishes, quality);
+                    self.settle(LossCause::Unpublished);
+                }
             }
             Command::Unsubscribe { id } => {
                 self.detach(id);
@@ -153,7 +174,7 @@ impl Hub {
     pub(crate) fn pump(&mut self) -> bool {
         let mut all = Pass::default();
         for publisher in self.publishers.values_mut() {
-            let pass = publisher.pump(&mut self.subscribers, &mut self.arena);
+            let pass = publisher.pump(&mut self.subscribers);
             all.more |= pass.more;
             all.announce |= pass.announce;
         }
@@ -166,7 +187,28 @@ impl Hub {
     /// What is to be done now and then.
     pub(crate) fn tick(&mut self) {
         for publisher in self.publishers.values_mut() {
-            publisher.remind(&mut self.arena);
+            publisher.tick();
+        }
+        self.share_rates();
+        for link in self.links.values_mut() {
+            link.incoming.tick(link.connection.rtt().into(), &self.subscribers);
+        }
+    }
+
+    /// Divides what each path carries among the streams that go over it, by what each would take.
+    fn share_rates(&mut self) {
+        let Self { links, publishers, .. } = self;
+        for (&id, link) in links.iter() {
+            let all: u64 = publishers.values().map(|publisher| publisher.demand_bps(id)).sum();
+            if all == 0 {
+                continue;
+            }
+            let cap_bps = congestion::rate_cap(&link.connection);
+            for publisher in publishers.values_mut() {
+                let share = |cap: u64| u128::from(cap) * u128::from(publisher.demand_bps(id)) / u128::from(all);
+                let share = cap_bps.map(|cap| u64::try_from(share(cap)).unwrap_or(u64::MAX));
+                publisher.set_rate_cap(id, share);
+            }
         }
     }
 
@@ -223,12 +265,13 @@ impl Hub {
         self.refused.remove(&peer.device);
         let link = Connected {
             peer,
+            outlet: Rc::new(RefCell::new(Outlet::new(connection.clone()))),
             connection,
             address,
             dialled_by_us,
             since: host_time::now(),
             outgoing,
-            intake: Intake::default(),
+            incoming: Incoming::default(),
             streams,
         };
         link.send(Message::Directory(self.directory()));
@@ -290,8 +333,8 @@ impl Hub {
                 link.streams = directory.streams.into_iter().map(|stream| (stream.stream, stream)).collect();
                 self.settle(LossCause::Unpublished);
             }
-            Message::Subscribe(Subscribe { stream, .. }) => match self.publishers.get_mut(&stream) {
-                Some(publisher) => publisher.add_remote(id, link.connection.clone(), &mut self.arena),
+            Message::Subscribe(Subscribe { stream, quality }) => match self.publishers.get_mut(&stream) {
+                Some(publisher) => publisher.add_remote(id, &link.outlet, quality),
                 None => link.send(Message::SubscribeRefused(SubscribeRefused {
                     stream,
                     reason: SubscribeRefusal::NotPublished,
@@ -322,9 +365,46 @@ impl Hub {
     }
 
     pub(crate) fn handle_datagram(&mut self, id: u64, datagram: &[u8]) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.intake.handle_datagram(datagram, &mut self.subscribers, &self.shared.counters);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let packet = match Packet::decode(datagram) {
+            Ok(packet) => packet,
+            Err(error) => {
+                tracing::trace!(target: "audiocloud::net", code = error.code(), "undecodable packet");
+                self.shared.counters.undecodable_packets.add(1);
+                return;
+            }
+        };
+        let about_ours = match &packet {
+            Packet::Report(report) => Some(report.stream),
+            Packet::Request(request) => Some(request.stream),
+            Packet::Audio(_) | Packet::Event(_) | Packet::Repair(_) => None,
+        };
+        if let Some(stream) = about_ours {
+            match self.publishers.get_mut(&stream) {
+                Some(publisher) => publisher.handle_feedback(id, &packet),
+                None => self.shared.counters.unknown_stream.add(1),
+            }
+            return;
         }
+        let outlet = link.outlet.borrow();
+        link.incoming.handle(&packet, datagram, &mut self.subscribers, &self.shared.counters, &outlet);
+        let wake = link.incoming.next_wake();
+        drop(outlet);
+        if wake.is_some_and(|wake| self.alarm.is_none_or(|alarm| wake < alarm)) {
+            self.alarm_moved.notify_one();
+        }
+    }
+
+    /// Does for the streams that come in what is to be done by now. When it has to be called again.
+    pub(crate) fn wake(&mut self) -> Option<HostTime> {
+        let now = host_time::now();
+        for link in self.links.values_mut() {
+            if link.incoming.next_wake().is_some_and(|wake| wake <= now) {
+                link.incoming.poll(&mut self.subscribers, &link.outlet.borrow());
+            }
+        }
+        self.alarm = self.links.values().filter_map(|link| link.incoming.next_wake()).min();
+        self.alarm
     }
 
     // ---- The directory.
@@ -426,12 +506,9 @@ impl Hub {
             Route::Link(link) => {
                 let Some(link) = self.links.get_mut(&link) else { return };
                 let Some(announcement) = link.streams.get(&key.stream) else { return };
-                let Some((codec, rate)) = playable(announcement) else { return };
-                if link.intake.add(id, announcement, codec, rate) {
-                    link.send(Message::Subscribe(Subscribe {
-                        stream: key.stream,
-                        quality: Quality::default(),
-                    }));
+                let Some(rate) = playable(announcement) else { return };
+                if let Some(quality) = link.incoming.add(id, announcement, rate, &mut self.subscribers) {
+                    link.send(Message::Subscribe(Subscribe { stream: key.stream, quality }));
                 }
             }
         }
@@ -449,7 +526,7 @@ impl Hub {
             }
             Route::Link(link) => {
                 if let Some(link) = self.links.get_mut(&link)
-                    && link.intake.remove(stream, id)
+                    && link.incoming.remove(stream, id, &mut self.subscribers)
                 {
                     link.send(Message::Unsubscribe(Unsubscribe { stream }));
                 }
@@ -520,9 +597,10 @@ impl Hub {
     }
 }
 
-/// How to play it, if we can.
-fn playable(stream: &StreamAnnouncement) -> Option<(Codec, SampleRate)> {
-    Some((stream.codec?, SampleRate::new(stream.sample_rate_hz)?))
+/// The rate to play it at, if we can.
+fn playable(stream: &StreamAnnouncement) -> Option<SampleRate> {
+    let is_known = stream.codec.is_some() || !stream.codecs.is_empty();
+    SampleRate::new(stream.sample_rate_hz).filter(|_| is_known)
 }
 
 impl Drop for Hub {

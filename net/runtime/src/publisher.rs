@@ -1,22 +1,27 @@
 //! From rings to packets: one publication, and who gets it.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use audiocloud_rt::block_ring::{self, Epoch, Header};
+use audiocloud_rt::block_ring::{self, Epoch};
 use audiocloud_rt::event::{self, Event};
 use audiocloud_rt::host_time;
-use audiocloud_units::Frames;
+use audiocloud_session::sender::{self, Lane, LaneId};
+use audiocloud_units::HostTime;
 use audiocloud_wire::id::ConfigId;
 use audiocloud_wire::message::{StreamAnnouncement, Text};
-use audiocloud_wire::packet::packetizer::{Piece, Shape};
-use audiocloud_wire::packet::{self, EncodeError, PACKET_BYTES_MAX, audio};
-use audiocloud_wire::pcm::InterleavedMut;
-use bytes::{Bytes, BytesMut};
-use quinn::SendDatagramError;
+use audiocloud_wire::packet::{self, Packet};
+use audiocloud_wire::quality::Quality;
+use bytes::Bytes;
 
-use crate::convert;
+use crate::congestion::{Outlet, Sent};
+use crate::counters::LaneFigures;
+use crate::health::{Heard, ListenerStatus, PathFigures};
+use crate::hub::Connected;
 use crate::status::{PublicationShared, lock};
 use crate::subscriber::{Subscriber, SubscriptionId};
 
@@ -24,16 +29,23 @@ use crate::subscriber::{Subscriber, SubscriptionId};
 const BLOCKS_PER_PASS: usize = 16;
 /// Events likewise.
 const EVENTS_PER_PASS: usize = 512;
-/// Packets are cut from allocations of this size.
-const ARENA_BYTES: usize = 64 << 10;
-/// How often, after the last event, its number is said again, so that its loss is noticed.
-const NUMBER_REMINDERS: u8 = 3;
+/// The delay of the pump is smoothed over about so many blocks.
+const DELAY_SMOOTHING: u64 = 16;
 
 /// A subscriber at the other end of a connection.
-#[derive(Debug)]
 struct Remote {
     link: u64,
-    connection: quinn::Connection,
+    outlet: Rc<RefCell<Outlet>>,
+    gone: bool,
+    dropped: Dropped,
+}
+
+/// Datagrams that did not leave, by cause.
+#[derive(Clone, Copy, Default)]
+struct Dropped {
+    beyond_cap: u64,
+    queue_full: u64,
+    unsendable: u64,
 }
 
 /// One publication at work.
@@ -45,11 +57,10 @@ pub(crate) struct Publisher {
     pub(crate) block_frames_max: u32,
     blocks: block_ring::Consumer,
     events: event::Consumer,
+    /// Emptied in each pass.
+    batch: Vec<Event>,
+    stream: sender::Stream,
     epoch: Option<Epoch>,
-    sequence: u32,
-    event_epoch: Option<Epoch>,
-    event_number: u32,
-    reminders: u8,
     remotes: Vec<Remote>,
     locals: Vec<SubscriptionId>,
 }
@@ -72,6 +83,13 @@ impl Publisher {
         blocks: block_ring::Consumer,
         events: event::Consumer,
     ) -> Self {
+        let description = sender::Description {
+            stream: shared.stream,
+            config,
+            sample_rate: shared.sample_rate,
+            channels: shared.channels,
+            codec: shared.codec,
+        };
         Self {
             shared,
             serial,
@@ -79,11 +97,9 @@ impl Publisher {
             block_frames_max,
             blocks,
             events,
+            batch: Vec::with_capacity(EVENTS_PER_PASS),
+            stream: sender::Stream::new(description),
             epoch: None,
-            sequence: 0,
-            event_epoch: None,
-            event_number: 0,
-            reminders: 0,
             remotes: Vec::new(),
             locals: Vec::new(),
         }
@@ -98,23 +114,30 @@ impl Publisher {
             sample_rate_hz: self.shared.sample_rate.hz(),
             channels: u8::try_from(self.shared.channels).unwrap_or(u8::MAX).clamp(1, packet::CHANNELS_MAX),
             codec: Some(self.shared.codec),
-            codecs: Vec::new(),
+            codecs: self.shared.codecs.clone(),
             clock_domain: Text::default(),
             block_frames_max: self.block_frames_max,
         }
     }
 
-    pub(crate) fn add_remote(&mut self, link: u64, connection: quinn::Connection, arena: &mut BytesMut) {
+    // ---- Who gets it.
+
+    /// A subscriber, or one that asks for another quality now. A codec that is not offered reads as no wish.
+    pub(crate) fn add_remote(&mut self, link: u64, outlet: &Rc<RefCell<Outlet>>, quality: Quality) {
         if self.remotes.iter().all(|remote| remote.link != link) {
-            self.remotes.push(Remote { link, connection });
+            let outlet = Rc::clone(outlet);
+            self.remotes.push(Remote { link, outlet, gone: false, dropped: Dropped::default() });
             self.count_subscribers();
         }
-        // The newcomer learns where the numbers are, so that it misses the loss of not even its first event.
-        self.send_number(arena);
+        let codec = quality.codec.filter(|codec| self.shared.codecs.contains(codec));
+        self.with_stream(|stream, now, send| {
+            stream.subscribe(LaneId(link), Quality { codec, ..quality }, now, send);
+        });
     }
 
     pub(crate) fn remove_remote(&mut self, link: u64) {
         self.remotes.retain(|remote| remote.link != link);
+        self.stream.unsubscribe(LaneId(link), host_time::now());
         self.count_subscribers();
     }
 
@@ -134,232 +157,202 @@ impl Publisher {
         self.shared.subscribers.store(self.remotes.len() + self.locals.len(), Ordering::Relaxed);
     }
 
+    // ---- What the callback left.
+
     /// Takes what the callback left, and sends it: events first, for they belong to the blocks that follow them. Blocks
     /// that come meanwhile wait for the next pass, or they would overtake their events.
-    pub(crate) fn pump(
-        &mut self,
-        subscribers: &mut HashMap<SubscriptionId, Subscriber>,
-        arena: &mut BytesMut,
-    ) -> Pass {
+    pub(crate) fn pump(&mut self, subscribers: &mut HashMap<SubscriptionId, Subscriber>) -> Pass {
         let waiting = self.blocks.blocks();
-        let mut pass = Pass { more: self.pump_events(subscribers, arena), announce: false };
+        let mut pass = Pass { more: self.pump_events(subscribers), announce: false };
         for _ in 0..waiting.min(BLOCKS_PER_PASS) {
             let Some(header) = self.blocks.peek() else { return pass };
-            pass.announce |= self.enter_epoch(header.epoch);
-            self.pump_block(subscribers, arena);
-            let delay = (host_time::now() - header.host_time).get();
-            let counters = &self.shared.counters;
-            counters
-                .pump_delay_max_ns
-                .set(counters.pump_delay_max_ns.get().max(u64::try_from(delay).unwrap_or(0)));
+            pass.announce |= self.epoch.replace(header.epoch) != Some(header.epoch);
+            self.pump_block(subscribers);
+            self.count_block(&header);
         }
         pass.more |= self.blocks.peek().is_some();
         pass
     }
 
-    fn enter_epoch(&mut self, epoch: Epoch) -> bool {
-        let is_new = self.epoch != Some(epoch);
-        if is_new {
-            self.epoch = Some(epoch);
-            self.sequence = 0;
-        }
-        is_new
-    }
-
-    fn pump_block(&mut self, subscribers: &mut HashMap<SubscriptionId, Subscriber>, arena: &mut BytesMut) {
-        let Self { shared, blocks, config, sequence, remotes, locals, .. } = self;
+    fn pump_block(&mut self, subscribers: &mut HashMap<SubscriptionId, Subscriber>) {
+        let Self { shared, blocks, stream, remotes, locals, .. } = self;
         blocks.try_pop(|header, samples| {
             shared.counters.blocks.add(1);
-            let fits = header.sample_rate == shared.sample_rate
-                && header.stream_channels == shared.channels
-                && header
-                    .first_channel
-                    .checked_add(header.channels)
-                    .is_some_and(|end| end <= shared.channels);
-            if !fits {
+            let mut send = exit(remotes, shared);
+            if stream.push_block(header, &samples, host_time::now(), &mut send).is_err() {
                 shared.counters.dropped_mismatched.add(1);
                 return;
             }
             for id in locals.iter() {
                 let pushed = subscribers.get_mut(id).is_none_or(|subscriber| {
-                    subscriber.push_block(header, 0, |channel, from, out| copy(&samples, channel, from, out))
+                    subscriber.push_block(header, |channel, from, out| copy(&samples, channel, from, out))
                 });
                 if !pushed {
                     shared.counters.dropped_local_full.add(1);
                 }
             }
-            if remotes.is_empty() {
-                return;
-            }
-            let Some(shape) = shape(header, shared) else {
-                shared.counters.dropped_mismatched.add(1);
-                return;
-            };
-            for piece in shape.pieces() {
-                let packet = encode_piece(header, &samples, &piece, *config, *sequence, shared, arena);
-                let Some(packet) = packet else {
-                    shared.counters.dropped_mismatched.add(1);
-                    continue;
-                };
-                *sequence = sequence.wrapping_add(1);
-                shared.counters.packets.add(1);
-                send(remotes, &packet, shared);
-            }
         });
+        self.drop_gone();
+    }
+
+    fn count_block(&mut self, header: &block_ring::Header) {
+        let now = host_time::now();
+        let counters = &self.shared.counters;
+        let delay = u64::try_from((now - header.host_time).get()).unwrap_or(0);
+        counters.pump_delay_max_ns.set(counters.pump_delay_max_ns.get().max(delay));
+        let smoothed = counters.pump_delay_ns.get();
+        counters.pump_delay_ns.set(smoothed - smoothed / DELAY_SMOOTHING + delay / DELAY_SMOOTHING);
+        counters.block_frames.set(header.frames.into());
+        let figures = self.stream.figures(now);
+        counters.packets.set(figures.packets);
+        counters.event_packets.set(figures.event_packets);
     }
 
     /// Whether more are waiting.
-    fn pump_events(
-        &mut self,
-        subscribers: &mut HashMap<SubscriptionId, Subscriber>,
-        arena: &mut BytesMut,
-    ) -> bool {
-        let mut batch: Vec<Event> = Vec::new();
-        for _ in 0..EVENTS_PER_PASS {
-            let Ok(event) = self.events.pop() else { break };
+    fn pump_events(&mut self, subscribers: &mut HashMap<SubscriptionId, Subscriber>) -> bool {
+        let mut batch = std::mem::take(&mut self.batch);
+        while batch.len() < EVENTS_PER_PASS
+            && let Ok(event) = self.events.pop()
+        {
             self.shared.counters.events.add(1);
             for id in &self.locals {
                 if subscribers.get_mut(id).is_some_and(|subscriber| !subscriber.push_event(event)) {
                     self.shared.counters.dropped_local_full.add(1);
                 }
             }
-            if self.event_epoch != Some(event.epoch) {
-                self.send_events(&mut batch, arena);
-                self.event_epoch = Some(event.epoch);
-                self.event_number = 0;
-            }
-            if let event::Body::Lost { count } = event.body {
-                self.send_events(&mut batch, arena);
-                self.event_number = self.event_number.wrapping_add(count);
-            } else {
-                batch.push(event);
-            }
+            batch.push(event);
         }
-        self.send_events(&mut batch, arena);
+        if !batch.is_empty() {
+            self.with_stream(|stream, now, send| stream.push_events(&batch, now, send));
+            batch.clear();
+        }
+        self.batch = batch;
         self.events.slots() > 0
     }
 
-    /// Sends events of one epoch, in as many packets as it takes.
-    fn send_events(&mut self, batch: &mut Vec<Event>, arena: &mut BytesMut) {
-        let mut rest = batch.as_slice();
-        while let Some(first) = rest.first() {
-            let before = self.event_number;
-            let taken = self.send_event_packet(first.time.get(), rest, arena);
-            // An event that cannot be said on the wire is skipped; its number goes by, so that it counts as lost.
-            self.event_number = before.wrapping_add(u32::try_from(taken.max(1)).unwrap_or(1));
-            rest = rest.get(taken.max(1)..).unwrap_or_default();
-            self.reminders = NUMBER_REMINDERS;
-        }
-        batch.clear();
+    // ---- What the peers say.
+
+    /// A report or a request of the subscriber at the other end of `link`.
+    pub(crate) fn handle_feedback(&mut self, link: u64, packet: &Packet<'_>) {
+        let lane = LaneId(link);
+        self.with_stream(|stream, now, send| match packet {
+            Packet::Report(report) => stream.handle_report(lane, report, now),
+            Packet::Request(request) => stream.handle_request(lane, request, now, send),
+            Packet::Audio(_) | Packet::Event(_) | Packet::Repair(_) => {}
+        });
     }
 
-    /// Says again which number is next, if events were sent lately. Called now and then.
-    pub(crate) fn remind(&mut self, arena: &mut BytesMut) {
-        if self.reminders > 0 {
-            self.reminders -= 1;
-            self.send_number(arena);
-        }
+    // ---- Now and then.
+
+    /// About every 50 ms.
+    pub(crate) fn tick(&mut self) {
+        self.with_stream(sender::Stream::tick);
     }
 
-    fn send_number(&mut self, arena: &mut BytesMut) {
-        // Before the first event the numbers are those of the epoch that the audio is in.
-        if self.event_epoch.is_none() {
-            self.event_epoch = self.epoch;
-        }
-        self.send_event_packet(0, &[], arena);
+    /// What the subscriber at the other end of `link` would take if nothing were given up, in bits per second; 0 without
+    /// one.
+    pub(crate) fn demand_bps(&self, link: u64) -> u64 {
+        self.lane(link).map_or(0, Lane::demand_bps)
     }
 
-    /// How many of `events` went into the packet.
-    fn send_event_packet(&mut self, base_frame: u64, events: &[Event], arena: &mut BytesMut) -> usize {
-        let Some(epoch) = self.event_epoch else { return 0 };
-        if self.remotes.is_empty() {
-            return events.len();
-        }
-        let header = packet::event::Header {
-            stream: self.shared.stream,
-            epoch: epoch.0,
-            config: self.config,
-            first_number: self.event_number,
-            base_frame,
-        };
-        let room = room(arena);
-        let Ok(mut encoder) = packet::event::Encoder::new(&header, &[], room) else { return 0 };
-        let mut taken = 0;
-        for event in events {
-            let Some(body) = convert::body_to_wire(&event.body) else { break };
-            match encoder.try_push(event.time.get(), &body) {
-                Ok(()) => taken += 1,
-                Err(EncodeError::NoRoom | EncodeError::OutOfReach) => break,
-                Err(_) => break,
+    /// What may go to it, in bits per second; none: anything.
+    pub(crate) fn set_rate_cap(&mut self, link: u64, cap_bps: Option<u64>) {
+        self.stream.set_rate_cap(LaneId(link), cap_bps);
+    }
+
+    fn lane(&self, link: u64) -> Option<&Lane> {
+        self.stream.lanes().iter().find(|lane| lane.id() == LaneId(link))
+    }
+
+    /// Brings what is shown of each subscriber up to date.
+    pub(crate) fn show_listeners(&mut self, links: &BTreeMap<u64, Connected>) {
+        let now = host_time::now();
+        let Self { shared, stream, remotes, .. } = self;
+        let Ok(mut listeners) = shared.listeners.try_lock() else { return };
+        listeners.clear();
+        for remote in remotes {
+            if let Some(link) = links.get(&remote.link)
+                && let Some(lane) = stream.lane_mut(LaneId(remote.link))
+            {
+                listeners.push(listener(link, lane, remote.dropped, now));
             }
         }
-        let length = encoder.finish();
-        let packet = arena.split_to(length).freeze();
-        self.shared.counters.event_packets.add(1);
-        send(&mut self.remotes, &packet, &self.shared);
-        taken
     }
-}
 
-fn shape(header: &Header, shared: &PublicationShared) -> Option<Shape> {
-    let mut shape = Shape::new(shared.codec, header.frames, u8::try_from(header.channels).ok()?);
-    shape.first_channel = u8::try_from(header.first_channel).ok()?;
-    if header.flags.contains(block_ring::Flags::SILENCE) {
-        shape.bytes_per_sample = 0;
+    /// Lets `act` send through the stream.
+    fn with_stream(
+        &mut self,
+        act: impl FnOnce(&mut sender::Stream, HostTime, &mut dyn FnMut(LaneId, Bytes)),
+    ) {
+        let Self { shared, stream, remotes, .. } = self;
+        act(stream, host_time::now(), &mut exit(remotes, shared));
+        self.drop_gone();
     }
-    Some(shape)
-}
 
-fn encode_piece(
-    block: &Header,
-    samples: &block_ring::Samples<'_>,
-    piece: &Piece,
-    config: ConfigId,
-    sequence: u32,
-    shared: &PublicationShared,
-    arena: &mut BytesMut,
-) -> Option<Bytes> {
-    let offset = Frames::new(i64::from(piece.frame_offset));
-    let session_time = block.session_time.map_or(0, |time| {
-        let first = time + offset.to_nanos_floor(block.sample_rate);
-        first.get()
-    });
-    let header = audio::Header {
-        stream: shared.stream,
-        epoch: block.epoch.0,
-        config,
-        sequence,
-        first_frame: (block.start + offset).get(),
-        frames: piece.frames,
-        first_channel: piece.first_channel,
-        channels: piece.channels,
-        codec: shared.codec,
-        session_time_ns: session_time,
-        flags: convert::flags_to_wire(block.flags, piece.frame_offset == 0),
-    };
-    let room = room(arena);
-    let start = header.encode(&[], room).ok()?;
-    let mut length = start;
-    if header.payload_bytes() != Some(0) {
-        let payload = room.get_mut(start..)?;
-        let mut writer =
-            InterleavedMut::new(shared.codec, piece.channels.into(), piece.frames.into(), payload)?;
-        let first = usize::from(piece.first_channel).checked_sub(block.first_channel.into())?;
-        let skip = usize::try_from(piece.frame_offset).ok()?;
-        for channel in 0..usize::from(piece.channels) {
-            writer.write_pair(channel, samples.channel(first + channel), skip);
+    /// Takes leave of those whose connection has ended.
+    fn drop_gone(&mut self) {
+        while let Some(gone) = self.remotes.iter().find(|remote| remote.gone) {
+            self.remove_remote(gone.link);
         }
-        length += writer.length();
     }
-    Some(arena.split_to(length).freeze())
 }
 
-/// The front of `arena`, long enough for any packet.
-fn room(arena: &mut BytesMut) -> &mut [u8] {
-    if arena.len() < PACKET_BYTES_MAX {
-        *arena = BytesMut::zeroed(ARENA_BYTES);
+/// Hands each packet to the connection of its lane, and counts what becomes of it.
+fn exit<'a>(remotes: &'a mut [Remote], shared: &'a PublicationShared) -> impl FnMut(LaneId, Bytes) + 'a {
+    let now = Instant::now();
+    move |LaneId(link), packet| {
+        let Some(remote) = remotes.iter_mut().find(|remote| remote.link == link) else { return };
+        let (bytes, counters) = (packet.len(), &shared.counters);
+        match remote.outlet.borrow_mut().send(packet, now) {
+            Sent::Queued => counters.bytes.add(u64::try_from(bytes).unwrap_or(0)),
+            Sent::BeyondCap => {
+                remote.dropped.beyond_cap += 1;
+                counters.dropped_beyond_cap.add(1);
+            }
+            Sent::QueueFull => {
+                remote.dropped.queue_full += 1;
+                counters.dropped_queue_full.add(1);
+            }
+            Sent::Unsendable => {
+                remote.dropped.unsendable += 1;
+                counters.dropped_unsendable.add(1);
+            }
+            Sent::Gone => remote.gone = true,
+        }
     }
-    &mut arena[..PACKET_BYTES_MAX]
+}
+
+fn listener(link: &Connected, lane: &mut Lane, dropped: Dropped, now: HostTime) -> ListenerStatus {
+    let figures = lane.figures(now);
+    let encoding = lane.encoding();
+    ListenerStatus {
+        device: link.peer.device,
+        instance: link.peer.instance,
+        name: link.peer.name.clone(),
+        address: link.address,
+        path: PathFigures::of(&link.connection),
+        codec: encoding.codec,
+        bitrate_bps: encoding.bitrate_bps,
+        frame_us: encoding.frame_us,
+        given_up: lane.given_up(),
+        figures: LaneFigures {
+            packets: figures.packets,
+            bytes: figures.bytes,
+            repeats: figures.repeats,
+            repairs: figures.repairs,
+            events_repeated: figures.events_repeated,
+            requests_answered: figures.requests_answered,
+            requests_too_old: figures.requests_too_old,
+            dropped_beyond_cap: dropped.beyond_cap,
+            dropped_queue_full: dropped.queue_full,
+            dropped_unsendable: dropped.unsendable,
+            level: figures.level,
+            rate_bps: figures.rate_bps,
+        },
+        heard: lane.report().map(|(report, at)| {
+            Heard::new(report, u64::try_from((now - *at).get() / 1_000_000).unwrap_or(0))
+        }),
+    }
 }
 
 fn copy(samples: &block_ring::Samples<'_>, channel: usize, from: usize, out: &mut [f32]) {
@@ -367,23 +360,5 @@ fn copy(samples: &block_ring::Samples<'_>, channel: usize, from: usize, out: &mu
     let source = first.iter().chain(second).skip(from);
     for (out, sample) in out.iter_mut().zip(source) {
         *out = *sample;
-    }
-}
-
-fn send(remotes: &mut Vec<Remote>, packet: &Bytes, shared: &PublicationShared) {
-    let counters = &shared.counters;
-    let mut gone = false;
-    for remote in remotes.iter() {
-        if remote.connection.datagram_send_buffer_space() < packet.len() {
-            counters.dropped_queue_full.add(1);
-        }
-        match remote.connection.send_datagram(packet.clone()) {
-            Ok(()) => counters.bytes.add(u64::try_from(packet.len()).unwrap_or(0)),
-            Err(SendDatagramError::ConnectionLost(_)) => gone = true,
-            Err(_) => counters.dropped_unsendable.add(1),
-        }
-    }
-    if gone {
-        remotes.retain(|remote| remote.connection.close_reason().is_none());
     }
 }

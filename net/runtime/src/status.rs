@@ -173,6 +173,8 @@ pub(crate) struct PublicationShared {
     pub(crate) sample_rate: SampleRate,
     pub(crate) channels: u16,
     pub(crate) codec: Codec,
+    /// What subscribers may ask for, the preferred one first.
+    pub(crate) codecs: Vec<Codec>,
     pub(crate) subscribers: AtomicUsize,
     /// Brought up to date a few times a second.
     pub(crate) listeners: Mutex<Vec<ListenerStatus>>,

@@ -57,6 +57,7 @@ fn the_other_machine() {
         sample_rate,
         channels: 1,
         codec: Codec::PcmF32,
+        codecs: Vec::new(),
         max_block: FRAMES,
     };
     let claim = handle.claim(STREAM).unwrap();

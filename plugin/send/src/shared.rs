@@ -177,6 +177,7 @@ impl Shared {
             sample_rate: setup.sample_rate,
             channels: setup.channels,
             codec: self.codec(),
+            codecs: Codec::ALL.to_vec(),
             max_block: setup.block_max,
         };
         link.codec = Some(config.codec);
