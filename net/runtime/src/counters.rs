@@ -50,14 +50,30 @@ counters! {
     PublicationFigures {
         /// Blocks taken from the callback's ring.
         blocks,
-        /// Audio packets made; each goes to every subscriber.
+        /// Audio packets made, for each subscriber in another process its own; repetitions and repairs left out.
         packets,
-        /// Event packets made.
+        /// Event packets made, for each of them its own.
         event_packets,
         /// Events taken from the callback's ring.
         events,
         /// Bytes handed to QUIC, over all subscribers.
         bytes,
+        /// Audio packets sent again.
+        repeats,
+        /// Repair packets made.
+        repairs,
+        /// Events sent again because they were not acknowledged.
+        events_repeated,
+        /// Packets that were asked for and sent again.
+        requests_answered,
+        /// Packets that were asked for and are not kept any more.
+        requests_too_old,
+        /// Packets that were asked for by somebody who asks for more than is sent.
+        requests_refused,
+        /// How often something was given up because a path carries no more.
+        steps_down,
+        /// Packets that could not be written.
+        dropped_unencodable,
         /// Datagrams beyond the rate that a subscriber's path takes.
         dropped_beyond_cap,
         /// Datagrams that found no room in a subscriber's send queue.
@@ -90,8 +106,10 @@ counters! {
         sequence_gaps,
         /// Audio packets after a later one.
         reordered,
-        /// Audio packets seen before.
+        /// Audio packets that the path delivered twice.
         duplicates,
+        /// Audio packets sent again that were not needed: the original, or another copy, was there.
+        needless,
         /// Blocks that the ring had no room for.
         ring_full,
         /// Packets that cannot be read, or contradict the stream's announcement.

@@ -155,6 +155,7 @@ impl PublicationFigures {
             (Owner::Network, self.dropped_beyond_cap, "packets were more than the path takes"),
             (Owner::OurLimit, self.dropped_queue_full, "packets found no room in a queue"),
             (Owner::OurLimit, self.dropped_unsendable, "packets could not be sent"),
+            (Owner::OurLimit, self.dropped_unencodable, "packets could not be written"),
             (Owner::ReceiverComputer, self.dropped_local_full, "blocks found no room in a Receive here"),
         ])
     }

@@ -130,8 +130,13 @@ impl Publisher {
             self.count_subscribers();
         }
         let codec = quality.codec.filter(|codec| self.shared.codecs.contains(codec));
+        let bitrate_bps = match (quality.bitrate_bps, self.shared.bitrate_max_bps) {
+            (wish, 0) => wish,
+            (0, most) => most,
+            (wish, most) => wish.min(most),
+        };
         self.with_stream(|stream, now, send| {
-            stream.subscribe(LaneId(link), Quality { codec, ..quality }, now, send);
+            stream.subscribe(LaneId(link), Quality { codec, bitrate_bps, ..quality }, now, send);
         });
     }
 
@@ -204,8 +209,20 @@ impl Publisher {
         counters.pump_delay_ns.set(smoothed - smoothed / DELAY_SMOOTHING + delay / DELAY_SMOOTHING);
         counters.block_frames.set(header.frames.into());
         let figures = self.stream.figures(now);
-        counters.packets.set(figures.packets);
-        counters.event_packets.set(figures.event_packets);
+        for (counter, value) in [
+            (&counters.packets, figures.packets),
+            (&counters.event_packets, figures.event_packets),
+            (&counters.repeats, figures.repeats),
+            (&counters.repairs, figures.repairs),
+            (&counters.events_repeated, figures.events_repeated),
+            (&counters.requests_answered, figures.requests_answered),
+            (&counters.requests_too_old, figures.requests_too_old),
+            (&counters.requests_refused, figures.requests_refused),
+            (&counters.steps_down, figures.steps_down),
+            (&counters.dropped_unencodable, figures.unencodable),
+        ] {
+            counter.set(value);
+        }
     }
 
     /// Whether more are waiting.
