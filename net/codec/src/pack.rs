@@ -27,6 +27,7 @@ mod channel;
 use std::fmt;
 
 use bits::{BitReader, BitWriter};
+use channel::Plan;
 
 /// Samples that share a Rice parameter.
 const PARTITION: usize = 32;
@@ -71,7 +72,7 @@ pub struct Packer {
     right: Vec<i32>,
     mid: Vec<i32>,
     side: Vec<i32>,
-    scratch: channel::Scratch,
+    scratch: Vec<i32>,
 }
 
 impl Packer {
@@ -82,7 +83,8 @@ impl Packer {
     /// *Realtime-safe: no* (room grows to the longest payload)
     pub fn pack(&mut self, pcm: &[u8], channels: usize, bits: u8, out: &mut [u8]) -> Option<usize> {
         let bytes = bytes_per_sample(bits)?;
-        let stride = channels.checked_mul(bytes).filter(|stride| *stride > 0 && pcm.len() % stride == 0)?;
+        let stride =
+            channels.checked_mul(bytes).filter(|stride| *stride > 0 && pcm.len().is_multiple_of(*stride))?;
         let room = pcm.len().saturating_sub(1).min(out.len());
         let mut writer = BitWriter::new(&mut out[..room]);
         for first in (0..channels).step_by(2) {
@@ -140,8 +142,7 @@ impl Packer {
         side.clear();
         mid.extend(left.iter().zip(&*right).map(|(left, right)| (left + right) >> 1));
         side.extend(left.iter().zip(&*right).map(|(left, right)| left - right));
-        let [of_left, of_right] = [&*left, right].map(|channel| scratch.plan(channel));
-        let [of_mid, of_side] = [&*mid, side].map(|channel| scratch.plan(channel));
+        let [of_left, of_right, of_mid, of_side] = [&*left, right, mid, side].map(|signal| Plan::of(signal));
         let choices = [
             (Stereo::LeftRight, (&*left, of_left), (&*right, of_right)),
             (Stereo::LeftSide, (left, of_left), (side, of_side)),
@@ -149,22 +150,21 @@ impl Packer {
             (Stereo::MidSide, (mid, of_mid), (side, of_side)),
         ];
         // A residual of mean size s takes about log2(s) bits a sample: least sum of logarithms, least product.
-        let cost = |(_, first, second): &(Stereo, (_, channel::Plan), (_, channel::Plan))| {
+        let cost = |(_, first, second): &(Stereo, (_, Plan), (_, Plan))| {
             u128::from(first.1.magnitude + 1) * u128::from(second.1.magnitude + 1)
         };
         if let Some((stereo, first, second)) = choices.into_iter().min_by_key(cost) {
             writer.put(shift, FIELD_BITS);
             writer.put(stereo as u32, 2);
-            scratch.write(first.0, first.1, writer);
-            scratch.write(second.0, second.1, writer);
+            first.1.write(first.0, scratch, writer);
+            second.1.write(second.0, scratch, writer);
         }
     }
 
     fn write_single(&mut self, writer: &mut BitWriter<'_>) {
         let shift = shift_out(&mut [&mut self.left]);
-        let plan = self.scratch.plan(&self.left);
         writer.put(shift, FIELD_BITS);
-        self.scratch.write(&self.left, plan, writer);
+        Plan::of(&self.left).write(&self.left, &mut self.scratch, writer);
     }
 
     /// Reads a pair to `left` and `right`, or a single channel to `left`: how many low bits are missing.

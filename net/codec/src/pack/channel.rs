@@ -17,34 +17,24 @@ pub(super) struct Plan {
     pub(super) magnitude: u64,
 }
 
-/// Room for a signal's differences.
-#[derive(Debug, Default)]
-pub(super) struct Scratch(Vec<i32>);
-
-impl Scratch {
-    /// Chooses the order whose residual is least in sum (as RFC 9639 suggests for its fixed predictors), over
-    /// those samples for which all of them predict.
-    pub(super) fn plan(&mut self, samples: &[i32]) -> Plan {
-        self.start(samples);
-        let mut best = Plan { order: 0, magnitude: self.magnitude() };
-        for order in 1..=ORDER_MAX.min(samples.len()) {
-            difference(&mut self.0, order);
-            let magnitude = self.magnitude();
-            if magnitude < best.magnitude {
-                best = Plan { order, magnitude };
-            }
-        }
-        best
+impl Plan {
+    /// The order whose residual is least in sum (as RFC 9639 suggests for its fixed predictors), over those
+    /// samples for which all of them predict.
+    pub(super) fn of(samples: &[i32]) -> Self {
+        let plans = magnitudes(samples).into_iter().enumerate();
+        let plans = plans.map(|(order, magnitude)| Self { order, magnitude });
+        plans.min_by_key(|plan| plan.magnitude).unwrap_or(Self { order: 0, magnitude: 0 })
     }
 
-    /// Writes a signal as planned.
-    pub(super) fn write(&mut self, samples: &[i32], plan: Plan, writer: &mut BitWriter<'_>) {
-        self.start(samples);
-        for order in 1..=plan.order {
-            difference(&mut self.0, order);
+    /// Writes the signal as planned, through `differences`.
+    pub(super) fn write(self, samples: &[i32], differences: &mut Vec<i32>, writer: &mut BitWriter<'_>) {
+        differences.clear();
+        differences.extend_from_slice(samples);
+        for order in 1..=self.order {
+            difference(differences, order);
         }
-        let (first, residual) = self.0.split_at(plan.order);
-        writer.put(ORDERS[plan.order], 3);
+        let (first, residual) = differences.split_at(self.order);
+        writer.put(ORDERS[self.order], 3);
         for value in first.iter().map(|value| zigzag(*value)) {
             let width = u32::BITS - value.leading_zeros();
             writer.put(width, FIELD_BITS);
@@ -54,15 +44,22 @@ impl Scratch {
             write_partition(partition, writer);
         }
     }
+}
 
-    fn start(&mut self, samples: &[i32]) {
-        self.0.clear();
-        self.0.extend_from_slice(samples);
+/// The sums of what the orders 0 to 4 miss, from the fifth sample on: one pass, for a vector at a time.
+fn magnitudes(samples: &[i32]) -> [u64; ORDER_MAX + 1] {
+    let at = |from: usize| samples.get(from..).unwrap_or_default().iter();
+    let mut sums = [0; ORDER_MAX + 1];
+    for ((((a, b), c), d), e) in at(0).zip(at(1)).zip(at(2)).zip(at(3)).zip(at(4)) {
+        let first = [b - a, c - b, d - c, e - d];
+        let second = [first[1] - first[0], first[2] - first[1], first[3] - first[2]];
+        let third = [second[1] - second[0], second[2] - second[1]];
+        let misses = [*e, first[3], second[2], third[1], third[1] - third[0]];
+        for (sum, miss) in sums.iter_mut().zip(misses) {
+            *sum += u64::from(miss.unsigned_abs());
+        }
     }
-
-    fn magnitude(&self) -> u64 {
-        self.0.iter().skip(ORDER_MAX).map(|value| u64::from(value.unsigned_abs())).sum()
-    }
+    sums
 }
 
 /// Orders as they are written.
