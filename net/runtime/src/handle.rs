@@ -163,6 +163,8 @@ pub struct PublishConfig {
     pub codec: Codec,
     /// Those that a subscriber may ask for; `codec` is among them, said or not.
     pub codecs: Vec<Codec>,
+    /// Of Opus: the most bits per second for each pair of channels; 0: as subscribers wish.
+    pub bitrate_max_bps: u32,
     /// The most frames that the host processes at once; 0: unknown.
     pub max_block: u32,
 }
@@ -245,6 +247,7 @@ impl Handle {
             channels: config.channels,
             codec: config.codec,
             codecs: offered(config.codec, config.codecs),
+            bitrate_max_bps: config.bitrate_max_bps,
             subscribers: 0.into(),
             listeners: Mutex::default(),
             counters: PublicationCounters::default(),

@@ -175,6 +175,7 @@ pub(crate) struct PublicationShared {
     pub(crate) codec: Codec,
     /// What subscribers may ask for, the preferred one first.
     pub(crate) codecs: Vec<Codec>,
+    pub(crate) bitrate_max_bps: u32,
     pub(crate) subscribers: AtomicUsize,
     /// Brought up to date a few times a second.
     pub(crate) listeners: Mutex<Vec<ListenerStatus>>,

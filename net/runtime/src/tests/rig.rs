@@ -12,7 +12,9 @@ use audiocloud_units::{Frames, MediaTime, SampleRate};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::StreamKey;
 
-use crate::{Config, Handle, Link, Publication, PublishConfig, Runtime, SubscribeConfig, Subscription, random_stream};
+use crate::{
+    Config, Handle, Link, Publication, PublishConfig, Runtime, SubscribeConfig, Subscription, random_stream,
+};
 
 /// Long enough for a machine that does much else.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -93,8 +95,15 @@ impl Sender {
         let (blocks, blocks_out) = block_ring(64, size);
         let (events, events_out) = event_ring(256);
         let sample_rate = SampleRate::new(48_000).unwrap();
-        let config =
-            PublishConfig { name: "Bass".to_owned(), sample_rate, channels, codec, codecs: Codec::ALL.to_vec(), max_block: frames };
+        let config = PublishConfig {
+            name: "Bass".to_owned(),
+            sample_rate,
+            channels,
+            codec,
+            codecs: Codec::ALL.to_vec(),
+            bitrate_max_bps: 0,
+            max_block: frames,
+        };
         let report = Box::new(|| serde_json::json!({ "from": "sender" }));
         let publication = handle.publish(claim, config, blocks_out, events_out, report);
         let header = Header {
