@@ -64,7 +64,7 @@ pub(crate) fn in_own_network(command: Command) -> Command {
 }
 
 /// Installs Debian packages where that is possible.
-fn install(packages: &[&str]) -> Result<()> {
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let names = packages.join(" ");
     let missing = format!("missing: {names} (remedy: apt-get install {names}, or your system's like)");
     let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");

@@ -1,49 +1,61 @@
 //! `cargo xtask bench`: ours beside its peers and beside what the machine allows.
 //!
-//! **What is compared is measured in one run, in turn.** Times are the thread's CPU time, so that what else the machine
-//! does counts little, and denormals are flushed to zero for everyone alike.
+//! **What is compared is measured in one run, in turn.** The engine's times are the thread's CPU time, so that what else
+//! the machine does counts little, and denormals are flushed to zero for everyone alike; the streams' host stalls are
+//! measured and left out.
 
 mod engine;
 mod machine;
 mod measure;
+mod streams;
 mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
 
 /// Counts the heap operations of peers and of ours where it matters: see [`engine::edit`].
 #[global_allocator]
 static TRAP: audiocloud_rt::trap::Allocator = audiocloud_rt::trap::Allocator;
 
-const USAGE: &str = "usage: audiocloud-bench engine [--json FILE] [--check]";
-
+/// Ours beside its peers.
+#[derive(Debug, Parser)]
 struct Arguments {
-    subject: fn() -> Vec<table::Row>,
+    #[command(subcommand)]
+    subject: Subject,
+    /// Writes the rows there too
+    #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Fails when a target is missed
+    #[arg(long, global = true)]
     check: bool,
 }
 
-fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
-    let subject = match words.next().as_deref() {
-        Some("engine") => engine::measure,
-        _ => bail!(USAGE),
-    };
-    let mut arguments = Arguments { subject, json: None, check: false };
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "--json" => arguments.json = Some(words.next().context(USAGE)?.into()),
-            "--check" => arguments.check = true,
-            _ => bail!(USAGE),
-        }
-    }
-    Ok(arguments)
+#[derive(Debug, Subcommand)]
+enum Subject {
+    /// The graph, its parameters and its edits
+    Engine,
+    /// The way from Send to Receive
+    Streams(Box<streams::Args>),
+    /// Plays or records on a JACK server, for `streams`
+    #[command(hide = true)]
+    Probe(streams::probe::Args),
 }
 
 fn main() -> Result<ExitCode> {
-    let Arguments { subject, json, check } = arguments(std::env::args().skip(1))?;
-    let report = table::Report { machine: machine::describe(), rows: subject() };
+    let Arguments { subject, json, check } = Arguments::parse();
+    let (rows, cells) = match subject {
+        Subject::Engine => (engine::measure(), None),
+        Subject::Streams(args) => match streams::measure(&args)? {
+            Ok(measured) => (measured.rows, Some(measured.cells)),
+            Err(status) if status.success() => return Ok(ExitCode::SUCCESS),
+            Err(_) => return Ok(ExitCode::FAILURE),
+        },
+        Subject::Probe(args) => return streams::probe::run(&args).map(|()| ExitCode::SUCCESS),
+    };
+    let report = table::Report { machine: machine::describe(), rows, cells };
     print!("{}", report.table());
     if let Some(path) = json {
         std::fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")
@@ -55,10 +67,12 @@ fn main() -> Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn what_can_be_asked_for() {
-        let of = |line: &str| arguments(line.split_whitespace().map(str::to_owned));
+        Arguments::command().debug_assert();
+        let of = |line: &str| Arguments::try_parse_from(format!("bench {line}").split_whitespace());
         assert!(of("").is_err());
         assert!(of("streams").is_err());
         assert!(of("engine --json").is_err());
@@ -67,5 +81,10 @@ mod tests {
         let arguments = of("engine --check --json a/b").unwrap();
         assert!(arguments.check);
         assert_eq!(arguments.json, Some(PathBuf::from("a/b")));
+        let tools = "--rig r --audiocloud a --plugin p";
+        assert!(
+            of(&format!("streams {tools} --conditions clean,loss1 --systems ours,zita-5 --json f")).is_ok()
+        );
+        assert!(of(&format!("streams {tools} --conditions foul")).is_err());
     }
 }

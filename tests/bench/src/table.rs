@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::machine::Machine;
+use crate::streams::Cell;
 
 /// What ours has to reach.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,6 +98,8 @@ fn figure(value: f64, unit: &str) -> String {
         "ns" if value.abs() >= 1e6 => format!("{:.2} ms", value / 1e6),
         "ns" if value.abs() >= 1e3 => format!("{:.2} µs", value / 1e3),
         "ns" => format!("{value:.1} ns"),
+        "ms" | "ms/s" | "ms/min" | "s" | "blocks" if value.abs() < 1e3 => format!("{value:.2} {unit}"),
+        "ms" | "ms/s" | "ms/min" | "s" | "kbit/s" => format!("{value:.0} {unit}"),
         _ => format!("{value:.0}"),
     }
 }
@@ -105,6 +108,9 @@ fn figure(value: f64, unit: &str) -> String {
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) rows: Vec<Row>,
+    /// What the rows are medians of, where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cells: Option<Vec<Cell>>,
 }
 
 impl Report {
@@ -169,7 +175,7 @@ mod tests {
     #[test]
     fn the_check_asks_for_every_row_with_a_target() {
         let check = |rows: Vec<Row>, holds| {
-            assert_eq!(Report { machine: crate::machine::describe(), rows }.holds(), holds);
+            assert_eq!(Report { machine: crate::machine::describe(), rows, cells: None }.holds(), holds);
         };
         let target = Some(Target::Maximum(1.0));
         check(vec![], true);
@@ -190,7 +196,7 @@ mod tests {
     #[test]
     fn the_table_has_a_line_for_each_row() {
         let rows = vec![row(Some(1.0), &[("a", 2.0)], Some(Target::RatioToBestPeer(0.75)))];
-        let text = Report { machine: crate::machine::describe(), rows }.table();
+        let text = Report { machine: crate::machine::describe(), rows, cells: None }.table();
         let last = text.lines().last().unwrap();
         let words: Vec<&str> = last.split_whitespace().collect();
         assert_eq!(words.join(" "), "row 1.0 ns 2.0 ns 0.50 0.75 holds 1.0 ns 1.00 stores");

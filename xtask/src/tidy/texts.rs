@@ -26,6 +26,8 @@ const UNSAFE: &[&str] = &[
     "tests/fuzz/fuzz_targets/",
     // A kernel for wider vector registers than the target's baseline.
     "tests/bench/src/engine/limits.rs",
+    // Packet sockets, and the scheduling of the thread that forwards frames.
+    "tests/bench/src/streams/packet_socket.rs",
 ];
 
 /// Names that say nothing about what is in a file.
