@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use audiocloud_rt::block_ring::{Epoch, Flags, Header, block_ring};
 use audiocloud_rt::event::event_ring;
 use audiocloud_rt::{host_time, priority};
-use audiocloud_runtime::{Config, Link, PublishConfig, Runtime, random_stream};
+use audiocloud_runtime::{Config, Link, PublishConfig, Runtime, SubscribeConfig, random_stream};
 use audiocloud_units::{Frames, MediaTime, SampleRate};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::StreamKey;
@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         channels,
         codec: Codec::PcmF32,
         codecs: Vec::new(),
+        bitrate_max_bps: 0,
         max_block: frames,
     };
     let room = usize::try_from(frames)? * usize::from(channels) * 64;
@@ -42,7 +43,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let publication = one.publish(one.claim(stream)?, publish, blocks_out, events_out, report());
     let (received_in, mut received) = block_ring(1 << 14, 1 << 21);
     let (events_in, _received_events) = event_ring(16);
-    let subscription = two.subscribe(StreamKey::new(one.device(), stream), received_in, events_in, report());
+    let subscription = two.subscribe(
+        SubscribeConfig::new(StreamKey::new(one.device(), stream)),
+        received_in,
+        events_in,
+        report(),
+    );
     while subscription.status().link != Link::Live || publication.status().subscribers == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }

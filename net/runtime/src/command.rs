@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use audiocloud_rt::{block_ring, event};
+use audiocloud_rt::due::Due;
+use audiocloud_rt::{block_ring, event, snapshot};
 use audiocloud_wire::id::StreamId;
+use audiocloud_wire::quality::Quality;
 
 use crate::status::{PublicationShared, SubscriptionShared};
 use crate::subscriber::SubscriptionId;
@@ -25,8 +27,14 @@ pub(crate) enum Command {
     Subscribe {
         id: SubscriptionId,
         shared: Arc<SubscriptionShared>,
+        quality: Quality,
+        due: Option<snapshot::Reader<Option<Due>>>,
         blocks: block_ring::Producer,
         events: event::Producer,
+    },
+    SetQuality {
+        id: SubscriptionId,
+        quality: Quality,
     },
     Unsubscribe {
         id: SubscriptionId,

@@ -18,8 +18,6 @@ use audiocloud_wire::message::{
     Unsubscribe,
 };
 use audiocloud_wire::packet::Packet;
-use audiocloud_wire::packet::Packet;
-use audiocloud_wire::quality::Quality;
 use tokio::sync::{Notify, mpsc};
 
 use crate::candidates::{Candidate, Candidates, Place};
@@ -205,7 +203,8 @@ impl Hub {
             }
             let cap_bps = congestion::rate_cap(&link.connection);
             for publisher in publishers.values_mut() {
-                let share = |cap: u64| u128::from(cap) * u128::from(publisher.demand_bps(id)) / u128::from(all);
+                let share =
+                    |cap: u64| u128::from(cap) * u128::from(publisher.demand_bps(id)) / u128::from(all);
                 let share = cap_bps.map(|cap| u64::try_from(share(cap)).unwrap_or(u64::MAX));
                 publisher.set_rate_cap(id, share);
             }

@@ -14,12 +14,12 @@ pub mod discovery;
 pub mod identity;
 
 mod address_table;
+mod alarm;
 mod backoff;
 mod candidates;
 mod command;
 mod congestion;
 mod connection;
-mod convert;
 mod counters;
 mod directory;
 mod error;
@@ -42,7 +42,7 @@ pub use claim::{Claim, ClaimError};
 pub use config::{Config, ExplicitPeer};
 pub use counters::{LaneFigures, PublicationFigures, RuntimeFigures, SubscriptionFigures};
 pub use error::Error;
-pub use handle::{Handle, Publication, PublishConfig, Runtime, Shown, Subscription, random_stream};
+pub use handle::{Handle, Publication, PublishConfig, Runtime, Shown, SubscribeConfig, Subscription, random_stream};
 pub use health::{Heard, ListenerStatus, Loss, Owner, PathFigures};
 pub use status::{
     Link, LossCause, PeerState, PeerStatus, PublicationStatus, Report, StreamEntry, SubscriptionStatus,

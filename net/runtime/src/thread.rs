@@ -17,6 +17,7 @@ use ring::rand::SecureRandom;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use crate::alarm::Alarm;
 use crate::candidates::Candidates;
 use crate::command::Command;
 use crate::connection::{self, Context};
@@ -242,6 +243,7 @@ async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) 
         tokio::task::spawn_local(take_commands(Rc::clone(&context), commands)),
         tokio::task::spawn_local(pump(Rc::clone(&context), wakes)),
         tokio::task::spawn_local(tick(Rc::clone(&context))),
+        tokio::task::spawn_local(wake(Rc::clone(&context))),
     ];
     let control = serve_control(&config.runtime_dir, &shared, bound, hints.clone());
     let found_by = discovery::start(discovery_config(&config, &shared, bound, secret), hints);
@@ -332,6 +334,36 @@ async fn tick(context: Rc<Context>) {
         ticks = (ticks + 1) % TICKS_PER_REFRESH;
         if ticks == 0 {
             hub.refresh();
+        }
+    }
+}
+
+/// Wakes the streams that come in when they have something to do.
+async fn wake(context: Rc<Context>) {
+    let moved = Arc::clone(&context.hub.borrow().alarm_moved);
+    let mut alarm = match Alarm::new() {
+        Ok(alarm) => alarm,
+        Err(error) => {
+            let line = format!("what is missing is asked for late: no timer: {error}");
+            context.hub.borrow().shared.journal.note(&line);
+            return;
+        }
+    };
+    loop {
+        let next = context.hub.borrow_mut().wake();
+        let ring = async {
+            match next {
+                Some(at) => alarm.until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            rung = ring => if let Err(error) = rung {
+                let line = format!("what is missing is asked for late: {error}");
+                context.hub.borrow().shared.journal.note(&line);
+                return;
+            },
+            () = moved.notified() => {}
         }
     }
 }

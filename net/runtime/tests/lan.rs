@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use audiocloud_rt::block_ring::{Consumer, Epoch, Flags, Header, block_ring};
 use audiocloud_rt::event::event_ring;
 use audiocloud_rt::host_time;
-use audiocloud_runtime::{Config, Handle, Link, PeerState, PublishConfig, Runtime};
+use audiocloud_runtime::{Config, Handle, Link, PeerState, PublishConfig, Runtime, SubscribeConfig};
 use audiocloud_units::{MediaTime, SampleRate};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{DeviceId, StreamId, StreamKey};
@@ -58,6 +58,7 @@ fn the_other_machine() {
         channels: 1,
         codec: Codec::PcmF32,
         codecs: Vec::new(),
+        bitrate_max_bps: 0,
         max_block: FRAMES,
     };
     let claim = handle.claim(STREAM).unwrap();
@@ -180,7 +181,12 @@ fn machines_of_one_user_find_each_other_by_multicast_and_stream() {
 
     let (blocks_in, mut blocks) = block_ring(256, 256 * 512);
     let (events_in, _events) = event_ring(16);
-    let subscription = handle.subscribe(key, blocks_in, events_in, Box::new(|| serde_json::Value::Null));
+    let subscription = handle.subscribe(
+        SubscribeConfig::new(key),
+        blocks_in,
+        events_in,
+        Box::new(|| serde_json::Value::Null),
+    );
     let (mut frames, mut next) = (0, None);
     wait_until("a second played", WITHIN, &handle, || {
         frames += play(&mut blocks, &mut next);

@@ -77,9 +77,11 @@ impl Deadlines {
         }
     }
 
-    /// When the last of the playouts has played the frame: until then it may still come. None before any of them plays.
+    /// When the last of the playouts has played the frame, and would not wait longer for its like: until then it may still
+    /// come. None before any of them plays.
     pub(super) fn last(&self, epoch: u32, frame: MediaTime) -> Option<HostTime> {
-        self.playing.iter().filter_map(|one| Some(one.of(epoch)?.at(frame))).max()
+        let last = |one: &Playing| one.of(epoch).map(|due| due.at(frame) + due.patience);
+        self.playing.iter().filter_map(last).max()
     }
 
     /// When the first of the playouts needs the frame.
@@ -90,6 +92,11 @@ impl Deadlines {
     /// From a frame's arrival until it is due, where that is shortest.
     pub(super) fn hold(&self, epoch: u32) -> Option<Nanos> {
         self.playing.iter().filter_map(|one| Some(one.of(epoch)?.hold)).min()
+    }
+
+    /// How much longer than that one of them would rather make it than miss a frame.
+    pub(super) fn patience(&self, epoch: u32) -> Nanos {
+        self.playing.iter().filter_map(|one| Some(one.of(epoch)?.patience)).max().unwrap_or_default()
     }
 
     /// From the arrival of a frame until it leaves, where that takes longest.
@@ -110,6 +117,7 @@ mod tests {
             at: HostTime::new(at_us * 1000),
             sample_rate: SampleRate::new(48_000).unwrap(),
             hold: Nanos::from_micros(hold_us),
+            patience: Nanos::new(0),
             latency: Nanos::from_micros(hold_us + 1000),
         }
     }

@@ -4,51 +4,77 @@ use audiocloud_units::Nanos;
 
 use super::loss::Wish;
 
-/// What became of the packets of one stream since it was first asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Audio packets that came, each once, however they came.
-    pub packets: u64,
-    /// Bytes of all packets for this stream, those that were of no use included.
-    pub bytes: u64,
-    /// Audio packets that were not there when a later one came.
-    pub gaps: u64,
-    /// Of these, those that have not come by any way.
-    pub absent: u64,
-    /// Audio packets that did not come by any way while they could still be played.
-    pub lost: u64,
-    /// Audio packets, resent ones included, that came after they were due.
-    pub late: u64,
-    /// Missing audio packets that came because we asked for them.
-    pub recovered_resend: u64,
-    /// Missing audio packets computed from repair packets, plain repetition included.
-    pub recovered_repair: u64,
-    /// Missing audio packets made of what Opus carries of them in the next one.
-    pub recovered_fec: u64,
-    /// Missing audio packets that the codec made up.
-    pub concealed_codec: u64,
-    /// Audio packets that the path delivered twice.
-    pub duplicates: u64,
-    /// Audio packets sent again that were not needed: the original, or another copy, was there.
-    pub needless: u64,
-    /// Audio packets that came after a later one by themselves.
-    pub reordered: u64,
-    /// Requests for packets sent.
-    pub requests_sent: u64,
-    /// Reports sent.
-    pub reports_sent: u64,
-    /// Packets that cannot be read, or contradict the stream's announcement.
-    pub undecodable: u64,
-    /// Packets of a configuration that is not the announced one.
-    pub unknown_config: u64,
-    /// Repair packets.
-    pub repair_packets: u64,
-    /// Event packets.
-    pub event_packets: u64,
-    /// Events missing by their numbers.
-    pub events_lost: u64,
-    /// Events that came after they had been given up.
-    pub events_late: u64,
+/// A struct of counts, and how they add up.
+macro_rules! figures {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: u64,)+
+        }
+
+        impl $name {
+            /// Both together.
+            #[must_use]
+            pub const fn and(&self, other: &Self) -> Self {
+                Self { $($field: self.$field.saturating_add(other.$field),)+ }
+            }
+
+            /// What has come to the counts of `earlier`.
+            #[must_use]
+            pub const fn since(&self, earlier: &Self) -> Self {
+                Self { $($field: self.$field.saturating_sub(earlier.$field),)+ }
+            }
+        }
+    };
+}
+
+figures! {
+    /// What became of the packets of one stream since it was first asked for.
+    Figures {
+        /// Audio packets that came, each once, however they came.
+        packets,
+        /// Bytes of all packets for this stream, those that were of no use included.
+        bytes,
+        /// Audio packets that were not there when a later one came.
+        gaps,
+        /// Of these, those that have not come by any way.
+        absent,
+        /// Audio packets that did not come by any way while they could still be played.
+        lost,
+        /// Audio packets, resent ones included, that came after they were due.
+        late,
+        /// Missing audio packets that came because we asked for them.
+        recovered_resend,
+        /// Missing audio packets computed from repair packets, plain repetition included.
+        recovered_repair,
+        /// Missing audio packets made of what Opus carries of them in the next one.
+        recovered_fec,
+        /// Missing audio packets that the codec made up.
+        concealed_codec,
+        /// Audio packets that the path delivered twice.
+        duplicates,
+        /// Audio packets sent again that were not needed: the original, or another copy, was there.
+        needless,
+        /// Audio packets that came after a later one by themselves.
+        reordered,
+        /// Requests for packets sent.
+        requests_sent,
+        /// Reports sent.
+        reports_sent,
+        /// Packets that cannot be read, or contradict the stream's announcement.
+        undecodable,
+        /// Packets of a configuration that is not the announced one.
+        unknown_config,
+        /// Repair packets.
+        repair_packets,
+        /// Event packets.
+        event_packets,
+        /// Events missing by their numbers.
+        events_lost,
+        /// Events that came after they had been given up.
+        events_late,
+    }
 }
 
 /// How a stream comes at the moment.

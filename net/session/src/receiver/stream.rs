@@ -504,7 +504,9 @@ impl Stream {
 
     /// How often a packet can be asked for before it is due.
     fn rounds(&self) -> f64 {
-        let Some(hold) = self.epoch.and_then(|epoch| self.deadlines.hold(epoch)) else { return f64::MAX };
+        let epoch = self.epoch.unwrap_or_default();
+        let Some(hold) = self.deadlines.hold(epoch) else { return f64::MAX };
+        let hold = hold + self.deadlines.patience(epoch);
         let pace = self.pace();
         let left = float(hold - self.detection() - pace.response);
         if left < 0.0 { 0.0 } else { 1.0 + left / float(pace.again) }
