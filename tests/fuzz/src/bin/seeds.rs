@@ -4,9 +4,14 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (file, target) in
-        [("audio.json", "audio_packet"), ("event.json", "event_packet"), ("message.json", "message")]
-    {
+    for (file, target) in [
+        ("audio.json", "audio_packet"),
+        ("event.json", "event_packet"),
+        ("repair.json", "repair_packet"),
+        ("report.json", "receiver_report"),
+        ("request.json", "resend_request"),
+        ("message.json", "message"),
+    ] {
         let vectors = std::fs::read_to_string(here.join("../../net/wire/spec/vectors").join(file))?;
         let vectors: Vec<serde_json::Value> = serde_json::from_str(&vectors)?;
         let folder = here.join("corpus").join(target);
