@@ -6,12 +6,12 @@ use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::editor::window::{self, View, Window, mark_changed};
 use audiocloud_instance::editor::{details, figure, meter, page, theme, toggle};
 use audiocloud_instance::guard::Guard;
-use audiocloud_net::wire::codec::Codec;
-use egui::{Key, RichText, TextEdit, Ui, Vec2, vec2};
+use egui::{ComboBox, Key, RichText, TextEdit, Ui, Vec2, vec2};
 use nice_plug::prelude::{BoolParam, ParamSetter};
 
 use crate::model::{Action, Model};
 use crate::params::SendParams;
+use crate::quality::Highest;
 
 const PLUG_IN: &str = "audiocloud Send";
 /// Points.
@@ -52,13 +52,8 @@ pub fn ui(ui: &mut Ui, model: &Model, transmit: bool) -> Vec<Request> {
             meter::show(ui, "Input", &model.peaks);
             ui.add_space(2.0);
             details::show(ui, &model.identity, &lines(model), |ui| {
-                let mut is_24_bit = model.codec == Codec::PcmS24;
-                let switch = toggle::show(ui, "24-bit samples", &mut is_24_bit);
-                let meaning = "Three quarters of the network, for sources of 24 bits or less; louder than full scale is clipped. \
-                     Off: 32-bit float, exact for everything.";
-                if switch.on_hover_text(meaning).changed() {
-                    let codec = if is_24_bit { Codec::PcmS24 } else { Codec::PcmF32 };
-                    requests.push(Request::Act(Action::SetCodec(codec)));
+                if let Some(highest) = highest_choice(ui, model.highest) {
+                    requests.push(Request::Act(Action::SetHighest(highest)));
                 }
             });
         },
@@ -77,11 +72,27 @@ fn figures(ui: &mut Ui, model: &Model) {
     }
 }
 
+/// What listeners can have at best; each may ask for less.
+fn highest_choice(ui: &mut Ui, now: Highest) -> Option<Highest> {
+    let mut wanted = now;
+    let label = RichText::new("Highest quality").color(theme::TEXT_WEAK);
+    let list = ComboBox::from_label(label).selected_text(now.words()).show_ui(ui, |ui| {
+        for one in Highest::ALL {
+            ui.selectable_value(&mut wanted, one, one.words());
+        }
+    });
+    let meaning = "The best that listeners can have; each may ask for less. 32-bit float is exact for everything, 24-bit for \
+                   sources of 24 bits or less; Opus takes a tenth of the network or less, and adds 2.5 ms and its frame. A \
+                   change begins the stream anew.";
+    list.response.on_hover_text(meaning);
+    (wanted != now).then_some(wanted)
+}
+
 fn lines(model: &Model) -> Vec<Detail> {
     let format = (!model.format.is_empty()).then(|| {
         Detail::new("Format", model.format.clone(), "Sample rate, layout and coding of the stream.")
     });
-    format.into_iter().chain(model.details.iter().cloned()).collect()
+    format.into_iter().chain(model.listeners.iter().cloned()).chain(model.details.iter().cloned()).collect()
 }
 
 /// The name, edited in place: what is typed counts from Enter or from leaving the field, and Escape takes it
@@ -177,6 +188,7 @@ mod tests {
             peaks: vec![0.5, 0.25],
             ahead_ms: 2.7,
             identity: "3f2a 0c11".into(),
+            listeners: vec![Detail::new("Studio A", "12.2 ms, 0.05 % lost, 24-bit", "Heard there.")],
             details: vec![Detail::new("Blocks lost (this computer)", "0", "The ring was full.")],
             ..Model::default()
         }
@@ -251,15 +263,20 @@ mod tests {
     }
 
     #[test]
-    fn the_codec_is_chosen_behind_details() {
+    fn listeners_and_the_highest_quality_are_behind_details() {
         let mut harness = harness(model());
         harness.get_by_label("Details").click();
         harness.run();
-        harness.get_by_label("24-bit samples").scroll_to_me();
+        harness.get_by_label("Studio A");
+        harness.get_by_label("12.2 ms, 0.05 % lost, 24-bit");
+        let list = harness.get_by_role_and_label(Role::ComboBox, "Highest quality");
+        list.scroll_to_me();
         harness.run();
-        harness.get_by_label("24-bit samples").click();
+        harness.get_by_role_and_label(Role::ComboBox, "Highest quality").click();
         harness.run();
-        assert_eq!(*harness.state(), [Request::Act(Action::SetCodec(Codec::PcmS24))]);
+        harness.get_by_label("Opus, 96 kbit/s").click();
+        harness.run();
+        assert_eq!(*harness.state(), [Request::Act(Action::SetHighest(Highest::Opus96))]);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::status::Status;
-use audiocloud_net::wire::codec::Codec;
+
+use crate::quality::Highest;
 
 /// One frame's worth of what Send's window shows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Model {
     /// The stream's name, as others see it; kept in the project.
     pub name: String,
@@ -15,8 +16,8 @@ pub struct Model {
     pub subscribers: usize,
     /// Rate, layout and codec in words, as "48 kHz, 2 channels, 32-bit float"; empty before the first activation.
     pub format: String,
-    /// How samples travel; kept in the project.
-    pub codec: Codec,
+    /// The best that listeners can have; kept in the project.
+    pub highest: Highest,
     /// Peak of the most recent block per channel, linear, 1.0 is full scale; one per channel. The window adds hold
     /// and fall.
     pub peaks: Vec<f32>,
@@ -24,6 +25,8 @@ pub struct Model {
     pub ahead_ms: f64,
     /// Fingerprint of this device and the stream's id in hexadecimal, for support.
     pub identity: String,
+    /// Who listens in other processes, a line each.
+    pub listeners: Vec<Detail>,
     /// Counters and facts beyond the above, each with its owner, in the order they are to be read.
     pub details: Vec<Detail>,
     /// The state in the project changed without the host's knowing: the window adds one to the hidden parameter
@@ -31,28 +34,11 @@ pub struct Model {
     pub revision: u64,
 }
 
-impl Default for Model {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            status: Status::default(),
-            subscribers: 0,
-            format: String::new(),
-            codec: Codec::PcmF32,
-            peaks: Vec::new(),
-            ahead_ms: 0.0,
-            identity: String::new(),
-            details: Vec::new(),
-            revision: 0,
-        }
-    }
-}
-
 /// What the user can ask of Send, besides its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Name the stream.
     SetName(String),
-    /// Write samples so from now on; the stream begins anew.
-    SetCodec(Codec),
+    /// Offer nothing better from now on; the stream begins anew.
+    SetHighest(Highest),
 }

@@ -18,9 +18,9 @@ use crate::editor::{self, SendEditor};
 use crate::params::SendParams;
 use crate::shared::{Live, Shared};
 
-/// The part of Send that is its own; see [`crate::Send`].
+/// The part of Send that is its own; see [`crate::Send`]. With or without the widest layout.
 #[derive(Debug)]
-pub struct SendPart {
+pub struct SendPart<const WIDE: bool = true> {
     params: Arc<SendParams>,
     shared: Arc<Shared>,
     /// What was sized at activation; `None` while inactive.
@@ -63,7 +63,7 @@ impl Ports for Buses<'_, '_, '_> {
     }
 }
 
-impl Part for SendPart {
+impl<const WIDE: bool> Part for SendPart<WIDE> {
     const NAME: &'static str = "audiocloud Send";
     const DESCRIPTION: &'static str = "Publishes this track as a stream that other studios can play";
     const CLAP_ID: &'static str = "org.audiocloud.send";
@@ -72,7 +72,7 @@ impl Part for SendPart {
         &[ClapFeature::AudioEffect, ClapFeature::NoteEffect, ClapFeature::Utility];
     const VST3_SUBCATEGORIES: &'static [Vst3SubCategory] =
         &[Vst3SubCategory::Fx, Vst3SubCategory::Tools, Vst3SubCategory::Network];
-    const LAYOUTS: &'static [AudioIOLayout] = layouts::THROUGH;
+    const LAYOUTS: &'static [AudioIOLayout] = if WIDE { layouts::THROUGH_WIDE } else { layouts::THROUGH };
 
     type Params = SendParams;
     type Editor = SendEditor;
@@ -153,7 +153,7 @@ impl Part for SendPart {
     }
 }
 
-impl Drop for SendPart {
+impl<const WIDE: bool> Drop for SendPart<WIDE> {
     fn drop(&mut self) {
         // The window and the runtime may hold on to `shared` for longer than the host lets us live.
         self.shared.shut_down();

@@ -15,13 +15,17 @@ use audiocloud_instance::session::{self, Session};
 use audiocloud_instance::state::StreamRef;
 use audiocloud_instance::status::{Recent, Status};
 use audiocloud_instance::time::{self, EVENTS, Epochs, Setup};
-use audiocloud_net::runtime::{Claim, ClaimError, Handle, Publication, PublishConfig, Report};
+use audiocloud_net::runtime::{
+    Claim, ClaimError, Handle, ListenerStatus, Publication, PublishConfig, Report,
+};
 use audiocloud_net::wire::codec::Codec;
 use audiocloud_net::wire::id::StreamId;
 use serde_json::json;
 
+use crate::listeners::{self, Trouble, Watch};
 use crate::model::{Action, Model};
 use crate::params::SendParams;
+use crate::quality::Highest;
 use crate::status::{Facts, status};
 
 /// A name for a stream that nobody named.
@@ -52,8 +56,8 @@ struct Link {
     engine: Option<Control>,
     tap: Option<snapshot::Reader<sender::Status>>,
     publication: Option<Publication>,
-    /// How the published samples are written.
-    codec: Option<Codec>,
+    /// The best that is published.
+    highest: Option<Highest>,
     /// Where Receives of this stream in this process would be found.
     meeting: Option<Arc<Meeting>>,
     /// The stream's id while it is not published, so that nobody takes it over a bounce or a pause.
@@ -61,6 +65,7 @@ struct Link {
     error: Option<String>,
     fresh_identity: bool,
     progress: Progress,
+    watch: Watch,
     /// Last, so that it goes last: the runtime should hear that the others went.
     session: Session,
 }
@@ -130,7 +135,7 @@ impl Shared {
         let mut link = self.lock();
         let Some(setup) = link.setup else { return };
         let published = link.publication.as_ref().map(|publication| publication.stream().get());
-        let same = published == self.params.stored.stream() && link.codec == Some(self.codec());
+        let same = published == self.params.stored.stream() && link.highest == Some(self.highest());
         if published.is_some() && same {
             let name = self.name();
             link.publication.iter().for_each(|publication| publication.rename(&name));
@@ -172,15 +177,18 @@ impl Shared {
             tap = tap.with_log(engine.stream_log());
         }
         link.tap = Some(tap.status());
+        let highest = self.highest();
+        let best = highest.at(setup.sample_rate.hz()).quality();
         let config = PublishConfig {
             name: self.name(),
             sample_rate: setup.sample_rate,
             channels: setup.channels,
-            codec: self.codec(),
-            codecs: Codec::ALL.to_vec(),
+            codec: best.codec.unwrap_or(Codec::PcmF32),
+            codecs: highest.offered(setup.sample_rate.hz()),
+            bitrate_max_bps: best.bitrate_bps,
             max_block: setup.block_max,
         };
-        link.codec = Some(config.codec);
+        link.highest = Some(highest);
         let stream = StreamRef { publisher: handle.device().0, stream: claim.stream().0 };
         let meeting = Meeting::of(stream);
         link.meeting = Some(meeting.clone());
@@ -211,9 +219,9 @@ impl Shared {
         Ok(claim)
     }
 
-    /// What the project says; a codec of a later version is not known, and 32-bit float is always right.
-    fn codec(&self) -> Codec {
-        self.params.stored.codec().and_then(|name| Codec::from_name(&name)).unwrap_or(Codec::PcmF32)
+    /// What the project says.
+    fn highest(&self) -> Highest {
+        self.params.stored.codec().map_or(Highest::default(), |id| Highest::from_id(&id))
     }
 
     fn name(&self) -> String {
@@ -230,8 +238,9 @@ impl Shared {
             name: self.name(),
             status: self.status(&mut link),
             subscribers: link.subscribers(),
-            format: link.setup.map_or_else(String::new, |setup| format(&setup, self.codec())),
-            codec: self.codec(),
+            format: link.setup.map_or_else(String::new, |setup| format(&setup, self.highest())),
+            highest: self.highest(),
+            listeners: listeners::details(&link.listeners()),
             peaks: tap.map_or_else(Vec::new, |tap| tap.peaks.iter().copied().take(channels).collect()),
             ahead_ms: tap.map_or(0.0, |tap| tap.ahead_ms()),
             identity: self.identity(&link),
@@ -253,8 +262,8 @@ impl Shared {
                     self.lock().publication.iter().for_each(|publication| publication.rename(&name));
                 }
             }
-            Action::SetCodec(codec) => {
-                if codec != self.codec() && self.params.stored.set_codec(codec.name()) {
+            Action::SetHighest(highest) => {
+                if highest != self.highest() && self.params.stored.set_codec(highest.id()) {
                     let mut link = self.lock();
                     if let Some(setup) = link.setup {
                         self.republish(&mut link, &setup);
@@ -295,6 +304,7 @@ impl Shared {
             overrun,
             engine: link.engine.as_mut().and_then(Control::look),
             subscribers: link.subscribers(),
+            trouble: link.trouble(),
         })
     }
 
@@ -352,6 +362,15 @@ impl Link {
     fn subscribers(&self) -> usize {
         self.publication.as_ref().map_or(0, |publication| publication.status().subscribers)
     }
+
+    fn listeners(&self) -> Vec<ListenerStatus> {
+        self.publication.as_ref().map_or_else(Vec::new, |publication| publication.status().listeners)
+    }
+
+    fn trouble(&mut self) -> Option<Trouble> {
+        let listeners = self.listeners();
+        self.watch.look(&listeners, Instant::now())
+    }
 }
 
 fn details(tap: &sender::Status) -> [Detail; 4] {
@@ -375,15 +394,10 @@ fn details(tap: &sender::Status) -> [Detail; 4] {
     ]
 }
 
-fn format(setup: &Setup, codec: Codec) -> String {
+fn format(setup: &Setup, highest: Highest) -> String {
     let rate = f64::from(setup.sample_rate.hz()) / 1_000.0;
     let plural = if setup.channels == 1 { "" } else { "s" };
-    let samples = match codec {
-        Codec::PcmF32 => "32-bit float",
-        Codec::PcmS24 => "24-bit",
-        Codec::PcmS16 => "16-bit",
-        Codec::Opus => "Opus",
-    };
+    let samples = highest.at(setup.sample_rate.hz()).words();
     format!("{rate} kHz, {} channel{plural}, {samples}", setup.channels)
 }
 

@@ -2,6 +2,8 @@
 
 use audiocloud_instance::status::{Severity, Status};
 
+use crate::listeners::Trouble;
+
 /// What the sentence depends on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
@@ -28,6 +30,8 @@ pub(crate) struct Facts {
     /// What the graph had to do without.
     pub(crate) engine: Option<Status>,
     pub(crate) subscribers: usize,
+    /// What keeps one of them from hearing everything.
+    pub(crate) trouble: Option<Trouble>,
 }
 
 /// Ahead by more than this is worth a word, ms: it has to be in every Receive's playout delay.
@@ -93,10 +97,28 @@ pub(crate) fn status(facts: &Facts) -> Status {
             "Set each Receive's playout delay above that, or switch off anticipative processing for this track.",
         );
     }
+    if let Some(trouble) = &facts.trouble {
+        return troubled(trouble);
+    }
     match facts.subscribers {
         0 => Status::new(Good, "On air; nobody listens yet.", "Pick this stream in a Receive."),
         1 => Status::new(Good, "On air to one receiver.", ""),
         many => Status::new(Good, format!("On air to {many} receivers."), ""),
+    }
+}
+
+fn troubled(trouble: &Trouble) -> Status {
+    match trouble {
+        Trouble::Lossy { name, lost } => Status::new(
+            Severity::Warning,
+            format!("\"{name}\" has lost {lost} packets of this stream lately, and conceals them."),
+            "Raise the ceiling of that Receive, or use a cable in place of wireless at both ends.",
+        ),
+        Trouble::Degraded { name, given_up } => Status::new(
+            Severity::Warning,
+            format!("\"{name}\" gets less than it asked for: {given_up}."),
+            "End other transfers on that connection, or choose a lower quality; it comes back by itself when there is room.",
+        ),
     }
 }
 
@@ -131,6 +153,14 @@ mod tests {
         check(|_| (), Severity::Good, "nobody listens yet");
         check(|facts| facts.subscribers = 1, Severity::Good, "to one receiver");
         check(|facts| facts.subscribers = 3, Severity::Good, "to 3 receivers");
+        let lossy = Trouble::Lossy { name: "Anna".into(), lost: 30 };
+        check(|facts| facts.trouble = Some(lossy.clone()), Severity::Warning, "\"Anna\" has lost 30 packets");
+        let degraded = Trouble::Degraded { name: "Anna".into(), given_up: "16 bit is sent".into() };
+        check(
+            |facts| facts.trouble = Some(degraded.clone()),
+            Severity::Warning,
+            "asked for: 16 bit is sent. End",
+        );
         check(|facts| facts.active = false, Severity::Idle, "not switched");
         check(|facts| facts.offline = true, Severity::Idle, "Offline render");
         check(|facts| facts.transmit = false, Severity::Idle, "Transmit is off");

@@ -9,23 +9,23 @@
 #[cfg(not(feature = "only-send"))]
 use audiocloud_receive::{Receive, ReceiveVst3};
 #[cfg(not(feature = "only-receive"))]
-use audiocloud_send::Send;
+use audiocloud_send::{Send, SendVst3};
 
 #[cfg(all(feature = "only-send", feature = "only-receive"))]
 compile_error!("only-send and only-receive exclude each other");
 
 #[cfg(not(any(feature = "only-send", feature = "only-receive")))]
 mod export {
-    use super::{Receive, ReceiveVst3, Send};
+    use super::{Receive, ReceiveVst3, Send, SendVst3};
     nice_plug::nice_export_clap!(Send, Receive);
-    nice_plug::nice_export_vst3!(Send, ReceiveVst3);
+    nice_plug::nice_export_vst3!(SendVst3, ReceiveVst3);
 }
 
 #[cfg(all(feature = "only-send", not(feature = "only-receive")))]
 mod export {
-    use super::Send;
+    use super::{Send, SendVst3};
     nice_plug::nice_export_clap!(Send);
-    nice_plug::nice_export_vst3!(Send);
+    nice_plug::nice_export_vst3!(SendVst3);
 }
 
 #[cfg(all(feature = "only-receive", not(feature = "only-send")))]
