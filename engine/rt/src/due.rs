@@ -18,6 +18,8 @@ pub struct Due {
     pub sample_rate: SampleRate,
     /// From a frame's arrival until it is due: the least of lately, below 0 when it came too late.
     pub hold: Nanos,
+    /// How much later than it is due a frame is still of use: the playout makes its delay so much longer for it.
+    pub patience: Nanos,
     /// From the arrival of the last frame until it leaves, the lengths of both callbacks' blocks included.
     pub latency: Nanos,
 }
@@ -45,6 +47,7 @@ mod tests {
             at: HostTime::new(5_000_000_000),
             sample_rate: SampleRate::new(48_000).unwrap(),
             hold: Nanos::new(0),
+            patience: Nanos::new(0),
             latency: Nanos::new(0),
         };
         assert_eq!(due.at(MediaTime::new(96_000)), due.at);

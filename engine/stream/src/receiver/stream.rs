@@ -431,7 +431,9 @@ impl Stream {
         }
         self.status.recovered_blocks += u64::from(!is_original);
         self.status.margin_frames = margin;
-        self.status.hold_frames = margin + waited;
+        if is_original {
+            self.status.hold_frames = margin + waited;
+        }
     }
 
     /// The frame leaves `margin` frames into the callbacks to come: nothing but a move of the read position changes it.

@@ -186,8 +186,9 @@ impl AllMissing {
     pub(super) fn next_wake(&self, pace: Pace, due: impl Fn(&Missing) -> HostTime) -> Option<HostTime> {
         let open = self.list.iter().filter(|one| one.state == State::Open);
         open.map(|one| {
-            let due = due(one) + Nanos::new(1);
-            one.next_ask(pace, due).map_or(due, |at| at.min(due))
+            let due = due(one);
+            let expires = due + Nanos::new(1);
+            one.next_ask(pace, due).map_or(expires, |at| at.min(expires))
         })
         .min()
     }

@@ -272,6 +272,11 @@ impl Stream {
         if due.is_some_and(|due| due < now) {
             self.figures.late += 1;
             self.counts.late = self.counts.late.wrapping_add(1);
+            // Whatever is late is lost to the playout, known to be missing or not.
+            if missing.is_none_or(|missing| missing.state != missing::State::GivenUp) {
+                self.figures.lost += 1;
+                self.counts.lost = self.counts.lost.wrapping_add(1);
+            }
         }
     }
 

@@ -8,15 +8,12 @@ use audiocloud_units::Frames;
 use super::{Cause, Mode, Stream, signed_count};
 use crate::receiver::Clock;
 
-/// Thousandths of a positive number.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-fn count_of_millis(value: f64) -> u64 {
-    (value * 1_000.0) as u64
-}
-
-/// How like what follows must be for a cut at the first attempt; after [`PATIENCE_MILLIS`] anything will do.
+/// How like what follows must be for a cut at the first attempt; after [`SEARCH_MILLIS`] anything will do.
 const LIKENESS: f32 = 0.98;
-const PATIENCE_MILLIS: i64 = 6_000;
+const SEARCH_MILLIS: i64 = 6_000;
+/// So much later than it is due, a frame that was lost is worth being brought back: it makes the delay longer, and the
+/// next one that is lost comes in time.
+const PATIENCE_MILLIS: i64 = 10;
 /// The most that one cut makes the delay shorter by, and how often a place for it is looked for.
 const SHORTEN_MILLIS: i64 = 15;
 const ATTEMPT_MILLIS: i64 = 20;
@@ -135,12 +132,19 @@ impl Stream {
     /// When the frames of this callback, and of all others, are due.
     pub(in crate::receiver) fn due(&self) -> Option<Due> {
         let anchor = self.anchor?;
+        let patience = match self.settings.mode {
+            Mode::Lowest { ceiling, .. } => {
+                (self.to_stream(ceiling.get()) - self.typical).clamp(0, self.frames_of_stream(PATIENCE_MILLIS))
+            }
+            Mode::Fixed { .. } => 0,
+        };
         Some(Due {
             epoch: anchor.epoch,
             media: anchor.media(anchor.read),
             at: self.now,
             sample_rate: self.rate,
             hold: Frames::new(self.status.hold_frames).to_nanos_floor(self.rate),
+            patience: Frames::new(patience).to_nanos_floor(self.rate),
             latency: self.status.latency.last,
         })
     }
@@ -221,7 +225,7 @@ impl Stream {
             self.renderer.crossfade_frames(),
             (anchor.full, anchor.channels),
         );
-        let waited = after as f32 / self.frames_of_stream(PATIENCE_MILLIS) as f32;
+        let waited = after as f32 / self.frames_of_stream(SEARCH_MILLIS) as f32;
         let found = found.filter(|splice| splice.likeness >= LIKENESS - 2.0 * waited * waited);
         if let Some(splice) = found {
             self.move_by(splice.shift);
@@ -240,4 +244,10 @@ impl Stream {
             self.note(What::Slipped, new.get(), (new - Frames::new(frames)).get());
         }
     }
+}
+
+/// Thousandths of a positive number.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+fn count_of_millis(value: f64) -> u64 {
+    (value * 1_000.0) as u64
 }
