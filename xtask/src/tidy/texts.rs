@@ -16,6 +16,8 @@ const UNSAFE: &[&str] = &[
     // Kernels for wider vector registers than the target's baseline.
     "engine/dsp/src/biquad/lanes",
     "engine/dsp/src/ramp.rs",
+    // The border to libopus.
+    "net/codec/src/opus/libopus.rs",
     // Keeps the library loaded, through the system's loader.
     "plugin/instance/src/pin.rs",
     // The host's side of nice-plug, played by the test.
