@@ -1,4 +1,5 @@
-//! Writes the byte vectors of the specification as seeds for the fuzz targets, into `corpus/<target>/`.
+//! Writes seeds for the fuzz targets into `corpus/<target>/`: the byte vectors of the specification, and a little
+//! that is made here.
 
 use std::path::Path;
 
@@ -22,14 +23,39 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         println!("{target}: {} seeds", vectors.len());
     }
-    let folder = here.join("corpus/identifier");
-    std::fs::create_dir_all(&folder)?;
-    for (name, digits) in [("device", 64), ("instance", 32), ("stream", 16)] {
-        std::fs::write(folder.join(name), "0123456789abcdef".repeat(digits / 16))?;
+    let mut made = vec![("identifier", format!("{}/{}", "0f".repeat(32), "f0".repeat(8)).into_bytes())];
+    made.extend([64, 32, 16].map(|digits| ("identifier", b"0123456789abcdef".repeat(digits / 16))));
+    made.extend([0, 1, 5].map(|channels| ("unpack", tone(channels))));
+    made.extend([1, 5, 16].map(|window| ("repair_decoder", losses(window))));
+    for (number, (target, bytes)) in made.iter().enumerate() {
+        let folder = here.join("corpus").join(target);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(format!("made-{number}")), bytes)?;
     }
-    std::fs::write(folder.join("key"), format!("{}/{}", "0f".repeat(32), "f0".repeat(8)))?;
-    println!("identifier: 4 seeds");
+    println!("{} seeds made", made.len());
     Ok(())
+}
+
+/// Samples of 24 bit in some channels, after the three bytes that say so.
+fn tone(more_channels: u8) -> Vec<u8> {
+    let mut bytes = vec![64 | more_channels, 0, 128];
+    for frame in 0..128_u32 {
+        for channel in 0..=u32::from(more_channels) {
+            // A parabola each way and a little noise: smooth, and small between the channels.
+            let place = i64::from(frame % 64) - 32;
+            let noise = i64::from((frame * 7919 + channel * 104_729) % 251);
+            let sample = (1024 - place * place) * if frame < 64 { 4000 } else { -4000 } + noise;
+            bytes.extend_from_slice(&sample.to_be_bytes()[5..]);
+        }
+    }
+    bytes
+}
+
+/// Forty packets of which each fourth is lost, each with a repair of `window` packets.
+fn losses(window: u8) -> Vec<u8> {
+    let steps =
+        (0..40).flat_map(|place: u8| [(window % 16) << 4 | u8::from(place % 4 == 0), 60 + place, place * 5]);
+    std::iter::once(200).chain(steps).collect()
 }
 
 fn unhex(text: &str) -> Result<Vec<u8>, std::num::ParseIntError> {
