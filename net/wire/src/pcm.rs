@@ -20,58 +20,34 @@ fn quantize(sample: f32, full_scale: f64) -> i32 {
     i32::from_be_bytes(low)
 }
 
-/// A sample as a signed integer of 24 bit, as [`f32_to_s24`] makes it.
-#[inline]
-pub fn f32_to_i24(sample: f32) -> i32 {
-    quantize(sample, 8_388_608.0)
-}
-
-/// A sample as a signed integer of 16 bit, as [`f32_to_s16`] makes it.
-#[inline]
-pub fn f32_to_i16(sample: f32) -> i32 {
-    quantize(sample, 32_768.0)
-}
-
-/// A signed integer of 24 bit as `f32`: exact.
-#[inline]
-#[allow(clippy::cast_precision_loss, reason = "24 bits fit the 24 of an f32's mantissa exactly")]
-pub fn i24_to_f32(value: i32) -> f32 {
-    value as f32 * (1.0 / 8_388_608.0)
-}
-
-/// A signed integer of 16 bit as `f32`: exact.
-#[inline]
-#[allow(clippy::cast_precision_loss, reason = "16 bits fit the 24 of an f32's mantissa exactly")]
-pub fn i16_to_f32(value: i32) -> f32 {
-    value as f32 * (1.0 / 32_768.0)
-}
-
 /// A sample as signed 24 bit: scaled by 2²³, rounded to the nearest (ties to even), clamped; not a number
 /// becomes 0.
 #[inline]
 pub fn f32_to_s24(sample: f32) -> [u8; 3] {
-    let [_, high, middle, low] = f32_to_i24(sample).to_be_bytes();
+    let [_, high, middle, low] = quantize(sample, 8_388_608.0).to_be_bytes();
     [high, middle, low]
 }
 
 /// A signed 24-bit sample as `f32`: exact, and [`f32_to_s24`] gives the same bytes again.
 #[inline]
+#[allow(clippy::cast_precision_loss, reason = "24 bits fit the 24 of an f32's mantissa exactly")]
 pub fn s24_to_f32([high, middle, low]: [u8; 3]) -> f32 {
-    i24_to_f32(i32::from_be_bytes([high, middle, low, 0]) >> 8)
+    let value = i32::from_be_bytes([high, middle, low, 0]) >> 8;
+    value as f32 * (1.0 / 8_388_608.0)
 }
 
 /// A sample as signed 16 bit: scaled by 2¹⁵, rounded to the nearest (ties to even), clamped; not a number
 /// becomes 0.
 #[inline]
 pub fn f32_to_s16(sample: f32) -> [u8; 2] {
-    let [_, _, high, low] = f32_to_i16(sample).to_be_bytes();
+    let [_, _, high, low] = quantize(sample, 32_768.0).to_be_bytes();
     [high, low]
 }
 
 /// A signed 16-bit sample as `f32`: exact, and [`f32_to_s16`] gives the same bytes again.
 #[inline]
 pub fn s16_to_f32(bytes: [u8; 2]) -> f32 {
-    i16_to_f32(i16::from_be_bytes(bytes).into())
+    f32::from(i16::from_be_bytes(bytes)) * (1.0 / 32_768.0)
 }
 
 /// The samples of a packet, to be read.
@@ -303,8 +279,9 @@ mod tests {
         for value in i16::MIN..=i16::MAX {
             let sample = s16_to_f32(value.to_be_bytes());
             assert_eq!(f32_to_s16(sample), value.to_be_bytes(), "{value}");
-            // The same sample in 24 bit is the same number.
-            assert_eq!(f32_to_i24(sample), i32::from(value) * 256);
+            // In 24 bit it is the same sample, with eight zeros after it.
+            let [high, low] = value.to_be_bytes();
+            assert_eq!(f32_to_s24(sample), [high, low, 0], "{value}");
         }
     }
 
