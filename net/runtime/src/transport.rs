@@ -10,10 +10,10 @@ use crate::Error;
 use crate::congestion::MediaControllers;
 use crate::socket::ConnectionIds;
 
-/// What may wait for the socket. A burst of eight blocks of eight channels, 480 frames each, fits.
-pub(crate) const DATAGRAM_QUEUE_BYTES: usize = 160 << 10;
-/// What may wait for us.
-const DATAGRAM_RECEIVE_BYTES: usize = 1 << 20;
+/// What may wait for the socket, and for us: a fifth of a second of 64 stereo streams of 24 bits, for a thread that the
+/// machine held up. Congestion makes nothing wait here: what a path does not carry is refused before (`congestion`).
+const DATAGRAM_QUEUE_BYTES: usize = 4 << 20;
+const DATAGRAM_RECEIVE_BYTES: usize = 4 << 20;
 /// The datagrams of the wire format fit this, and it fits every path that QUIC is for (RFC 9000, clause 14).
 const MTU_BYTES: u16 = 1200;
 const CONTROL_WINDOW_BYTES: u32 = 256 << 10;
