@@ -171,7 +171,8 @@ impl Encoder {
     pub fn set_loss(&mut self, percent: u8) {
         self.loss_percent = percent.min(100);
         // The values are in range and the states are whole: there is nothing to refuse.
-        debug_assert!(self.apply().is_ok(), "libopus takes a loss");
+        let applied = self.apply();
+        debug_assert!(applied.is_ok(), "libopus takes a loss");
     }
 
     /// Encodes exactly [`Self::frames`] samples of each channel (what is not a number counts as 0) to the
