@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use audiocloud_rt::block_ring::{self, Epoch};
+use audiocloud_rt::block_ring;
 use audiocloud_rt::event::{self, Event};
 use audiocloud_rt::host_time;
 use audiocloud_session::sender::{self, Lane, LaneId};
@@ -60,7 +60,6 @@ pub(crate) struct Publisher {
     /// Emptied in each pass.
     batch: Vec<Event>,
     stream: sender::Stream,
-    epoch: Option<Epoch>,
     remotes: Vec<Remote>,
     locals: Vec<SubscriptionId>,
 }
@@ -99,7 +98,6 @@ impl Publisher {
             events,
             batch: Vec::with_capacity(EVENTS_PER_PASS),
             stream: sender::Stream::new(description),
-            epoch: None,
             remotes: Vec::new(),
             locals: Vec::new(),
         }
@@ -110,7 +108,7 @@ impl Publisher {
             stream: self.shared.stream,
             name: Text::new(&lock(&self.shared.name)),
             config: self.config,
-            epoch: self.epoch.map_or(0, |epoch| epoch.0),
+            epoch: self.stream.epoch().map_or(0, |epoch| epoch.0),
             sample_rate_hz: self.shared.sample_rate.hz(),
             channels: u8::try_from(self.shared.channels).unwrap_or(u8::MAX).clamp(1, packet::CHANNELS_MAX),
             codec: Some(self.shared.codec),
@@ -171,8 +169,9 @@ impl Publisher {
         let mut pass = Pass { more: self.pump_events(subscribers), announce: false };
         for _ in 0..waiting.min(BLOCKS_PER_PASS) {
             let Some(header) = self.blocks.peek() else { return pass };
-            pass.announce |= self.epoch.replace(header.epoch) != Some(header.epoch);
+            let epoch = self.stream.epoch();
             self.pump_block(subscribers);
+            pass.announce |= self.stream.epoch() != epoch;
             self.count_block(&header);
         }
         pass.more |= self.blocks.peek().is_some();

@@ -180,6 +180,14 @@ impl Receiver {
         count
     }
 
+    /// Takes blocks, and returns which frames they are: first, and after the last.
+    pub(super) fn frames(&mut self) -> Vec<(u64, u64)> {
+        let range = |header: &Header, _: block_ring::Samples<'_>| {
+            (header.start.get(), header.start.get() + u64::from(header.frames))
+        };
+        std::iter::from_fn(|| self.blocks.try_pop(range)).collect()
+    }
+
     pub(super) fn events(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.events.pop().ok()).collect()
     }
