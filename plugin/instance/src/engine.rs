@@ -19,13 +19,16 @@ use crate::time::Setup;
 
 /// Entries that a log holds until somebody looks; later ones are counted.
 const LOG: usize = 256;
+/// Endpoints whose logs are read; those of earlier ones are not.
+const STREAM_LOGS: usize = 64;
 
 /// The half beside the callbacks.
 #[derive(Debug)]
 pub struct Control {
     controller: Controller,
     graph_log: log::Consumer,
-    stream_log: Option<log::Consumer>,
+    /// Of the streams' endpoints, the latest last.
+    stream_logs: Vec<log::Consumer>,
     not_finite: Recent,
 }
 
@@ -59,7 +62,7 @@ pub fn play(graph: &Graph, setup: &Setup, parameters: &[(NodeKey, u32)]) -> (Con
     let dial = |&(node, parameter)| Some(Dial { address: controller.address(node)?, parameter, told: None });
     let dials: Vec<Dial> = parameters.iter().filter_map(dial).collect();
     let events = Vec::with_capacity(dials.len());
-    let control = Control { controller, graph_log, stream_log: None, not_finite: Recent::default() };
+    let control = Control { controller, graph_log, stream_logs: Vec::new(), not_finite: Recent::default() };
     (control, Audio { renderer, offline: setup.offline, dials, events })
 }
 
@@ -120,10 +123,13 @@ pub fn write(channels: &mut [impl AsMut<[f32]>], channel: usize, from: usize, sa
 }
 
 impl Control {
-    /// A log for the stream's endpoint, in place of the last one's. *Realtime-safe: no.*
+    /// A log for a stream's endpoint. *Realtime-safe: no.*
     pub fn stream_log(&mut self) -> log::Producer {
         let (producer, consumer) = log::log_ring(LOG);
-        self.stream_log = Some(consumer);
+        if self.stream_logs.len() == STREAM_LOGS {
+            self.stream_logs.remove(0);
+        }
+        self.stream_logs.push(consumer);
         producer
     }
 
@@ -133,7 +139,7 @@ impl Control {
         while let Some(entry) = self.graph_log.pop() {
             self.write_down(&entry);
         }
-        while let Some(entry) = self.stream_log.as_mut().and_then(log::Consumer::pop) {
+        while let Some(entry) = self.stream_logs.iter_mut().find_map(log::Consumer::pop) {
             self.write_down(&entry);
         }
         let status = self.controller.status();
@@ -174,7 +180,7 @@ impl Control {
     /// For the status command. *Realtime-safe: no.*
     pub fn report(&self) -> serde_json::Value {
         let status = self.controller.status();
-        let stream = self.stream_log.as_ref().map_or(0, log::Consumer::dropped);
+        let stream: u64 = self.stream_logs.iter().map(log::Consumer::dropped).sum();
         json!({
             "load": status.load.ewma,
             "load_p999": status.load.p999,

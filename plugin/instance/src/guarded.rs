@@ -51,6 +51,12 @@ pub trait Part: Sized + Send + 'static {
         notes: &mut impl Notes,
     );
 
+    /// By how much the sound comes out later than it should, for a host that is to make up for it: asked after each block,
+    /// and a change restarts the plug-in in most hosts. *Realtime-safe: must be.*
+    fn latency_frames(&self) -> u32 {
+        0
+    }
+
     /// One block after a panic: dry or silent, whatever is left in the buffers. *Realtime-safe: must be.*
     fn after_panic(main: &mut Buffer<'_>, aux: &mut AuxiliaryBuffers<'_>, notes: &mut impl Notes);
 
@@ -164,6 +170,8 @@ impl<P: Part> Plugin for Guarded<P> {
         if processed.is_none() {
             P::after_panic(main, aux, &mut notes);
         }
+        // Without a change this does nothing.
+        context.set_latency_samples(self.part.as_ref().map_or(0, P::latency_frames));
         // A stream has no tail that would end: never let the host put us to sleep on silence.
         ProcessStatus::KeepAlive
     }

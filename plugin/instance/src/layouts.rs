@@ -1,4 +1,4 @@
-//! The bus layouts of all plug-ins: stereo first, then mono, 5.1 and 7.1, input as wide as output.
+//! The bus layouts of all plug-ins: stereo first, then mono, 5.1 and 7.1, input as wide as output; for CLAP also 64.
 //!
 //! 3 and 4 channels are left out because nice-plug's VST3 arrangements for them are wrong, and every auxiliary bus is
 //! as wide as the main one because its VST3 `setBusArrangements` compares them.
@@ -9,6 +9,9 @@ const STEREO: NonZeroU32 = new_nonzero_u32(2);
 const MONO: NonZeroU32 = new_nonzero_u32(1);
 const SIX: NonZeroU32 = new_nonzero_u32(6);
 const EIGHT: NonZeroU32 = new_nonzero_u32(8);
+const SIXTY_FOUR: NonZeroU32 = new_nonzero_u32(64);
+/// Outputs of a Receive beside the main one.
+const BESIDE: usize = 9;
 
 const fn layout(
     channels: NonZeroU32,
@@ -39,14 +42,35 @@ pub const THROUGH: &[AudioIOLayout] = &[
     layout(EIGHT, "8 channels", &[], &[]),
 ];
 
-const STREAM_ONLY: &[&str] = &["Stream only"];
+/// As [`THROUGH`], and as wide as a stream can be. For CLAP: of so many channels nice-plug's VST3 has no arrangement.
+pub const THROUGH_WIDE: &[AudioIOLayout] = &[
+    layout(STEREO, "Stereo", &[], &[]),
+    layout(MONO, "Mono", &[], &[]),
+    layout(SIX, "6 channels", &[], &[]),
+    layout(EIGHT, "8 channels", &[], &[]),
+    layout(SIXTY_FOUR, "64 channels", &[], &[]),
+];
 
-/// Main input and main output, and an output for the received stream by itself.
-pub const THROUGH_AND_STREAM: &[AudioIOLayout] = &[
-    layout(STEREO, "Stereo", &[STEREO], STREAM_ONLY),
-    layout(MONO, "Mono", &[MONO], STREAM_ONLY),
-    layout(SIX, "6 channels", &[SIX], STREAM_ONLY),
-    layout(EIGHT, "8 channels", &[EIGHT], STREAM_ONLY),
+const STREAMS: &[&str; BESIDE] = &[
+    "Stream only",
+    "Stream 1",
+    "Stream 2",
+    "Stream 3",
+    "Stream 4",
+    "Stream 5",
+    "Stream 6",
+    "Stream 7",
+    "Stream 8",
+];
+
+/// Main input and main output, an output for what is received by itself, and one each for eight streams. For CLAP: a host
+/// that leaves an output unconnected would not be processed at all.
+pub const THROUGH_AND_STREAMS: &[AudioIOLayout] = &[
+    layout(STEREO, "Stereo", &[STEREO; BESIDE], STREAMS),
+    layout(MONO, "Mono", &[MONO; BESIDE], STREAMS),
+    layout(SIX, "6 channels", &[SIX; BESIDE], STREAMS),
+    layout(EIGHT, "8 channels", &[EIGHT; BESIDE], STREAMS),
+    layout(SIXTY_FOUR, "64 channels", &[], &[]),
 ];
 
 #[cfg(test)]
@@ -55,13 +79,18 @@ mod tests {
 
     #[test]
     fn every_bus_is_as_wide_as_the_main_one() {
-        for layout in THROUGH.iter().chain(THROUGH_AND_STREAM) {
+        for layout in THROUGH_WIDE.iter().chain(THROUGH_AND_STREAMS) {
             assert_eq!(layout.main_input_channels, layout.main_output_channels);
             for aux in layout.aux_output_ports {
                 assert_eq!(Some(*aux), layout.main_output_channels);
             }
         }
-        let widths: Vec<_> = THROUGH.iter().filter_map(|layout| layout.main_output_channels).collect();
-        assert_eq!(widths, [STEREO, MONO, SIX, EIGHT]);
+        let widths = |layouts: &[AudioIOLayout]| -> Vec<_> {
+            layouts.iter().filter_map(|layout| layout.main_output_channels).collect()
+        };
+        assert_eq!(widths(THROUGH), [STEREO, MONO, SIX, EIGHT]);
+        for layouts in [THROUGH_WIDE, THROUGH_AND_STREAMS] {
+            assert_eq!(widths(layouts), [STEREO, MONO, SIX, EIGHT, SIXTY_FOUR]);
+        }
     }
 }

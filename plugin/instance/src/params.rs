@@ -15,6 +15,10 @@ pub const DELAY_MIN_MS: f32 = 0.5;
 pub const DELAY_MAX_MS: f32 = 200.0;
 /// Playout delay of a new Receive, ms.
 pub const DELAY_DEFAULT_MS: f32 = 10.0;
+/// How far the lowest latency may grow in a new Receive, ms.
+pub const CEILING_DEFAULT_MS: f32 = 100.0;
+/// Longest latency that can be asked for as a whole, ms.
+pub const BUDGET_MAX_MS: f32 = 500.0;
 
 /// The hidden parameter whose change makes the host mark its project as changed: state kept outside parameters has
 /// no other way to say so.
@@ -51,6 +55,24 @@ pub fn playout_delay(name: &str) -> FloatParam {
         .with_value_to_string(formatters::v2s_f32_rounded(1))
 }
 
+/// A bound of a delay that adapts, ms.
+pub fn delay_bound(name: &str, default_ms: f32) -> FloatParam {
+    milliseconds(name, default_ms, DELAY_MAX_MS)
+}
+
+/// The latency that is asked for as a whole, ms; 0: none is.
+pub fn latency_budget(name: &str) -> FloatParam {
+    milliseconds(name, 0.0, BUDGET_MAX_MS)
+}
+
+fn milliseconds(name: &str, default_ms: f32, max_ms: f32) -> FloatParam {
+    let range = FloatRange::Skewed { min: 0.0, max: max_ms, factor: FloatRange::skew_factor(-1.5) };
+    FloatParam::new(name, default_ms, range)
+        .with_step_size(0.1)
+        .with_unit(" ms")
+        .with_value_to_string(formatters::v2s_f32_rounded(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +100,9 @@ mod tests {
     fn the_default_delay_is_the_default_delay() {
         let delay = playout_delay("Playout delay");
         assert_eq!(delay.preview_plain(delay.default_normalized_value()), DELAY_DEFAULT_MS);
+        let ceiling = delay_bound("Ceiling", CEILING_DEFAULT_MS);
+        assert_eq!(ceiling.preview_plain(ceiling.default_normalized_value()), CEILING_DEFAULT_MS);
+        let budget = latency_budget("Budget");
+        assert_eq!(budget.preview_plain(budget.default_normalized_value()), 0.0);
     }
 }

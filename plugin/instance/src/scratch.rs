@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::time::Setup;
 
 /// The most channels of any layout.
-const CHANNELS_MAX: usize = 8;
+const CHANNELS_MAX: usize = 64;
 /// A stream that is replaced by another fades out in this long, ms.
 const LEAVE_MS: u32 = 5;
 
@@ -51,7 +51,7 @@ impl Scratch {
 
     /// Has `fill` write every sample of so many frames, a slice for each channel.
     pub fn write(&mut self, frames: usize, fill: impl FnOnce(&mut [&mut [f32]])) {
-        let mut slices: [&mut [f32]; CHANNELS_MAX] = Default::default();
+        let mut slices: [&mut [f32]; CHANNELS_MAX] = std::array::from_fn(|_| Default::default());
         self.used = self.used.max(frames);
         let channels = self.channels.len();
         for (slice, channel) in slices.iter_mut().zip(&mut self.channels) {

@@ -3,6 +3,8 @@
 //! Fields that this version does not know survive being loaded and saved. A document of a later schema is kept
 //! untouched and not read, and the plug-in says so.
 
+mod mix;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +14,12 @@ use nice_plug::params::persist::PersistentField;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The schema that this version writes, of every document.
-pub const SCHEMA: u64 = 1;
+pub use mix::{Fader, FaderKey, OUTPUTS, PersonRef, Selection};
+
+/// The latest schema that this version reads. A document says the earliest one that has all that is in it: 1 has a name,
+/// a stream and a codec, 2 also what else a Receive plays, and its faders.
+pub const SCHEMA: u64 = 2;
+const SCHEMA_OF_MIX: u64 = 2;
 
 /// A stream by its publisher's device and its own id, as a project stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +37,7 @@ pub struct Document(Value);
 impl Default for Document {
     fn default() -> Self {
         let mut fields = Map::new();
-        fields.insert("schema".to_owned(), SCHEMA.into());
+        fields.insert("schema".to_owned(), 1.into());
         Self(Value::Object(fields))
     }
 }
@@ -52,11 +58,22 @@ impl Document {
     }
 
     fn set(&mut self, field: &str, value: Option<String>) {
+        self.put(field, value.map(Value::String));
+    }
+
+    fn put(&mut self, field: &str, value: Option<Value>) {
         if let Some(fields) = self.0.as_object_mut() {
             match value {
-                Some(value) => fields.insert(field.to_owned(), Value::String(value)),
+                Some(value) => fields.insert(field.to_owned(), value),
                 None => fields.remove(field),
             };
+        }
+    }
+
+    /// Something in it is of this schema.
+    fn raise(&mut self, schema: u64) {
+        if self.schema() < schema {
+            self.put("schema", Some(schema.into()));
         }
     }
 }
@@ -139,13 +156,24 @@ impl Stored {
         self.change(|document| document.set("stream", Some(format!("{stream:016x}"))))
     }
 
-    /// Sets publisher, id and name of a stream, or removes them. False as in [`Stored::set_name`].
-    pub fn set_binding(&self, binding: Option<(StreamRef, &str)>) -> bool {
-        self.change(|document| {
-            document.set("publisher", binding.map(|(stream, _)| hex(&stream.publisher)));
-            document.set("stream", binding.map(|(stream, _)| format!("{:016x}", stream.stream)));
-            document.set("name", binding.map(|(_, name)| name.to_owned()));
-        })
+    /// What of a session is played.
+    pub fn selection(&self) -> Selection {
+        mix::selection(&self.lock())
+    }
+
+    /// Sets what is played, and what it is called. False as in [`Stored::set_name`].
+    pub fn select(&self, selection: Selection, name: &str) -> bool {
+        self.change(|document| mix::select(document, selection, name))
+    }
+
+    /// A fader as it was left; where nobody touched it, at rest.
+    pub fn fader(&self, key: FaderKey) -> Fader {
+        mix::fader(&self.lock(), key)
+    }
+
+    /// Moves a fader. False as in [`Stored::set_name`].
+    pub fn set_fader(&self, key: FaderKey, fader: Fader) -> bool {
+        self.change(|document| mix::set_fader(document, key, fader))
     }
 
     fn change(&self, change: impl FnOnce(&mut Document)) -> bool {
@@ -255,27 +283,16 @@ mod tests {
 
     #[test]
     fn a_later_schema_is_kept_and_not_read() {
-        for json in [r#"{"schema":2,"name":"Bass","stream":{"group":7}}"#, r#"{"name":"no schema"}"#, "[1,2]"]
+        for json in [r#"{"schema":3,"name":"Bass","stream":{"group":7}}"#, r#"{"name":"no schema"}"#, "[1,2]"]
         {
             let stored = load(json);
             assert!(stored.unreadable().is_some());
             assert_eq!((stored.name(), stored.stream(), stored.stream_ref()), (String::new(), None, None));
-            assert!(!stored.set_name("Lead") && !stored.set_stream(1) && !stored.set_binding(None));
+            assert!(!stored.set_name("Lead") && !stored.set_stream(1));
+            assert!(!stored.select(Selection::Session, "") && stored.selection() == Selection::Nothing);
             assert_eq!(save(&stored), serde_json::from_str::<Value>(json).unwrap());
         }
         assert_eq!(Stored::default().unreadable(), None);
-    }
-
-    #[test]
-    fn a_binding_comes_back() {
-        let stored = Stored::default();
-        let stream = StreamRef { publisher: *b"\xF0\x0Fabcdefghijklmnopqrstuvwxyz0123", stream: 42 };
-        assert!(stored.set_binding(Some((stream, "Drums"))));
-        let again = load(&save(&stored).to_string());
-        assert_eq!((again.stream_ref(), again.name()), (Some(stream), "Drums".to_owned()));
-        assert_eq!(stream.to_string().parse(), Ok(stream));
-        assert!(again.set_binding(None));
-        assert_eq!((again.stream_ref(), again.name()), (None, String::new()));
     }
 
     #[test]
