@@ -144,8 +144,8 @@ impl Controller for MediaController {
     }
 
     /// A mark of congestion comes without bytes. Outages are not taken for congestion, however long.
-    fn on_congestion_event(&mut self, _now: Instant, _sent: Instant, _persistent: bool, lost_bytes: u64) {
-        self.control.handle_lost(lost_bytes);
+    fn on_congestion_event(&mut self, _now: Instant, sent: Instant, _persistent: bool, lost_bytes: u64) {
+        self.control.handle_lost(sent, lost_bytes);
     }
 
     fn on_mtu_update(&mut self, _new_mtu: u16) {}

@@ -42,8 +42,8 @@ impl Cubic {
         self.searching = false;
     }
 
-    /// `seconds` later, without a loss. Never grows beyond `most`.
-    pub(super) fn grow(&mut self, seconds: f64, round_trip: f64, most: f64) {
+    /// `seconds` later, without a loss.
+    pub(super) fn grow(&mut self, seconds: f64, round_trip: f64) {
         let rounds = seconds / round_trip.max(1e-3);
         self.seconds += seconds;
         let target = if self.searching {
@@ -56,6 +56,6 @@ impl Cubic {
         };
         // Clause 4.4: at most half as much again in a round trip.
         let target = target.min(self.window * (1.0 + 0.5 * rounds));
-        self.window = self.window.max(target.min(most));
+        self.window = self.window.max(target);
     }
 }

@@ -28,6 +28,8 @@ const ROUND_PACKETS_MIN: u32 = 8;
 const STALE: Duration = Duration::from_secs(3);
 /// A delay beyond this, on top of the path's usual jitter, is a queue; one below half of it is none.
 const QUEUE: f64 = 0.015;
+/// More of what varies is not the path's jitter, but a queue that comes and goes.
+const JITTER_MAX: f64 = 0.01;
 /// Rounds in a row with a queue that make it a standing one.
 const STANDING_ROUNDS: u32 = 3;
 /// Rounds over which the delivered rate is measured.
@@ -36,6 +38,7 @@ const RATE_ROUNDS: usize = 4;
 const DRAINS: [f64; 2] = [0.85, 0.65];
 /// Loss beyond the path's own that counts as a sign beside a queue, and without one.
 const LOSS_WITH_QUEUE: f64 = 0.02;
+const LOSS_BESIDE_TCP: f64 = 0.004;
 const LOSS_HEAVY: f64 = 0.10;
 /// How long heavy loss lasts before it is believed: a burst is shorter.
 const HEAVY: Duration = Duration::from_millis(600);
@@ -67,11 +70,23 @@ struct Round {
     sent: u64,
     acked: u64,
     lost: u64,
+    /// When the newest of the packets lost was sent.
+    lost_newest: Option<Instant>,
 }
 
 impl Round {
     fn new(began: Instant) -> Self {
-        Self { began, rtt_min: None, rtt_sum: 0.0, samples: 0, packets: 0, sent: 0, acked: 0, lost: 0 }
+        Self {
+            began,
+            rtt_min: None,
+            rtt_sum: 0.0,
+            samples: 0,
+            packets: 0,
+            sent: 0,
+            acked: 0,
+            lost: 0,
+            lost_newest: None,
+        }
     }
 
     fn loss(&self) -> f64 {
@@ -102,8 +117,8 @@ pub(super) struct RateControl {
     rtt_base: f64,
     rtt_smooth: f64,
     jitter: f64,
-    /// Of the last rounds: bytes delivered, and seconds.
-    delivered: [(u64, f64); RATE_ROUNDS],
+    /// Of the last rounds: bytes sent, bytes delivered, and seconds.
+    rounds: [(u64, u64, f64); RATE_ROUNDS],
     sent_peak: f64,
     standing: f64,
     standing_rounds: u32,
@@ -133,7 +148,7 @@ impl RateControl {
             rtt_base: f64::INFINITY,
             rtt_smooth: 0.0,
             jitter: 0.0,
-            delivered: [(0, 0.0); RATE_ROUNDS],
+            rounds: [(0, 0, 0.0); RATE_ROUNDS],
             sent_peak: 0.0,
             standing: 0.0,
             standing_rounds: 0,
@@ -174,8 +189,10 @@ impl RateControl {
         self.newest_sent = self.newest_sent.max(Some(sent));
     }
 
-    pub(super) fn handle_lost(&mut self, bytes: u64) {
+    /// Packets, the newest of which was sent then.
+    pub(super) fn handle_lost(&mut self, sent: Instant, bytes: u64) {
         self.round.lost += bytes;
+        self.round.lost_newest = self.round.lost_newest.max(Some(sent));
     }
 
     /// The whole of an acknowledgement is in. Only its newest packet tells a round trip: the others waited for it.
@@ -209,8 +226,8 @@ impl RateControl {
         self.rtt_smooth =
             if self.rtt_smooth == 0.0 { rtt_mean } else { mix(self.rtt_smooth, rtt_mean, 0.25) };
         self.round_length = Duration::from_secs_f64(self.rtt_smooth).clamp(ROUND_MIN, ROUND_MAX);
-        self.delivered.rotate_right(1);
-        self.delivered[0] = (round.acked, seconds);
+        self.rounds.rotate_right(1);
+        self.rounds[0] = (round.sent, round.acked, seconds);
         self.sent_peak = (self.sent_peak * (1.0 - 0.1 * seconds)).max(float(round.sent) / seconds);
         let standing_before = self.standing;
         self.standing = rtt_min - self.rtt_base;
@@ -219,16 +236,22 @@ impl RateControl {
         // A queue that is on its way out needs nobody's help.
         let falling = self.standing < 0.8 * standing_before;
         self.standing_rounds = if !queued || falling { 0 } else { self.standing_rounds + 1 };
+        let lossy = round.loss() > 2.0 * self.loss_ambient + LOSS_WITH_QUEUE;
         if !queued && round.loss() < LOSS_HEAVY {
             self.loss_ambient = mix(self.loss_ambient, round.loss(), 0.05);
-            self.jitter = mix(self.jitter, rtt_mean - rtt_min, 0.02);
         }
-        let lossy = round.loss() > 2.0 * self.loss_ambient + LOSS_WITH_QUEUE;
+        if !queued && !lossy {
+            self.jitter = mix(self.jitter, rtt_mean - rtt_min, 0.02).min(JITTER_MAX);
+        }
         match self.mode {
-            Mode::Open => self.open(queued, lossy, round.loss(), now, seconds),
+            Mode::Open => self.open(queued, lossy, now, seconds),
             Mode::Draining { until, attempt } => self.drain(until, attempt, now),
             Mode::Competing { cubic, last_loss } => {
-                self.compete(cubic, last_loss, lossy && queued, now, seconds)
+                // What was sent before the last loss was answered says nothing of the answer.
+                let lossy = round.loss() > 2.0 * self.loss_ambient + LOSS_BESIDE_TCP
+                    && queued
+                    && round.lost_newest > Some(last_loss);
+                self.compete(cubic, last_loss, lossy, now, seconds);
             }
         }
     }
@@ -244,27 +267,36 @@ impl RateControl {
 
     /// Bytes a second, over the last rounds.
     fn delivered_rate(&self) -> f64 {
-        let bytes: u64 = self.delivered.iter().map(|(bytes, _)| bytes).sum();
-        let seconds: f64 = self.delivered.iter().map(|(_, seconds)| seconds).sum();
-        float(bytes) / seconds.max(1e-3)
+        let bytes: u64 = self.rounds.iter().map(|(_, delivered, _)| delivered).sum();
+        float(bytes) / self.rounds_seconds()
+    }
+
+    /// Likewise.
+    fn sent_rate(&self) -> f64 {
+        let bytes: u64 = self.rounds.iter().map(|(sent, ..)| sent).sum();
+        float(bytes) / self.rounds_seconds()
+    }
+
+    fn rounds_seconds(&self) -> f64 {
+        self.rounds.iter().map(|(.., seconds)| seconds).sum::<f64>().max(1e-3)
     }
 
     // ---- Open.
 
-    fn open(&mut self, queued: bool, lossy: bool, loss: f64, now: Instant, seconds: f64) {
+    fn open(&mut self, queued: bool, lossy: bool, now: Instant, seconds: f64) {
         if self.standing_rounds >= STANDING_ROUNDS || (queued && lossy) {
             self.before = self.delivered_rate();
             self.miss(now);
             self.start_drain(0, now);
-        } else if self.is_heavy(loss, now) {
-            self.cut(loss, now);
-        } else if self.is_empty() {
+        } else if self.is_heavy(now) {
+            self.cut(now);
+        } else if self.is_empty() && !lossy {
             self.grow(now, seconds);
         }
     }
 
-    fn is_heavy(&mut self, loss: f64, now: Instant) -> bool {
-        if loss <= LOSS_HEAVY + 1.5 * self.loss_ambient {
+    fn is_heavy(&mut self, now: Instant) -> bool {
+        if self.loss_recent <= LOSS_HEAVY + 1.5 * self.loss_ambient {
             self.heavy_since = None;
             return false;
         }
@@ -272,10 +304,12 @@ impl RateControl {
         now.saturating_duration_since(since) >= HEAVY
     }
 
-    /// Down to what comes through; unless that has not helped before.
-    fn cut(&mut self, loss: f64, now: Instant) {
+    /// Below what comes through, so that a queue would drain that was there before we were and hid the path's own round
+    /// trip; unless it has not helped before.
+    fn cut(&mut self, now: Instant) {
         self.heavy_since = None;
-        let in_vain = |(before, at)| loss > 0.7 * before && now.saturating_duration_since(at) < 2 * HEAVY;
+        let loss = self.loss_recent;
+        let in_vain = |(before, at)| loss > 0.7 * before && now.saturating_duration_since(at) < 3 * HEAVY;
         if self.last_cut.take().is_some_and(in_vain) {
             self.loss_ambient = loss.min(0.5);
             self.cap = None;
@@ -283,7 +317,7 @@ impl RateControl {
         } else {
             self.last_cut = Some((loss, now));
             self.miss(now);
-            self.set_cap(self.delivered_rate());
+            self.set_cap(DRAINS[0] * self.delivered_rate());
         }
     }
 
@@ -331,8 +365,10 @@ impl RateControl {
         } else if now < until {
             return;
         } else if attempt + 1 < DRAINS.len() {
-            // A bottleneck that became much narrower meanwhile shows in what it delivers.
-            self.before = self.before.min(self.delivered_rate() / DRAINS[attempt]);
+            // A bottleneck that became much narrower meanwhile shows in what it delivers of what it is sent.
+            if self.delivered_rate() < 0.9 * self.sent_rate() {
+                self.before = self.before.min(self.delivered_rate() / DRAINS[attempt]);
+            }
             self.start_drain(attempt + 1, now);
         } else {
             let cubic = Cubic::new(self.before * self.rtt_smooth);
@@ -356,8 +392,8 @@ impl RateControl {
             self.leave(now);
             return;
         } else {
-            // What is never used is not earned.
-            cubic.grow(seconds, self.rtt_smooth, 3.0 * self.sent_peak * self.rtt_smooth);
+            // Used or not: media that gave way, and comes back step by step, finds its share again.
+            cubic.grow(seconds, self.rtt_smooth);
         }
         self.set_cap(cubic.window() / self.rtt_smooth.max(1e-3));
         self.mode = Mode::Competing { cubic, last_loss };

@@ -46,26 +46,67 @@ fn alone_it_keeps_the_queue_short_and_the_link_busy() {
     }
 }
 
+/// One begins 10 to 15 s before the other; 10 s later the bits of each are counted.
+fn beside_cubic(path: Path, demand_bps: f64, seed: u64) -> (f64, f64) {
+    let tcp_first = seed % 2 == 0;
+    let mut world = World::new(path, if tcp_first { 0.0 } else { demand_bps }, seed);
+    world.tcp = tcp_first.then(|| Tcp::new(0.0));
+    let alone = 10.0 + 5.0 * world.random();
+    world.run(Duration::from_secs_f64(alone));
+    world.media.demand_bps = demand_bps;
+    world.tcp = world.tcp.take().or_else(|| Some(Tcp::new(alone)));
+    world.run(Duration::from_secs(10));
+    world.reset();
+    world.run(Duration::from_secs(60));
+    (world.media_bps() / path.rate_bps, world.tcp_bps() / path.rate_bps)
+}
+
 #[test]
 fn beside_a_cubic_flow_both_have_their_share() {
     for seed in 20..26 {
-        // One begins first, then the other.
-        let tcp_first = seed % 2 == 0;
         let loss = if seed > 23 { 1e-4 } else { 0.0 };
-        let mut world =
-            World::new(Path { loss, ..link(20e6, 100.0) }, if tcp_first { 0.0 } else { MEDIA_BPS }, seed);
-        if tcp_first {
-            world.tcp = Some(Tcp::new(0.0));
-        }
-        world.run(Duration::from_secs(10));
-        world.media.demand_bps = MEDIA_BPS;
-        world.tcp = world.tcp.take().or_else(|| Some(Tcp::new(10.0)));
+        let (media, tcp) = beside_cubic(Path { loss, ..link(20e6, 100.0) }, MEDIA_BPS, seed);
+        assert!(media >= 0.3 && tcp >= 0.3, "seed {seed}: media {media:.2}, TCP {tcp:.2}");
+    }
+}
+
+#[test]
+fn near_and_far_with_small_buffers_and_large_ones_likewise() {
+    for (seed, round_trip, buffer_ms) in
+        [(50, 0.01, 50.0), (51, 0.01, 200.0), (52, 0.08, 50.0), (53, 0.08, 200.0)]
+    {
+        let (media, tcp) = beside_cubic(Path { round_trip, ..link(20e6, buffer_ms) }, MEDIA_BPS, seed);
+        assert!(media >= 0.3 && tcp >= 0.3, "seed {seed}: media {media:.2}, TCP {tcp:.2}");
+    }
+}
+
+#[test]
+fn a_share_that_is_given_up_is_not_lost() {
+    // PCM of 24 and of 16 bits, Opus.
+    for seed in 26..30 {
+        let mut world = World::new(link(20e6, 100.0), MEDIA_BPS, seed);
+        world.media.rungs = vec![1.0, 0.68, 0.14, 0.07, 0.04];
+        world.run(Duration::from_secs(5));
+        world.tcp = Some(Tcp::new(5.0));
         world.run(Duration::from_secs(10));
         world.reset();
         world.run(Duration::from_secs(60));
-        let (media, tcp) = (world.media_bps() / 20e6, world.tcp_bps() / 20e6);
-        println!("seed {seed}: media {media:.2}, TCP {tcp:.2}");
-        assert!(media >= 0.3 && tcp >= 0.3, "seed {seed}: media {media:.2}, TCP {tcp:.2}");
+        let (cap, tcp) = (world.cap_bps() / 20e6, world.tcp_bps() / 20e6);
+        assert!(cap >= 0.3 && tcp >= 0.3, "seed {seed}: a cap of {cap:.2}, TCP {tcp:.2}");
+    }
+}
+
+#[test]
+fn a_stream_far_below_its_share_stays_whole() {
+    for seed in 40..44 {
+        let mut world = World::new(link(20e6, 100.0), 2.5e6, seed);
+        world.run(Duration::from_secs(5));
+        world.tcp = Some(Tcp::new(5.0));
+        world.run(Duration::from_secs(5));
+        world.reset();
+        world.run(Duration::from_secs(60));
+        let share = world.media_bps() / 2.5e6;
+        assert!(share > 0.95, "seed {seed}: {share:.2} of a small stream came");
     }
 }
 
@@ -100,7 +141,7 @@ fn a_link_that_narrows_is_followed_both_ways() {
 
 #[test]
 fn a_policer_without_a_queue_is_felt_and_mere_loss_is_not() {
-    let mut policed = World::new(link(10e6, 2.0), MEDIA_BPS, 33);
+    let mut policed = World::new(link(10e6, 5.0), MEDIA_BPS, 33);
     policed.run(Duration::from_secs(10));
     policed.reset();
     policed.run(Duration::from_secs(10));

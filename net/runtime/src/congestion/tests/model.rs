@@ -40,6 +40,12 @@ enum What {
 #[derive(Debug)]
 pub(super) struct Media {
     pub(super) demand_bps: f64,
+    /// As parts of the demand, the best first: what it sends instead when the cap is lower. The best one alone: it
+    /// knows no other, and sends what the shaper lets through.
+    pub(super) rungs: Vec<f64>,
+    rung: usize,
+    rung_since: f64,
+    pub(super) cap_sum: f64,
     control: RateControl,
     shaper: Shaper,
     owed: f64,
@@ -52,6 +58,21 @@ pub(super) struct Media {
     pub(super) sent: f64,
     pub(super) lost: f64,
     pub(super) arrived: f64,
+}
+
+impl Media {
+    /// Down at once as far as it takes, up one at a time, each five seconds after the last change.
+    fn choose_rung(&mut self, cap: Option<f64>, now: f64) {
+        let part = cap.map_or(f64::INFINITY, |cap| 8.0 * cap / self.demand_bps);
+        while self.rungs[self.rung] > part && self.rung + 1 < self.rungs.len() {
+            self.rung += 1;
+            self.rung_since = now;
+        }
+        if self.rung > 0 && now - self.rung_since > 5.0 && self.rungs[self.rung - 1] < 0.95 * part {
+            self.rung -= 1;
+            self.rung_since = now;
+        }
+    }
 }
 
 /// CUBIC (RFC 9438) in segments, with slow start and one reduction a round trip.
@@ -140,6 +161,10 @@ impl World {
         let start = Instant::now();
         let media = Media {
             demand_bps,
+            rungs: vec![1.0],
+            rung: 0,
+            rung_since: 0.0,
+            cap_sum: 0.0,
             control: RateControl::new(start),
             shaper: Shaper::new(start),
             owed: 0.0,
@@ -167,7 +192,8 @@ impl World {
             queue_count: 0.0,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
         };
-        world.at(0.0, What::Callback);
+        let callback = world.random() * CALLBACK;
+        world.at(callback, What::Callback);
         world.at(0.0, What::TcpTick);
         world
     }
@@ -177,6 +203,7 @@ impl World {
         self.queue_sum = 0.0;
         self.queue_count = 0.0;
         self.media.refused = 0;
+        self.media.cap_sum = 0.0;
         self.media.sent = 0.0;
         self.media.lost = 0.0;
         self.media.arrived = 0.0;
@@ -187,6 +214,11 @@ impl World {
 
     pub(super) fn media_bps(&self) -> f64 {
         8.0 * self.media.arrived / (self.now - self.since)
+    }
+
+    /// What it might have sent, of what the link carries.
+    pub(super) fn cap_bps(&self) -> f64 {
+        self.media.cap_sum / (self.now - self.since)
     }
 
     pub(super) fn tcp_bps(&self) -> f64 {
@@ -221,7 +253,7 @@ impl World {
     }
 
     /// xorshift64*, in [0, 1).
-    fn random(&mut self) -> f64 {
+    pub(super) fn random(&mut self) -> f64 {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
@@ -277,10 +309,12 @@ impl World {
     }
 
     fn callback(&mut self) {
-        self.media.owed += self.media.demand_bps / 8.0 * CALLBACK;
         let now = self.instant(self.now);
         let cap = self.media.control.figures().cap;
         self.caps_seen += u64::from(cap.is_some());
+        self.media.cap_sum += 8.0 * cap.unwrap_or(f64::INFINITY).min(self.path.rate_bps / 8.0) * CALLBACK;
+        self.media.choose_rung(cap, self.now);
+        self.media.owed += self.media.rungs[self.media.rung] * self.media.demand_bps / 8.0 * CALLBACK;
         self.media.shaper.set_cap(cap, now);
         while self.media.owed >= PACKET {
             self.media.owed -= PACKET;
@@ -338,8 +372,10 @@ impl World {
         let lost: Vec<u64> =
             self.media.in_flight.range(..newest).filter(|(_, sent)| **sent < old).map(|(&n, _)| n).collect();
         for number in lost {
-            self.media.in_flight.remove(&number);
-            self.media.control.handle_lost(1200);
+            if let Some(sent) = self.media.in_flight.remove(&number) {
+                let sent = self.instant(sent);
+                self.media.control.handle_lost(sent, 1200);
+            }
         }
     }
 
