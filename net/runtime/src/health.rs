@@ -36,7 +36,9 @@ impl PathFigures {
     /// As it is now. Takes the connection's lock: for a few times a second, not for each packet.
     pub(crate) fn of(connection: &quinn::Connection) -> Self {
         let state = congestion::path_state(connection).unwrap_or_default();
-        let (rtt_us, queueing_us) = (micros(connection.rtt()), micros(state.queueing_delay));
+        let rtt_us = micros(connection.rtt());
+        // The two are smoothed differently: the part may be ahead of the whole.
+        let queueing_us = micros(state.queueing_delay).min(rtt_us);
         Self {
             rtt_us,
             one_way_us: rtt_us.midpoint(queueing_us),
