@@ -39,7 +39,7 @@ impl Disorder {
         if self.share < NORMAL_SHARE {
             return Nanos::new(0);
         }
-        Nanos::new((self.mean + 2.0 * self.deviation) as i64)
+        Nanos::new((self.mean + 3.0 * self.deviation) as i64)
     }
 }
 

@@ -13,15 +13,22 @@ const REMEMBERED: Nanos = Nanos::from_millis(500);
 /// Requests for one packet.
 const ASKS_MAX: u8 = 20;
 
+/// What brings a packet back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Resend,
+    Repair,
+}
+
 /// Where a missing packet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// It may come in time.
     Open,
-    /// It was sent again, or made from a repair: if its original comes after all, it had not been lost.
-    BroughtBack,
-    /// Its time is over.
-    GivenUp,
+    /// It was sent again, or made from a repair. Its original may still come, and has not been lost then.
+    BroughtBack(Way),
+    /// Its time is over: it was brought back before, or it was not.
+    Over { brought_back: Option<Way> },
 }
 
 /// A packet that is missing.
@@ -45,6 +52,15 @@ impl Missing {
         self.state == State::Open && !self.is_presumed
     }
 
+    /// What brought it back, if anything did.
+    pub(super) fn brought_back(&self) -> Option<Way> {
+        match self.state {
+            State::Open => None,
+            State::BroughtBack(way) => Some(way),
+            State::Over { brought_back } => brought_back,
+        }
+    }
+
     /// From a request to its answer, where there was only one request.
     pub(super) fn response(&self, now: HostTime) -> Option<Nanos> {
         (self.asks == 1).then(|| self.asked_at.map(|asked| now - asked)).flatten()
@@ -60,6 +76,8 @@ pub(super) struct Pace {
     pub(super) again: Nanos,
     /// How long packets that overtake each other usually take.
     pub(super) disorder: Nanos,
+    /// How long before it is due a packet is asked for at the latest, where it might have come by itself.
+    pub(super) reserve: Nanos,
 }
 
 /// All missing packets of one epoch, in the order of their numbers.
@@ -68,11 +86,13 @@ pub(super) struct AllMissing {
     list: VecDeque<Missing>,
 }
 
-/// What a packet that is missing came to when its time was over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What packets came to whose time is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expired {
-    /// So many are lost.
+    /// So many did not come by any way.
     pub(super) lost: u32,
+    /// So many were brought back, and their originals did not come.
+    pub(super) brought_back: u32,
 }
 
 impl AllMissing {
@@ -89,6 +109,14 @@ impl AllMissing {
     pub(super) fn presume(&mut self, sequence: u32, start: MediaTime, now: HostTime) {
         if self.find(sequence).is_none() {
             self.add(sequence, start, now, true);
+        }
+    }
+
+    /// The packet came by another way before anybody missed it.
+    pub(super) fn anticipate(&mut self, sequence: u32, start: MediaTime, now: HostTime, way: Way) {
+        self.presume(sequence, start, now);
+        if let Some(known) = self.find(sequence) {
+            known.state = State::BroughtBack(way);
         }
     }
 
@@ -130,20 +158,29 @@ impl AllMissing {
 
     /// Gives up what is past its time, and forgets what was given up long ago. `due` of a packet, by its first frame.
     pub(super) fn expire(&mut self, now: HostTime, due: impl Fn(&Missing) -> HostTime) -> Expired {
-        let mut lost = 0;
-        for one in self.list.iter_mut().filter(|one| one.state == State::Open) {
-            if due(one) < now {
-                one.state = State::GivenUp;
-                lost += u32::from(!one.is_presumed);
+        let mut expired = Expired::default();
+        for one in &mut self.list {
+            let is_over = due(one) < now;
+            match one.state {
+                State::Open if is_over => {
+                    one.state = State::Over { brought_back: None };
+                    expired.lost += u32::from(!one.is_presumed);
+                }
+                State::BroughtBack(way) if is_over => {
+                    one.state = State::Over { brought_back: Some(way) };
+                    expired.brought_back += 1;
+                }
+                _ => {}
             }
         }
         // What nobody has proved missing was not sent.
-        self.list.retain(|one| !(one.is_presumed && one.state == State::GivenUp));
+        let was_not_sent = |one: &Missing| one.is_presumed && one.state == State::Over { brought_back: None };
+        self.list.retain(|one| !was_not_sent(one));
         while self.list.front().is_some_and(|one| one.state != State::Open && now - one.noticed > REMEMBERED)
         {
             self.list.pop_front();
         }
-        Expired { lost }
+        expired
     }
 
     /// Asks for all whose turn it is. How many requests that took.
@@ -184,13 +221,16 @@ impl AllMissing {
 
     /// When there is something to do next.
     pub(super) fn next_wake(&self, pace: Pace, due: impl Fn(&Missing) -> HostTime) -> Option<HostTime> {
-        let open = self.list.iter().filter(|one| one.state == State::Open);
-        open.map(|one| {
+        let wake = |one: &Missing| {
             let due = due(one);
             let expires = due + Nanos::new(1);
-            one.next_ask(pace, due).map_or(expires, |at| at.min(expires))
-        })
-        .min()
+            match one.state {
+                State::Open => Some(one.next_ask(pace, due).map_or(expires, |at| at.min(expires))),
+                // Nothing depends on when exactly that is noticed.
+                State::BroughtBack(_) | State::Over { .. } => None,
+            }
+        };
+        self.list.iter().filter_map(wake).min()
     }
 }
 
@@ -202,8 +242,8 @@ impl Missing {
         }
         let last = due - pace.response;
         let at = if self.asks == 0 {
-            // What has been overtaken comes by itself; but leave the time to ask twice.
-            (self.noticed + pace.disorder).min(last - pace.again).max(self.noticed)
+            // What has been overtaken comes by itself.
+            (self.noticed + pace.disorder).min(due - pace.reserve).max(self.noticed)
         } else {
             self.ask_at
         };
@@ -227,6 +267,7 @@ mod tests {
             response: Nanos::from_micros(response_us),
             again: Nanos::from_micros((response_us * 5 / 4).max(1000)),
             disorder: Nanos::from_micros(disorder_us),
+            reserve: Nanos::from_micros(response_us + (response_us * 5 / 4).max(1000)),
         }
     }
 
@@ -287,12 +328,15 @@ mod tests {
         let mut missing = AllMissing::default();
         missing.prove(1, MediaTime::new(0), at_us(0));
         missing.presume(2, MediaTime::new(0), at_us(0));
-        assert_eq!(missing.expire(DUE, |_| DUE), Expired { lost: 0 });
-        assert_eq!(missing.expire(at_us(10_001), |_| DUE), Expired { lost: 1 });
-        assert_eq!(missing.expire(at_us(10_002), |_| DUE), Expired { lost: 0 });
+        assert_eq!(missing.expire(DUE, |_| DUE), Expired::default());
+        assert_eq!(missing.expire(at_us(10_001), |_| DUE), Expired { lost: 1, brought_back: 0 });
+        assert_eq!(missing.expire(at_us(10_002), |_| DUE), Expired::default());
         assert!(missing.find(2).is_none(), "what was only presumed is forgotten");
-        assert_eq!(missing.find(1).unwrap().state, State::GivenUp);
+        assert_eq!(missing.find(1).unwrap().state, State::Over { brought_back: None });
+        missing.anticipate(9, MediaTime::new(0), at_us(10_002), Way::Repair);
+        assert_eq!(missing.expire(at_us(10_003), |_| DUE), Expired { lost: 0, brought_back: 1 });
+        assert_eq!(missing.find(9).unwrap().brought_back(), Some(Way::Repair));
         missing.expire(at_us(600_000), |_| DUE);
-        assert!(missing.take(1).is_none());
+        assert!(missing.take(1).is_none() && missing.take(9).is_none());
     }
 }

@@ -56,7 +56,7 @@ struct Part {
     planar: Vec<Vec<f32>>,
     /// The first frame of the next payload; none when it begins anew.
     next: Option<MediaTime>,
-    /// Frames of the last payload.
+    /// Frames of each payload.
     frames: u16,
     /// Frames made up since the last payload.
     made_up: u32,
@@ -93,8 +93,10 @@ impl Parts {
     ) -> Outcome {
         let header = &packet.header;
         let mut outcome = Outcome::default();
-        let is_of =
-            |part: &Part| (part.first_channel, part.channels) == (header.first_channel, header.channels);
+        let is_of = |part: &Part| {
+            (part.first_channel, part.channels, part.frames)
+                == (header.first_channel, header.channels, header.frames)
+        };
         let place = match self.parts.iter().position(is_of) {
             Some(place) => place,
             None if self.parts.len() < PARTS_MAX => match Part::new(header, common) {
@@ -106,6 +108,14 @@ impl Parts {
             },
             None => return Outcome { undecodable: 1, ..outcome },
         };
+        // Frames of another length take over: nothing of the others is waited for any more.
+        let end = MediaTime::new(header.first_frame) + Frames::from(u32::from(header.frames));
+        for (other, part) in self.parts.iter_mut().enumerate() {
+            let is_same = part.first_channel == header.first_channel && other != place;
+            if is_same && part.next.is_some_and(|next| next < end) {
+                part.begin_anew();
+            }
+        }
         if let Some(part) = self.parts.get_mut(place) {
             part.handle(common, packet, arrival, flags, &mut outcome, emit);
         }
@@ -158,6 +168,9 @@ impl std::fmt::Debug for Part {
 
 impl Part {
     fn new(header: &audio::Header, common: Common) -> Option<Self> {
+        if usize::from(header.frames) > FRAMES_MAX {
+            return None;
+        }
         let decoder = Decoder::new(header.channels.into(), common.sample_rate.hz()).ok()?;
         Some(Self {
             first_channel: header.first_channel,
@@ -165,7 +178,7 @@ impl Part {
             decoder,
             planar: vec![vec![0.0; FRAMES_MAX]; header.channels.into()],
             next: None,
-            frames: 0,
+            frames: header.frames,
             made_up: 0,
             waiting: Vec::new(),
             since: HostTime::new(0),
@@ -192,15 +205,15 @@ impl Part {
     ) {
         let header = packet.header;
         let start = MediaTime::new(header.first_frame);
-        if usize::from(header.frames) > FRAMES_MAX {
-            outcome.undecodable += 1;
-            return;
-        }
         if let Some(next) = self.next {
             let ahead = start - next;
-            let is_new_beginning = flags.contains(Flags::DISCONTINUITY)
+            // Frames that begin within the last one are another encoder's, as when the bit rate changes.
+            let is_within =
+                ahead.get() < 0 && ahead + Frames::from(u32::from(header.frames)) > Frames::new(0);
+            let is_new_beginning = is_within && self.made_up == 0
+                || ahead.get() > 0 && flags.contains(Flags::DISCONTINUITY)
                 || ahead.to_nanos_floor(common.sample_rate) > MADE_UP_MAX;
-            if ahead.get() < 0 {
+            if ahead.get() < 0 && !is_new_beginning {
                 self.pass_late(common, &header, arrival, flags, emit);
                 return;
             }
@@ -225,10 +238,9 @@ impl Part {
         flags: Flags,
         emit: Emit<'_>,
     ) {
-        let skip = lookahead_frames(header.frames.into());
-        let start = MediaTime::new(header.first_frame) - frames_of(skip);
+        let start = MediaTime::new(header.first_frame);
         let block = self.block(common, start, header.frames, arrival, flags | Flags::SILENCE);
-        emit(&block, Samples::planar(&[], 0));
+        emit(&block, Samples::planar(&[]));
     }
 
     fn keep(&mut self, packet: &AudioPacket<'_>, arrival: HostTime, flags: Flags) {
@@ -272,9 +284,7 @@ impl Part {
         emit: Emit<'_>,
     ) {
         let start = MediaTime::new(header.first_frame);
-        let is_first = self.next.is_none();
         self.next = Some(start + Frames::from(u32::from(header.frames)));
-        self.frames = header.frames;
         self.made_up = 0;
         self.since = arrival;
         let decoded = if header.flags.contains(audio::Flags::SILENCE) {
@@ -288,7 +298,9 @@ impl Part {
             return;
         }
         let session_time = (header.session_time_ns != 0).then(|| SessionTime::new(header.session_time_ns));
-        self.emit(common, start, header.frames, is_first, (arrival, flags), session_time, emit);
+        let mut block = self.block(common, start, header.frames, arrival, flags);
+        block.session_time = session_time;
+        emit(&block, Samples::planar(&self.planar));
     }
 
     /// When the next payload has to be made up, unless it comes before.
@@ -302,8 +314,7 @@ impl Part {
         if self.waiting.is_empty() && made_up >= MADE_UP_MAX {
             return None;
         }
-        let lookahead = frames_of(lookahead_frames(self.frames.into()));
-        match due(next - lookahead) {
+        match due(next) {
             Some(due) => Some(due - HEADROOM),
             None if self.waiting.is_empty() => None,
             None => Some(self.since + PATIENCE + made_up),
@@ -316,49 +327,30 @@ impl Part {
         let frames = usize::from(self.frames);
         let end = start + Frames::from(u32::from(self.frames));
         // Only the very next payload carries a copy.
-        let next = self.waiting.first().filter(|one| MediaTime::new(one.header.first_frame) == end);
-        let has_copy = next.is_some() && frames >= FEC_FRAMES_MIN;
+        let first = self.waiting.first();
+        let next = first.filter(|one| MediaTime::new(one.header.first_frame) == end);
         let made = match next {
-            Some(next) if has_copy => self.decoder.decode_fec(&next.payload, frames, &mut self.planar),
-            _ => self.decoder.decode_lost(frames, &mut self.planar),
+            Some(next) if frames >= FEC_FRAMES_MIN => {
+                outcome.recovered_fec += 1;
+                self.decoder.decode_fec(&next.payload, frames, &mut self.planar)
+            }
+            _ => {
+                outcome.concealed += 1;
+                self.decoder.decode_lost(frames, &mut self.planar)
+            }
         };
+        // Another encoder's frames may begin within this one.
+        let end = first.map_or(end, |one| end.min(MediaTime::new(one.header.first_frame)));
         self.next = Some(end);
         self.made_up += u32::from(self.frames);
-        match made {
-            Ok(_) if has_copy => outcome.recovered_fec += 1,
-            Ok(_) => outcome.concealed += 1,
-            Err(_) => outcome.undecodable += 1,
-        }
-        if made.is_ok() {
-            self.emit(common, start, self.frames, false, (now, Flags::REPEAT), None, emit);
+        match (made, u16::try_from((end - start).get())) {
+            (Ok(_), Ok(length)) => {
+                let block = self.block(common, start, length, now, Flags::REPEAT);
+                emit(&block, Samples::planar(&self.planar));
+            }
+            _ => outcome.undecodable += 1,
         }
         self.decode_waiting(common, outcome, emit);
-    }
-
-    /// Passes on the frames in `planar`: they come later out of the decoder than they went into the encoder. What comes
-    /// first of a decoder that begins anew is not what the sender heard.
-    #[allow(clippy::too_many_arguments, reason = "private, and all of them say something else")]
-    fn emit(
-        &self,
-        common: Common,
-        start: MediaTime,
-        frames: u16,
-        is_first: bool,
-        (arrival, flags): (HostTime, Flags),
-        session_time: Option<SessionTime>,
-        emit: Emit<'_>,
-    ) {
-        let lookahead = lookahead_frames(frames.into());
-        let before_epoch = lookahead.saturating_sub(usize::try_from(start.get()).unwrap_or(usize::MAX));
-        let skip = if is_first { lookahead } else { before_epoch };
-        let Some(length) = u16::try_from(skip).ok().and_then(|skip| frames.checked_sub(skip)) else { return };
-        if length == 0 {
-            return;
-        }
-        let shift = frames_of(skip) - frames_of(lookahead);
-        let mut block = self.block(common, start + shift, length, arrival, flags);
-        block.session_time = session_time.map(|time| time + shift.to_nanos_floor(common.sample_rate));
-        emit(&block, Samples::planar(&self.planar, skip));
     }
 
     fn block(
@@ -382,13 +374,4 @@ impl Part {
             flags,
         }
     }
-}
-
-fn frames_of(count: usize) -> Frames {
-    Frames::new(i64::try_from(count).unwrap_or(i64::MAX))
-}
-
-/// By how many frames what comes out of the decoder is later than what went into the encoder.
-const fn lookahead_frames(frames: usize) -> usize {
-    if frames < FEC_FRAMES_MIN { 120 } else { 312 }
 }

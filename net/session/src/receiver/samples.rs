@@ -11,7 +11,7 @@ enum Place<'a> {
     /// As bytes, in a packet.
     Packet(Interleaved<'a>),
     /// Decoded: a slice for each channel.
-    Planar(&'a [Vec<f32>], usize),
+    Planar(&'a [Vec<f32>]),
 }
 
 impl<'a> Samples<'a> {
@@ -19,9 +19,8 @@ impl<'a> Samples<'a> {
         Self(Place::Packet(samples))
     }
 
-    /// Without the first `skip` frames.
-    pub(super) fn planar(channels: &'a [Vec<f32>], skip: usize) -> Self {
-        Self(Place::Planar(channels, skip))
+    pub(super) fn planar(channels: &'a [Vec<f32>]) -> Self {
+        Self(Place::Planar(channels))
     }
 
     /// Copies channel `channel` (from 0, within this block), from frame `first_frame` on, to all of `out`. What lies
@@ -31,8 +30,8 @@ impl<'a> Samples<'a> {
     pub fn read(&self, channel: usize, first_frame: usize, out: &mut [f32]) {
         match self.0 {
             Place::Packet(samples) => samples.read(channel, first_frame, out),
-            Place::Planar(channels, skip) => {
-                let samples = channels.get(channel).and_then(|one| one.get(skip + first_frame..));
+            Place::Planar(channels) => {
+                let samples = channels.get(channel).and_then(|one| one.get(first_frame..));
                 let samples = samples.unwrap_or_default();
                 let count = samples.len().min(out.len());
                 out[..count].copy_from_slice(&samples[..count]);
@@ -49,14 +48,14 @@ mod tests {
     #[test]
     fn what_is_outside_reads_as_zero() {
         let channels = [vec![1.0, 2.0, 3.0], vec![4.0, 5.0, 6.0]];
-        let samples = Samples::planar(&channels, 1);
+        let samples = Samples::planar(&channels);
         let check = |channel, first, expected: [f32; 2]| {
             let mut out = [9.0; 2];
             samples.read(channel, first, &mut out);
             assert_eq!(out, expected);
         };
-        check(0, 0, [2.0, 3.0]);
-        check(1, 1, [6.0, 0.0]);
+        check(0, 1, [2.0, 3.0]);
+        check(1, 2, [6.0, 0.0]);
         check(1, 7, [0.0, 0.0]);
         check(2, 0, [0.0, 0.0]);
     }

@@ -10,38 +10,25 @@ use audiocloud_wire::packet::Packet;
 use audiocloud_wire::packet::audio::{self, AUDIO_BYTES_MAX, AudioPacket};
 use audiocloud_wire::packet::event::EventPacket;
 use audiocloud_wire::packet::repair::RepairPacket;
-use audiocloud_wire::packet::report::{REPORT_BYTES, ReceiverReport};
-use audiocloud_wire::packet::request::REQUEST_BYTES;
 use audiocloud_wire::pcm::Interleaved;
 
 use super::arrival::Arrivals;
 use super::deadline::Deadlines;
 use super::disorder::Disorder;
 use super::events::{self, Events};
-use super::figures::{Figures, State};
-use super::loss::{Loss, Wish};
-use super::missing::{self, AllMissing, Missing, Pace};
+use super::figures::Figures;
+use super::loss::Loss;
+use super::missing::{self, AllMissing, Missing, Way};
 use super::opus::{self, Common, Parts};
 use super::samples::Samples;
 use super::window::{self, Arrival, Window};
 use super::{Config, Output};
 use crate::convert;
 
-/// How long a missing packet is of use where nothing plays yet.
-const PATIENCE: Nanos = Nanos::from_millis(50);
+mod time;
+
 /// Between reports, and the step of all averages.
 const STEP: Nanos = Nanos::from_millis(50);
-/// Between reports where nothing comes.
-const STEP_IDLE: Nanos = Nanos::from_millis(500);
-/// Between reports when events came that the sender repeats until it hears of them.
-const ACKNOWLEDGE: Nanos = Nanos::from_millis(5);
-/// Between requests for one packet, at least.
-const AGAIN_MIN: Nanos = Nanos::from_millis(1);
-/// This many requests in a row bring back as good as everything; with fewer than the second there is a need for more.
-const ROUNDS_ENOUGH: f64 = 3.0;
-const ROUNDS_FEW: f64 = 2.5;
-/// The most packets that are taken for missing before a later one proves it.
-const PRESUMED_MAX: u32 = 8;
 /// Steps for which repairs are computed after the last repair packet.
 const REPAIR_STEPS: u8 = 40;
 
@@ -51,9 +38,7 @@ enum Came {
     /// By itself.
     Sent,
     /// Again.
-    Resent,
-    /// Computed from a repair.
-    Repaired,
+    Again(Way),
 }
 
 /// What the sender is told, counted through the epoch.
@@ -174,7 +159,7 @@ impl Stream {
         match packet {
             Packet::Audio(packet) => {
                 let is_repeat = packet.header.flags.contains(audio::Flags::REPEAT);
-                let came = if is_repeat { Came::Resent } else { Came::Sent };
+                let came = if is_repeat { Came::Again(Way::Resend) } else { Came::Sent };
                 self.handle_audio(packet, came, now, out);
                 self.keep_for_repair(packet, bytes, now, out);
             }
@@ -220,16 +205,36 @@ impl Stream {
             self.figures.needless += 1;
             return;
         }
-        // An original that was brought back, and had not been lost.
         let Some(missing) = self.missing.take(sequence) else {
             self.figures.duplicates += 1;
             return;
         };
+        // An original that was brought back, and had not been lost.
         self.figures.needless += 1;
-        self.figures.reordered += 1;
-        self.disorder.filled(now - missing.noticed);
+        match missing.brought_back() {
+            Some(Way::Resend) => self.uncount(|figures| &mut figures.recovered_resend),
+            Some(Way::Repair) => self.uncount(|figures| &mut figures.recovered_repair),
+            None => {}
+        }
+        self.counts.recovered = self.counts.recovered.wrapping_sub(1);
+        self.account_overtaken(&missing, now);
+    }
+
+    fn uncount(&mut self, count: impl Fn(&mut Figures) -> &mut u64) {
+        let count = count(&mut self.figures);
+        *count = count.saturating_sub(1);
+    }
+
+    /// An original came that had been missed.
+    fn account_overtaken(&mut self, missing: &Missing, now: HostTime) {
         self.loss.came();
-        self.loss.came_after_all();
+        if matches!(missing.state, missing::State::Over { .. }) {
+            self.loss.came_after_all();
+        }
+        if !missing.is_presumed {
+            self.figures.reordered += 1;
+            self.disorder.filled(now - missing.noticed);
+        }
     }
 
     /// Counts a packet that is new, and what its number says about others.
@@ -237,25 +242,18 @@ impl Stream {
         let start = MediaTime::new(header.first_frame);
         let missing = match came {
             Came::Sent => self.missing.take(header.sequence),
-            Came::Resent | Came::Repaired => self.missing.find(header.sequence).copied(),
+            Came::Again(_) => self.missing.find(header.sequence).copied(),
         };
-        match came {
-            Came::Sent => {
+        match (came, missing) {
+            (Came::Sent, Some(missing)) => self.account_overtaken(&missing, now),
+            (Came::Sent, None) => {
                 self.loss.came();
-                if arrival == Arrival::Earlier {
-                    self.figures.reordered += 1;
-                    if let Some(missing) = missing {
-                        self.disorder.filled(now - missing.noticed);
-                        if missing.state == missing::State::GivenUp {
-                            self.loss.came_after_all();
-                        }
-                    }
-                }
+                self.figures.reordered += u64::from(arrival == Arrival::Earlier);
             }
-            Came::Resent | Came::Repaired => self.account_recovered(header.sequence, missing, came, now),
+            (Came::Again(way), missing) => self.account_recovered(header.sequence, start, missing, way, now),
         }
         if arrival == Arrival::Earlier {
-            self.figures.absent = self.figures.absent.saturating_sub(1);
+            self.uncount(|figures| &mut figures.absent);
         } else {
             if let Arrival::After(count @ 1..) = arrival {
                 self.note_gap(header.sequence, count, start, now);
@@ -273,37 +271,40 @@ impl Stream {
             self.figures.late += 1;
             self.counts.late = self.counts.late.wrapping_add(1);
             // Whatever is late is lost to the playout, known to be missing or not.
-            if missing.is_none_or(|missing| missing.state != missing::State::GivenUp) {
+            if missing.is_none_or(|missing| missing.state == missing::State::Open) {
                 self.figures.lost += 1;
                 self.counts.lost = self.counts.lost.wrapping_add(1);
             }
         }
     }
 
-    fn account_recovered(&mut self, sequence: u32, missing: Option<Missing>, came: Came, now: HostTime) {
-        match came {
-            Came::Repaired => self.figures.recovered_repair += 1,
-            _ => self.figures.recovered_resend += 1,
+    /// Something was brought back that had not come before.
+    fn account_recovered(
+        &mut self,
+        sequence: u32,
+        start: MediaTime,
+        missing: Option<Missing>,
+        way: Way,
+        now: HostTime,
+    ) {
+        match way {
+            Way::Resend => self.figures.recovered_resend += 1,
+            Way::Repair => self.figures.recovered_repair += 1,
         }
         self.counts.recovered = self.counts.recovered.wrapping_add(1);
-        let Some(missing) = missing else {
-            self.loss.stayed_away(1, now);
-            return;
-        };
-        if came == Came::Resent
-            && let Some(response) = missing.response(now)
+        if way == Way::Resend
+            && let Some(response) = missing.and_then(|missing| missing.response(now))
         {
             let response = float(response);
             let known = self.response.get_or_insert(response);
             *known += (response - *known) / 8.0;
         }
-        if missing.state == missing::State::Open {
-            self.loss.stayed_away(1, now);
-            self.disorder.stayed();
-        }
-        if let Some(missing) = self.missing.find(sequence) {
-            missing.state = missing::State::BroughtBack;
-            missing.is_presumed = false;
+        match self.missing.find(sequence) {
+            Some(missing) if missing.state == missing::State::Open => {
+                missing.state = missing::State::BroughtBack(way);
+            }
+            Some(missing) => missing.state = missing::State::Over { brought_back: Some(way) },
+            None => self.missing.anticipate(sequence, start, now, way),
         }
     }
 
@@ -416,7 +417,7 @@ impl Stream {
                         && packet.header.sequence == sequence
                         && self.epoch == Some(packet.header.epoch) =>
                 {
-                    self.handle_audio(&packet, Came::Repaired, now, out);
+                    self.handle_audio(&packet, Came::Again(Way::Repair), now, out);
                 }
                 _ => self.figures.undecodable += 1,
             }
@@ -476,210 +477,6 @@ impl Stream {
         self.parts.clear();
         true
     }
-
-    // ---- Time.
-
-    /// Does what is to be done by now.
-    pub(super) fn poll(&mut self, now: HostTime, out: Out<'_>) {
-        self.deadlines.refresh();
-        if now >= self.step_at {
-            self.step(now);
-        }
-        if let Some(epoch) = self.epoch {
-            self.presume(now);
-            self.seek(epoch, now, out);
-            self.make_up(epoch, now, out);
-            if self.report_at() <= now {
-                self.report(epoch, now, out);
-            }
-        }
-        self.wake = self.find_wake();
-    }
-
-    fn step(&mut self, now: HostTime) {
-        self.step_at = now + STEP;
-        self.loss.step();
-        self.repair_steps = self.repair_steps.saturating_sub(1);
-        let bits_per_second = f64::from(u32::try_from(self.bytes_of_step).unwrap_or(u32::MAX)) * 8.0 * 20.0;
-        self.rate_bps += (bits_per_second - self.rate_bps) / 20.0;
-        self.bytes_of_step = 0;
-        let rounds = self.rounds();
-        self.asking_suffices = rounds >= if self.asking_suffices { ROUNDS_FEW } else { ROUNDS_ENOUGH };
-    }
-
-    /// How often a packet can be asked for before it is due.
-    fn rounds(&self) -> f64 {
-        let epoch = self.epoch.unwrap_or_default();
-        let Some(hold) = self.deadlines.hold(epoch) else { return f64::MAX };
-        let hold = hold + self.deadlines.patience(epoch);
-        let pace = self.pace();
-        let left = float(hold - self.detection() - pace.response);
-        if left < 0.0 { 0.0 } else { 1.0 + left / float(pace.again) }
-    }
-
-    /// From when a packet should have come until it is asked for.
-    fn detection(&self) -> Nanos {
-        let overdue = match (self.arrivals.overdue(self.next_start), self.arrivals.expected(self.next_start))
-        {
-            (Some(overdue), Some(expected)) => overdue - expected,
-            _ => self.packet,
-        };
-        self.packet.min(overdue) + self.disorder.wait()
-    }
-
-    fn pace(&self) -> Pace {
-        let again = Nanos::new(self.response().get() / 4 * 5) + self.arrivals.jitter();
-        Pace { response: self.response_least(), again: again.max(AGAIN_MIN), disorder: self.disorder.wait() }
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "saturates")]
-    fn response(&self) -> Nanos {
-        self.response.map_or(self.rtt, |response| Nanos::new(response as i64))
-    }
-
-    /// The least that an answer may take: one slow answer does not end all asking.
-    fn response_least(&self) -> Nanos {
-        let response = self.response();
-        if self.rtt.get() > 0 { response.min(self.rtt) } else { response }
-    }
-
-    /// When the next packet should have come, if it would be of use to ask for it then: that, and its number and first
-    /// frame.
-    fn presume_at(&self) -> Option<(HostTime, u32, MediaTime)> {
-        let (epoch, highest) = (self.epoch?, self.window.highest()?);
-        if self.presumed >= PRESUMED_MAX || self.packet.get() <= 0 {
-            return None;
-        }
-        let length = self.packet.to_frames_nearest(self.config.sample_rate);
-        let start = self.next_start + Frames::new(length.get() * i64::from(self.presumed));
-        let at = self.arrivals.overdue(start)?;
-        let due = self.deadlines.last(epoch, start)?;
-        let sequence = highest.wrapping_add(1).wrapping_add(self.presumed);
-        (at + self.response_least() <= due).then_some((at, sequence, start))
-    }
-
-    fn presume(&mut self, now: HostTime) {
-        while let Some((at, sequence, start)) = self.presume_at()
-            && at <= now
-        {
-            self.presumed += 1;
-            self.missing.presume(sequence, start, now);
-        }
-    }
-
-    /// Asks for what is missing, and gives up what is past its time.
-    fn seek(&mut self, epoch: u32, now: HostTime, out: Out<'_>) {
-        let pace = self.pace();
-        let Self { missing, deadlines, .. } = self;
-        let due = |one: &Missing| due_of(deadlines, epoch, one);
-        let expired = missing.expire(now, due);
-        let copies = if self.loss.is_lossy() { 2 } else { 1 };
-        let requests = missing.ask((self.config.stream, epoch), now, pace, due, |request| {
-            let mut bytes = [0; REQUEST_BYTES];
-            if request.encode(&mut bytes).is_ok() {
-                for _ in 0..copies {
-                    out(Output::Send(&bytes));
-                }
-            }
-        });
-        self.figures.requests_sent += u64::from(requests) * copies;
-        for _ in 0..expired.lost {
-            self.disorder.stayed();
-        }
-        self.lose(expired.lost, now);
-    }
-
-    /// Makes up what cannot be waited for any longer.
-    fn make_up(&mut self, epoch: u32, now: HostTime, out: Out<'_>) {
-        let stream = self.config.stream;
-        let Self { deadlines, events, parts, config, .. } = self;
-        let due = |start| deadlines.first(epoch, start);
-        let told = events.poll(now, due, |event| out(Output::Event { stream, event }));
-        let mut emit = |header: &Header, samples: Samples<'_>| {
-            out(Output::Block { stream, header: *header, samples });
-        };
-        let made = parts.poll(common(config, epoch), now, due, &mut emit);
-        self.add_events(told);
-        self.add_opus(made);
-    }
-
-    fn report_at(&self) -> HostTime {
-        if self.owes_report {
-            return self.reported_at + ACKNOWLEDGE;
-        }
-        let is_idle = self.newest_at < self.reported_at;
-        self.reported_at + if is_idle { STEP_IDLE } else { STEP }
-    }
-
-    fn report(&mut self, epoch: u32, now: HostTime, out: Out<'_>) {
-        (self.reported_at, self.owes_report) = (now, false);
-        let wish = self.wish(now);
-        if wish != Wish::NONE {
-            self.repair_steps = REPAIR_STEPS;
-        }
-        let report = ReceiverReport {
-            stream: self.config.stream,
-            epoch,
-            highest_sequence: self.window.highest().unwrap_or(0),
-            received: self.counts.received,
-            lost: self.counts.lost,
-            recovered: self.counts.recovered,
-            late: self.counts.late,
-            jitter_us: micros(self.arrivals.jitter()),
-            hold_us: self.deadlines.hold(epoch).map_or(0, micros),
-            heard_us: self.deadlines.heard(epoch).map_or(0, micros),
-            next_event: self.events.next_number(),
-            repair_every: wish.every,
-            repair_window: wish.window,
-        };
-        let mut bytes = [0; REPORT_BYTES];
-        if report.encode(&mut bytes).is_ok() {
-            self.figures.reports_sent += 1;
-            out(Output::Send(&bytes));
-        }
-    }
-
-    fn wish(&self, now: HostTime) -> Wish {
-        if self.asking_suffices { Wish::NONE } else { self.loss.wish(now) }
-    }
-
-    fn find_wake(&self) -> Option<HostTime> {
-        let epoch = self.epoch?;
-        let due = |one: &Missing| due_of(&self.deadlines, epoch, one);
-        let first = |start| self.deadlines.first(epoch, start);
-        let all = [
-            Some(self.step_at),
-            Some(self.report_at()),
-            self.presume_at().map(|(at, ..)| at),
-            self.missing.next_wake(self.pace(), due),
-            self.events.next_wake(first),
-            self.parts.next_wake(self.config.sample_rate, first),
-        ];
-        all.into_iter().flatten().min()
-    }
-
-    /// How the stream comes at the moment.
-    pub(super) fn state(&self, now: HostTime) -> State {
-        let of_epoch = |figure: fn(&Deadlines, u32) -> Option<Nanos>| {
-            self.epoch.and_then(|epoch| figure(&self.deadlines, epoch)).unwrap_or_default()
-        };
-        State {
-            jitter: self.arrivals.jitter(),
-            response: self.response(),
-            one_way: Nanos::new(self.rtt.get() / 2) + self.arrivals.queueing(),
-            hold: of_epoch(Deadlines::hold),
-            heard: of_epoch(Deadlines::heard),
-            disorder: self.disorder.wait(),
-            rate_bps: whole(self.rate_bps),
-            loss: self.loss.share(),
-            wish: self.wish(now),
-        }
-    }
-}
-
-/// Until when a missing packet may come.
-fn due_of(deadlines: &Deadlines, epoch: u32, one: &Missing) -> HostTime {
-    deadlines.last(epoch, one.start).unwrap_or(one.noticed + PATIENCE)
 }
 
 fn common(config: &Config, epoch: u32) -> Common {
@@ -689,14 +486,4 @@ fn common(config: &Config, epoch: u32) -> Common {
 #[allow(clippy::cast_precision_loss, reason = "spans of less than a hundred days are exact")]
 fn float(span: Nanos) -> f64 {
     span.get() as f64
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-fn whole(value: f64) -> u64 {
-    value as u64
-}
-
-/// For a report: what is below 0 or beyond an hour is told as the bound.
-fn micros(span: Nanos) -> u32 {
-    u32::try_from(span.get().max(0) / 1000).unwrap_or(u32::MAX)
 }
