@@ -27,6 +27,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     made.extend([64, 32, 16].map(|digits| ("identifier", b"0123456789abcdef".repeat(digits / 16))));
     made.extend([0, 1, 5].map(|channels| ("unpack", tone(channels))));
     made.extend([1, 5, 16].map(|window| ("repair_decoder", losses(window))));
+    made.extend([0, 1, 2, 3].map(|codec| ("intake", packets(codec))));
+    made.extend([0, 1, 2, 3].map(|codec| ("feedback", listener(codec))));
     for (number, (target, bytes)) in made.iter().enumerate() {
         let folder = here.join("corpus").join(target);
         std::fs::create_dir_all(&folder)?;
@@ -56,6 +58,42 @@ fn losses(window: u8) -> Vec<u8> {
     let steps =
         (0..40).flat_map(|place: u8| [(window % 16) << 4 | u8::from(place % 4 == 0), 60 + place, place * 5]);
     std::iter::once(200).chain(steps).collect()
+}
+
+/// Sixty packets of four channels in a codec, each fifth of them lost, each seventh late, a repair to each third.
+fn packets(codec: u8) -> Vec<u8> {
+    let mut input = vec![5, 60, 4];
+    for number in (40..100_u8).filter(|number| number % 5 != 0) {
+        let late = if number % 7 == 0 { number - 4 } else { number };
+        input.extend([codec << 2, 0, 36, 0, late, 4, 24]);
+        input.extend((0..24_u8).map(|at| at.wrapping_mul(late)));
+        if number % 3 == 0 {
+            input.extend([2, number, 1, 0, number, 8, 0]);
+            input.extend([1, 2, 1, 0, number / 3, 2, 6, 0x90, 60, 100, 0x80, 60, 0]);
+        }
+    }
+    input
+}
+
+/// Sixty blocks to a listener who wants one codec, reports every tenth, and misses every sixth.
+fn listener(codec: u8) -> Vec<u8> {
+    let mut input = vec![codec, 1];
+    let mut step = |what: u8, bytes: [u8; 12]| {
+        input.extend([what, 36]);
+        input.extend(bytes);
+        input.extend([0; 4]);
+    };
+    for number in 0..60_u8 {
+        step(5, [number.wrapping_mul(7), 1, 130, 4, 250, 6, number, 8, 99, 10, 11, 200]);
+        if number % 6 == 5 {
+            step(0, [0, number - 3, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        if number % 10 == 9 {
+            step(1, [0, number, number, number / 6, number / 9, 0, 50, 100, 150, 0, 2, 8]);
+            step(4, [0; 12]);
+        }
+    }
+    input
 }
 
 fn unhex(text: &str) -> Result<Vec<u8>, std::num::ParseIntError> {
