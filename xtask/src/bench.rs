@@ -49,7 +49,7 @@ struct Streams {
     /// Five minutes in each run instead of two
     #[arg(long)]
     thorough: bool,
-    /// Networks [default: clean,loss1,loss5,jitter,burst; an unknown one is answered with the list]
+    /// Networks and loads [default: clean,loss1,loss5,jitter,burst; an unknown one is answered with the list]
     #[arg(long, value_name = "A,B")]
     conditions: Option<String>,
     /// Systems [default: ours, zita-5, zita-10, jacktrip, jacktrip-r2, jamulus, where installed]
@@ -97,6 +97,9 @@ impl Streams {
         println!("building");
         let programs = &["audiocloud-node", "audiocloud-rig"];
         let built = Build { release: true, programs, ..Build::default() }.run()?;
+        let mut example = cargo::command();
+        example.args(["build", "--release", "--package", "audiocloud-runtime", "--example", "scale"]);
+        ensure!(example.status()?.success(), "the load does not build");
         let picture = match &self.picture {
             Some(path) => std::path::absolute(path)?,
             None => cargo::target_directory()?.join("bench/report.png"),
@@ -106,6 +109,7 @@ impl Streams {
         push("--rig", built.programs.join("audiocloud-rig").into());
         push("--audiocloud", built.programs.join("audiocloud").into());
         push("--plugin", built.bundles.clap.into());
+        push("--load", built.programs.join("examples/scale").into());
         push("--recordings", cargo::root().join("../shared/audio").into());
         push("--picture", picture.into());
         if let Some(folder) = &self.keep {

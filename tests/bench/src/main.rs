@@ -46,16 +46,16 @@ enum Subject {
 
 fn main() -> Result<ExitCode> {
     let Arguments { subject, json, check } = Arguments::parse();
-    let (rows, cells) = match subject {
+    let (rows, streams) = match subject {
         Subject::Engine => (engine::measure(), None),
         Subject::Streams(args) => match streams::measure(&args)? {
-            Ok(measured) => (measured.rows, Some(measured.cells)),
+            Ok((rows, details)) => (rows, Some(details)),
             Err(status) if status.success() => return Ok(ExitCode::SUCCESS),
             Err(_) => return Ok(ExitCode::FAILURE),
         },
         Subject::Probe(args) => return streams::probe::run(&args).map(|()| ExitCode::SUCCESS),
     };
-    let report = table::Report { machine: machine::describe(), rows, cells };
+    let report = table::Report { machine: machine::describe(), rows, streams };
     print!("{}", report.table());
     if let Some(path) = json {
         std::fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")

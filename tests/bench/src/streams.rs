@@ -9,32 +9,39 @@ mod forwarder;
 mod impairment;
 mod jack_servers;
 mod latency;
+mod load;
 mod network;
 mod ours;
 mod packet_socket;
 mod picture;
 pub(crate) mod probe;
 mod program;
+mod quality;
 mod rows;
 mod samples;
 mod sandbox;
 mod signal;
 mod sine;
 mod system;
+mod tcp;
 mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::str::FromStr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use serde::Serialize;
 
-pub(crate) use self::cell::Cell;
+use self::cell::Cell;
 use self::condition::Condition;
+use self::load::Load;
 use self::signal::{Kind, Signal};
 use self::system::{Stage, System};
 use crate::table::Row;
 
-/// Of each run, in seconds; a third of it under `--thorough`'s five minutes.
+/// How long signals are played in each run.
 const SECONDS: f64 = 120.0;
 const SECONDS_THOROUGH: f64 = 300.0;
 
@@ -45,15 +52,19 @@ pub(crate) struct Args {
     /// Five minutes instead of two
     #[arg(long)]
     thorough: bool,
-    /// Networks [default: clean,loss1,loss5,jitter,burst]
+    /// Networks: clean, loss1, loss5, loss10, jitter, burst, wan, gilbert; and loads: scale, bulk, bulk-reordered, share
+    /// [default: clean,loss1,loss5,jitter,burst]
     #[arg(long, value_delimiter = ',')]
-    conditions: Vec<Condition>,
+    conditions: Vec<Asked>,
     /// Systems [default: all that are installed]
     #[arg(long, value_delimiter = ',')]
     systems: Vec<System>,
     /// Signals; the sine lasts as long as all others together [default: all, without recordings sine and noise]
     #[arg(long, value_delimiter = ',')]
     signals: Vec<Kind>,
+    /// The runtime's example program `scale`, for loads
+    #[arg(long, value_name = "FILE")]
+    load: Option<PathBuf>,
     /// Frames per JACK cycle
     #[arg(long, default_value_t = 128)]
     frames: u32,
@@ -77,28 +88,79 @@ pub(crate) struct Args {
     keep: Option<PathBuf>,
 }
 
-/// What was measured.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    pub(crate) rows: Vec<Row>,
-    pub(crate) cells: Vec<Cell>,
+/// What `--conditions` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Network(Condition),
+    Load(Load),
 }
 
-/// Measures; nothing when a process inside the sandbox did it in our place, and how that ended.
-pub(crate) fn measure(args: &Args) -> Result<Result<Measured, std::process::ExitStatus>> {
+impl FromStr for Asked {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let network = Condition::from_str(name, false).map(Self::Network);
+        network.or_else(|_| Load::from_str(name, false).map(Self::Load)).map_err(|_| {
+            let networks = Condition::ALL.map(Condition::name).join(", ");
+            format!("none of {networks}, {}", Load::ALL.map(Load::name).join(", "))
+        })
+    }
+}
+
+/// What the rows are made from.
+#[derive(Debug, Serialize)]
+pub(crate) struct Details {
+    cells: Vec<Cell>,
+    loads: Vec<load::Measured>,
+}
+
+/// Measures; nothing but how that ended when a process inside the sandbox did it in our place.
+pub(crate) fn measure(args: &Args) -> Result<Result<(Vec<Row>, Details), std::process::ExitStatus>> {
     if let Some(status) = sandbox::enter()? {
         return Ok(Err(status));
     }
-    let systems = systems(&args.systems)?;
-    let conditions =
-        if args.conditions.is_empty() { Condition::DEFAULT.to_vec() } else { args.conditions.clone() };
-    let signal = Signal::new(&sections(args), &args.recordings)?;
+    let (mut conditions, mut loads) = (Vec::new(), Vec::new());
+    for asked in &args.conditions {
+        match asked {
+            Asked::Network(condition) => conditions.push(*condition),
+            Asked::Load(load) => loads.push(*load),
+        }
+    }
+    if args.conditions.is_empty() {
+        conditions = Condition::DEFAULT.to_vec();
+    }
+    ensure_tools()?;
     network::set_up()?;
+    let cells = if conditions.is_empty() { Vec::new() } else { cells(args, &conditions)? };
+    let mut measured = Vec::new();
+    for load in loads {
+        let program = args.load.as_deref().context("--load names the program")?;
+        let one = load::run(load, program, load_seconds(args), 1)?;
+        eprintln!("{one:?}");
+        measured.push(one);
+    }
+    if let Some(path) = args.picture.as_ref().filter(|_| !cells.is_empty()) {
+        picture::draw(path, &cells, args.frames)?;
+    }
+    let mut rows = rows::of(&cells, args.frames);
+    rows.extend(load::rows(&measured));
+    Ok(Ok((rows, Details { cells, loads: measured })))
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; a run lasts minutes")]
+fn load_seconds(args: &Args) -> u32 {
+    args.seconds.unwrap_or(60.0).ceil() as u32
+}
+
+/// Every system on every network, run by run.
+fn cells(args: &Args, conditions: &[Condition]) -> Result<Vec<Cell>> {
+    let systems = systems(&args.systems)?;
+    let signal = Signal::new(&sections(args), &args.recordings)?;
     let mut cells = Vec::new();
     for run in 1..=args.runs {
         // New servers for each run: how their cycles lie to each other is part of what is measured.
         let servers = jack_servers::JackServers::start(args.frames, run, sandbox::scratch())?;
-        for &condition in &conditions {
+        for &condition in conditions {
             for &system in &systems {
                 let folder = cell::folder(sandbox::scratch(), system, condition, run);
                 let stage = Stage {
@@ -122,23 +184,26 @@ pub(crate) fn measure(args: &Args) -> Result<Result<Measured, std::process::Exit
         a.end();
         b.end();
     }
-    if let Some(path) = &args.picture {
-        picture::draw(path, &cells, args.frames)?;
+    Ok(cells)
+}
+
+fn is_installed(program: &str) -> bool {
+    Command::new("which").arg(program).output().is_ok_and(|output| output.status.success())
+}
+
+fn ensure_tools() -> Result<()> {
+    for needed in ["jackd", "jack_wait", "ethtool", "ip", "chrt", "sysctl"] {
+        ensure!(
+            is_installed(needed),
+            "missing: {needed} (remedy: cargo xtask bench streams --install-peers)"
+        );
     }
-    Ok(Ok(Measured { rows: rows::of(&cells, args.frames), cells }))
+    Ok(())
 }
 
 /// Those asked for, or those that can be had.
 fn systems(asked: &[System]) -> Result<Vec<System>> {
-    let installed = |system: &System| {
-        system.program().is_none_or(|program| {
-            Command::new("which").arg(program).output().is_ok_and(|output| output.status.success())
-        })
-    };
-    for needed in ["jackd", "ethtool", "ip", "chrt"] {
-        let found = Command::new("which").arg(needed).output()?.status.success();
-        ensure!(found, "missing: {needed} (remedy: cargo xtask bench streams --install-peers)");
-    }
+    let installed = |system: &System| system.program().is_none_or(is_installed);
     let missing: Vec<&str> =
         asked.iter().filter(|system| !installed(system)).map(|system| system.name()).collect();
     ensure!(
@@ -149,7 +214,7 @@ fn systems(asked: &[System]) -> Result<Vec<System>> {
     if !asked.is_empty() {
         return Ok(asked.to_vec());
     }
-    let (there, absent): (Vec<System>, Vec<System>) = System::ALL.into_iter().partition(installed);
+    let (there, absent): (Vec<System>, Vec<System>) = System::DEFAULT.into_iter().partition(installed);
     for system in absent {
         eprintln!("{} is not installed (remedy: cargo xtask bench streams --install-peers)", system.name());
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::streams::Cell;
+use crate::streams::Details;
 
 /// What ours has to reach.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub(crate) enum Target {
     RatioToBestPeer(f64),
     /// At most this, in the row's unit.
     Maximum(f64),
+    /// At least this, in the row's unit.
+    Minimum(f64),
 }
 
 #[derive(Debug, Serialize)]
@@ -29,7 +31,7 @@ pub(crate) struct Row {
     /// Below this the machine cannot go, as far as we know.
     pub(crate) limit: Option<f64>,
     pub(crate) limit_set_by: Option<&'static str>,
-    /// A ratio to the best peer, or a maximum in the row's unit: `target_is` says which. Nothing: the row informs.
+    /// A ratio to the best peer, or a maximum or a minimum in the row's unit: `target_is` says which. Nothing: the row informs.
     pub(crate) target: Option<f64>,
     pub(crate) target_is: Option<&'static str>,
     pub(crate) holds: Option<bool>,
@@ -51,6 +53,7 @@ impl Row {
                 (Some(most), Some("ratio to the best peer"), ratio.map(|ratio| ratio <= most))
             }
             Some(Target::Maximum(most)) => (Some(most), Some("maximum"), ours.map(|ours| ours <= most)),
+            Some(Target::Minimum(least)) => (Some(least), Some("minimum"), ours.map(|ours| ours >= least)),
             None => (None, None, None),
         };
         Self {
@@ -75,7 +78,7 @@ impl Row {
         cells.extend(peers.iter().map(|peer| figure(self.peers.get(peer).copied())));
         cells.push(times(self.ratio));
         cells.push(match self.target_is {
-            Some("maximum") => figure(self.target),
+            Some("maximum" | "minimum") => figure(self.target),
             _ => times(self.target),
         });
         cells.push(match self.holds {
@@ -98,7 +101,9 @@ fn figure(value: f64, unit: &str) -> String {
         "ns" if value.abs() >= 1e6 => format!("{:.2} ms", value / 1e6),
         "ns" if value.abs() >= 1e3 => format!("{:.2} µs", value / 1e3),
         "ns" => format!("{value:.1} ns"),
-        "ms" | "ms/s" | "ms/min" | "s" | "blocks" if value.abs() < 1e3 => format!("{value:.2} {unit}"),
+        "ms" | "ms/s" | "ms/min" | "s" | "blocks" | "cores" | "%" | "dB" if value.abs() < 1e3 => {
+            format!("{value:.2} {unit}")
+        }
         "ms" | "ms/s" | "ms/min" | "s" | "kbit/s" => format!("{value:.0} {unit}"),
         _ => format!("{value:.0}"),
     }
@@ -109,8 +114,8 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) rows: Vec<Row>,
     /// What the rows are medians of, where they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cells: Option<Vec<Cell>>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) streams: Option<Details>,
 }
 
 impl Report {
@@ -169,13 +174,15 @@ mod tests {
         check(Some(5.0), &[("a", 10.0)], None, Some(0.5), None);
         check(Some(5.0), &[("a", 1.0)], Some(Target::Maximum(5.0)), Some(5.0), Some(true));
         check(Some(5.1), &[], Some(Target::Maximum(5.0)), None, Some(false));
+        check(Some(5.0), &[], Some(Target::Minimum(5.0)), None, Some(true));
+        check(Some(4.9), &[], Some(Target::Minimum(5.0)), None, Some(false));
         check(Some(0.0), &[("a", 0.0)], Some(Target::Maximum(0.0)), None, Some(true));
     }
 
     #[test]
     fn the_check_asks_for_every_row_with_a_target() {
         let check = |rows: Vec<Row>, holds| {
-            assert_eq!(Report { machine: crate::machine::describe(), rows, cells: None }.holds(), holds);
+            assert_eq!(Report { machine: crate::machine::describe(), rows, streams: None }.holds(), holds);
         };
         let target = Some(Target::Maximum(1.0));
         check(vec![], true);
@@ -196,7 +203,7 @@ mod tests {
     #[test]
     fn the_table_has_a_line_for_each_row() {
         let rows = vec![row(Some(1.0), &[("a", 2.0)], Some(Target::RatioToBestPeer(0.75)))];
-        let text = Report { machine: crate::machine::describe(), rows, cells: None }.table();
+        let text = Report { machine: crate::machine::describe(), rows, streams: None }.table();
         let last = text.lines().last().unwrap();
         let words: Vec<&str> = last.split_whitespace().collect();
         assert_eq!(words.join(" "), "row 1.0 ns 2.0 ns 0.50 0.75 holds 1.0 ns 1.00 stores");

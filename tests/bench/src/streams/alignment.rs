@@ -13,8 +13,8 @@ use rustfft::num_complex::Complex;
 use super::signal::{count, rms};
 use super::verdict::{HOP, RESIDUAL_MAX, WINDOW, Windows};
 
-/// Frames that share a delay.
-const BLOCK: usize = 2048;
+/// Frames whose delay is one: few, so that noise still fits where somebody resamples by a part in a thousand.
+const BLOCK: usize = 512;
 /// How far a lost delay is searched for, in frames either way.
 const SEARCH: usize = 6144;
 /// Taps either side of a fractional place.
@@ -22,16 +22,22 @@ const REACH: isize = 24;
 const STEPS: usize = 4;
 /// A window fits when its residual is below this part of the signal's level.
 const FITS: f64 = 0.1;
+/// Further off than this a gain spoils what was found with it.
+const GAIN_OFF_MAX: f64 = 0.01;
 /// Blocks quieter than this part of the level tell nothing about the delay.
 const QUIET: f64 = 0.01;
 
+/// What should have been received in place of `received`, where all is as in [`windows`].
+pub(crate) fn expected(sent: &[f32], received: &[f32], delay: f64) -> Vec<f64> {
+    let tracker = Tracker::tracked(sent, received, delay);
+    let sample = |frame: usize| tracker.gain * tracker.at(count(frame) - tracker.moving(frame));
+    (0..received.len()).map(sample).collect()
+}
+
 /// The windows of `received`, of which frame 0 is received frame `from` and holds about the frame `-delay` of `sent`.
 pub(crate) fn windows(sent: &[f32], received: &[f32], delay: f64, from: usize) -> Windows {
-    let level = rms(sent);
-    let mut tracker = Tracker { sent, received, level, delay, gain: 1.0, delays: Vec::new() };
-    tracker.track();
-    tracker.gain = tracker.measured_gain();
-    let level = level * tracker.gain;
+    let tracker = Tracker::tracked(sent, received, delay);
+    let level = tracker.level * tracker.gain;
     let residuals: Vec<f64> = (0..(received.len() + HOP).saturating_sub(WINDOW) / HOP)
         .filter(|index| index * HOP + WINDOW <= received.len())
         .map(|index| tracker.residual(index * HOP) / level.max(1e-9))
@@ -49,13 +55,32 @@ struct Tracker<'a> {
     delays: Vec<f64>,
 }
 
-impl Tracker<'_> {
+impl<'a> Tracker<'a> {
+    fn new(sent: &'a [f32], received: &'a [f32], delay: f64) -> Self {
+        Self { sent, received, level: rms(sent), delay, gain: 1.0, delays: Vec::new() }
+    }
+
+    /// With delays of every block, and the gain.
+    fn tracked(sent: &'a [f32], received: &'a [f32], delay: f64) -> Self {
+        let mut tracker = Self::new(sent, received, delay);
+        // Holes make it too small, but not by much.
+        tracker.gain = (rms(received) / tracker.level.max(1e-9)).clamp(0.1, 10.0);
+        tracker.track();
+        let gain = tracker.measured_gain();
+        if (gain / tracker.gain - 1.0).abs() > GAIN_OFF_MAX {
+            tracker = Self { gain, ..Self::new(sent, received, delay) };
+            tracker.track();
+        }
+        tracker.gain = gain;
+        tracker
+    }
+
     fn track(&mut self) {
         for block in 0..self.received.len().div_ceil(BLOCK) {
             let (from, to) = (block * BLOCK, self.received.len().min((block + 1) * BLOCK));
             let heard = rms(&self.received[from..to]);
             if heard > QUIET * self.level {
-                let near = self.refined(from..to, self.delay);
+                let near = self.refined(from..to, self.predicted());
                 let fitting = self.fitting(from..to, near);
                 self.delay = near;
                 if fitting < 0.5 {
@@ -66,6 +91,14 @@ impl Tracker<'_> {
                 }
             }
             self.delays.push(self.delay);
+        }
+    }
+
+    /// The delay goes on as it went over the last two blocks, where that was slow.
+    fn predicted(&self) -> f64 {
+        match self.delays[..] {
+            [.., before, last] if (last - before).abs() < 1.0 && last == self.delay => 2.0 * last - before,
+            _ => self.delay,
         }
     }
 
@@ -150,6 +183,16 @@ impl Tracker<'_> {
         Some(count(range.start) - position(first + lag))
     }
 
+    /// The delay at a frame: between the middles of two blocks it moves from one's to the other's.
+    fn moving(&self, frame: usize) -> f64 {
+        let last = self.delays.len() - 1;
+        let block = (frame / BLOCK).min(last);
+        let own = self.delays[block];
+        let place = (count(frame) - count(block * BLOCK)) / count(BLOCK) - 0.5;
+        let other = if place < 0.0 { block.saturating_sub(1) } else { (block + 1).min(last) };
+        own + place.abs() * (self.delays[other] - own)
+    }
+
     /// The least residual of a window, over the delays around it.
     fn residual(&self, from: usize) -> f64 {
         let block = from / BLOCK;
@@ -157,10 +200,7 @@ impl Tracker<'_> {
         let own = self.delays[block.min(last)];
         let before = self.delays[block.saturating_sub(1)];
         let after = self.delays[(block + 1).min(last)];
-        // Between the middles of two blocks the delay moves from one's to the other's.
-        let place = (count(from + WINDOW / 2) - count(block * BLOCK)) / count(BLOCK) - 0.5;
-        let towards = if place < 0.0 { before } else { after };
-        let moving = own + place.abs() * (towards - own);
+        let moving = self.moving(from + WINDOW / 2);
         let mut least = f64::INFINITY;
         let mut tried = [f64::NAN; 4];
         for (index, delay) in [own, moving, before, after].into_iter().enumerate() {
@@ -180,17 +220,18 @@ impl Tracker<'_> {
         (energy / count(WINDOW)).sqrt()
     }
 
-    /// The median of the blocks' least-squares gains.
+    /// The median of the windows' least-squares gains: of windows, for there may be a hole in each block.
     fn measured_gain(&self) -> f64 {
-        let gains = self.delays.iter().enumerate().filter_map(|(block, delay)| {
-            let range = block * BLOCK..self.received.len().min((block + 1) * BLOCK);
+        let gains = (0..self.received.len() / WINDOW).filter_map(|window| {
+            let from = window * WINDOW;
+            let delay = self.delays[from / BLOCK];
             let (mut product, mut energy) = (0.0, 0.0);
-            for frame in range.clone().step_by(3) {
+            for frame in from..from + WINDOW {
                 let sent = self.at(count(frame) - delay);
                 product += sent * f64::from(self.received[frame]);
                 energy += sent * sent;
             }
-            (energy > count(range.len()) * (0.3 * self.level).powi(2) / 3.0).then(|| product / energy)
+            (energy > count(WINDOW) * (0.3 * self.level).powi(2)).then(|| product / energy)
         });
         crate::measure::median(gains.collect()).filter(|gain| *gain > 0.05).unwrap_or(1.0)
     }

@@ -12,6 +12,7 @@ use super::cycle_log::CycleLog;
 use super::forwarder::{Forwarder, Traffic};
 use super::network::{Site, at};
 use super::program::Program;
+use super::quality::{self, Quality};
 use super::signal::{Kind, SAMPLE_RATE_HZ, Signal, count, frames};
 use super::system::{self, PRIORITY, Stage, System};
 use super::verdict::Verdict;
@@ -69,6 +70,8 @@ pub(crate) struct Heard {
     pub(crate) signal: &'static str,
     #[serde(flatten)]
     pub(crate) verdict: Verdict,
+    /// Of lossy codecs, where the signal is no sine.
+    pub(crate) quality: Option<Quality>,
 }
 
 impl Cell {
@@ -77,9 +80,8 @@ impl Cell {
         Some(self.latency_start_ms?.max(self.latency_end_ms?))
     }
 
-    pub(crate) fn heard(&self, kind: Kind) -> Option<&Verdict> {
-        let heard = self.sections.iter().find(|heard| heard.signal == kind.name())?;
-        Some(&heard.verdict)
+    pub(crate) fn heard(&self, kind: Kind) -> Option<&Heard> {
+        self.sections.iter().find(|heard| heard.signal == kind.name())
     }
 
     pub(crate) fn kbps(&self) -> f64 {
@@ -234,15 +236,21 @@ fn judge(cell: &mut Cell, played: &Played, stage: &Stage, signal: &Signal) -> Re
         let from = frames(begins / rate + MARGIN_SECONDS);
         let to = frames(begins / rate + count(section.frames.len()) / rate - MARGIN_SECONDS);
         let samples = received.get(from..to.min(received.len())).context("the recording is too short")?;
+        let mut quality = None;
         let windows = if section.kind == Kind::Sine {
             cell.discontinuities = Some(sine::discontinuities(samples, |index| stalled(from + index)));
             sine::windows(samples, from)
         } else {
+            let original = &signal.channels[0][section.frames.clone()];
             // Frame 0 of what is compared is the recording's frame `from`, against the section's first.
             let delay = begins - count(from);
-            alignment::windows(&signal.channels[0][section.frames.clone()], samples, delay, from)
+            if cell.system.is_lossy() {
+                quality = quality::of(&alignment::expected(original, samples, delay), samples);
+            }
+            alignment::windows(original, samples, delay, from)
         };
-        cell.sections.push(Heard { signal: section.kind.name(), verdict: windows.verdict(stalled) });
+        let verdict = windows.verdict(stalled);
+        cell.sections.push(Heard { signal: section.kind.name(), verdict, quality });
     }
     Ok(())
 }
@@ -279,11 +287,14 @@ pub(crate) fn line(cell: &Cell) -> String {
         cell.kbps_b_to_a,
         cell.host_stalls
     );
-    for Heard { signal, verdict } in &cell.sections {
+    for Heard { signal, verdict, quality } in &cell.sections {
         text += &format!(
             "  {signal}: {:.1} bad ms/min in {} ({:.0} dB, {:.1} s out)",
             verdict.bad_ms_per_minute, verdict.glitches, verdict.residual_db, verdict.excluded_s
         );
+        if let Some(Quality { segmental_snr_db, noise_to_mask_db }) = quality {
+            text += &format!(" SNR {segmental_snr_db:.1} dB, NMR {noise_to_mask_db:.1} dB");
+        }
     }
     text
 }

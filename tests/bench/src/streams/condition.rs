@@ -10,6 +10,8 @@ pub(crate) enum Condition {
     Loss1,
     /// 5 % of frames lost, each by itself
     Loss5,
+    /// 10 % of frames lost, each by itself
+    Loss10,
     /// 5±5 ms, uniform, with reordering
     Jitter,
     /// Nothing comes through for 20 ms each 5 s
@@ -25,14 +27,23 @@ const QUIET_END_MS: f64 = 30_000.0;
 
 impl Condition {
     pub(crate) const DEFAULT: [Self; 5] = [Self::Clean, Self::Loss1, Self::Loss5, Self::Jitter, Self::Burst];
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Clean, Self::Loss1, Self::Loss5, Self::Jitter, Self::Burst, Self::Wan, Self::Gilbert];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Clean,
+        Self::Loss1,
+        Self::Loss5,
+        Self::Loss10,
+        Self::Jitter,
+        Self::Burst,
+        Self::Wan,
+        Self::Gilbert,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Clean => "clean",
             Self::Loss1 => "loss1",
             Self::Loss5 => "loss5",
+            Self::Loss10 => "loss10",
             Self::Jitter => "jitter",
             Self::Burst => "burst",
             Self::Wan => "wan",
@@ -45,6 +56,7 @@ impl Condition {
             Self::Clean => "clean",
             Self::Loss1 => "1 % random loss",
             Self::Loss5 => "5 % random loss",
+            Self::Loss10 => "10 % random loss",
             Self::Jitter => "5±5 ms jitter with reordering",
             Self::Burst => "bursts of 20 ms each 5 s",
             Self::Wan => "20 ms each way, 1 ms jitter, 1 % random loss",
@@ -59,6 +71,7 @@ impl Condition {
             Self::Clean => none,
             Self::Loss1 => Impairment { loss: Loss::Random(0.01), ..none },
             Self::Loss5 => Impairment { loss: Loss::Random(0.05), ..none },
+            Self::Loss10 => Impairment { loss: Loss::Random(0.1), ..none },
             Self::Jitter => Impairment { delay_ms: 5.0, jitter_ms: 5.0, ..none },
             Self::Burst => {
                 // Of a short signal, half.

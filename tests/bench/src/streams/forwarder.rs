@@ -30,6 +30,10 @@ const LATE_NS: u64 = 1_000_000;
 const LATE_NOTED_MAX: usize = 4096;
 const ETHERTYPE: std::ops::Range<usize> = 12..14;
 const ARP: [u8; 2] = [8, 6];
+const IPV4: [u8; 2] = [8, 0];
+/// Where an IPv4 packet in a frame names its protocol.
+const PROTOCOL: usize = 23;
+const TCP: u8 = 6;
 
 /// What came one way.
 #[derive(Debug, Default)]
@@ -38,6 +42,17 @@ struct Counters {
     bytes: AtomicU64,
     lost: AtomicU64,
     refused: AtomicU64,
+    /// Bytes of TCP that were given to the other site.
+    passed_tcp: AtomicU64,
+    /// All others.
+    passed_other: AtomicU64,
+}
+
+/// Bytes at layer 2 that reached B.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed {
+    pub(crate) tcp: u64,
+    pub(crate) other: u64,
 }
 
 /// Frames and bytes at layer 2, as the sender gave them to the cable; lost by the impairment; refused by a full queue.
@@ -88,6 +103,15 @@ impl Forwarder {
             lost: counters.lost.load(Ordering::Relaxed),
             refused: counters.refused.load(Ordering::Relaxed),
         })
+    }
+
+    /// What reached B so far.
+    pub(crate) fn passed(&self) -> Passed {
+        let [from_a, _] = &*self.counters;
+        Passed {
+            tcp: from_a.passed_tcp.load(Ordering::Relaxed),
+            other: from_a.passed_other.load(Ordering::Relaxed),
+        }
     }
 
     /// Ends, and tells when (`CLOCK_MONOTONIC`, ns) frames left more than a millisecond later than they should.
@@ -183,7 +207,7 @@ impl Run {
             counters.frames.fetch_add(1, Ordering::Relaxed);
             counters.bytes.fetch_add(u64::try_from(length)?, Ordering::Relaxed);
             let now_ns = now_ns();
-            let due_ns = if frame[ETHERTYPE] == ARP {
+            let due_ns = if length >= ETHERTYPE.end && frame[ETHERTYPE] == ARP {
                 now_ns
             } else {
                 match self.ways[from].fate(milliseconds(now_ns - self.began_ns), length) {
@@ -213,7 +237,12 @@ impl Run {
                 self.late_at_ns.push(i64::try_from(now_ns).unwrap_or(i64::MAX));
             }
             // A frame that the kernel refuses is lost, as on any wire; its link is 10 Gbit/s, so that none is.
-            self.sockets[next.to].send(&self.slots[next.slot][..next.length]);
+            let frame = &self.slots[next.slot][..next.length];
+            self.sockets[next.to].send(frame);
+            let counters = &self.counters[1 - next.to];
+            let tcp = frame.get(ETHERTYPE) == Some(&IPV4) && frame.get(PROTOCOL) == Some(&TCP);
+            let passed = if tcp { &counters.passed_tcp } else { &counters.passed_other };
+            passed.fetch_add(u64::try_from(next.length).unwrap_or(0), Ordering::Relaxed);
             self.free.push(next.slot);
         }
     }

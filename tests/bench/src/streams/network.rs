@@ -81,7 +81,16 @@ pub(crate) fn set_up() -> Result<()> {
 
 /// Moves the calling thread into M.
 pub(crate) fn enter_middle() -> Result<()> {
-    let namespace = File::open(format!("/run/netns/{MIDDLE}")).context("namespace M is not there")?;
+    enter_namespace(MIDDLE)
+}
+
+/// Moves the calling thread into a site.
+pub(crate) fn enter(site: Site) -> Result<()> {
+    enter_namespace(site.name())
+}
+
+fn enter_namespace(name: &str) -> Result<()> {
+    let namespace = File::open(format!("/run/netns/{name}")).context("a network namespace is not there")?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
     Ok(())
 }

@@ -131,7 +131,8 @@ impl World {
     }
 }
 
-pub(crate) fn start(stage: &Stage) -> Result<Running> {
+/// Starts both sides, Receive with `parameters` beside those of the stage.
+pub(crate) fn start(stage: &Stage, parameters: &[&str]) -> Result<Running> {
     let tools = &stage.ours;
     let (a, b) = (World::new(Site::A, stage)?, World::new(Site::B, stage)?);
     let (sender, receiver) = (a.device(tools)?, b.device(tools)?);
@@ -139,7 +140,9 @@ pub(crate) fn start(stage: &Stage) -> Result<Running> {
     b.configure(Site::A, &sender)?;
     let mut send_field = send_field(STREAM);
     send_field["codec"] = "pcm-s24".into();
-    let mut receive = b.rig(stage, RECEIVE_ID, &receive_field(&sender, STREAM), &stage.parameters)?;
+    let mut all = stage.parameters.clone();
+    all.extend(parameters.iter().map(|parameter| (*parameter).to_owned()));
+    let mut receive = b.rig(stage, RECEIVE_ID, &receive_field(&sender, STREAM), &all)?;
     let mut send = a.rig(stage, SEND_ID, &send_field, &[])?;
     for rig in [&mut receive, &mut send] {
         rig.wait_for("\"ready\"", READY, &stage.folder)?;

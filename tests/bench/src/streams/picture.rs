@@ -26,6 +26,7 @@ type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 fn colour(system: System) -> RGBColor {
     match system {
         System::Ours => RGBColor(0xc0, 0x30, 0x30),
+        System::OursOpus => RGBColor(0xe0, 0x90, 0x40),
         System::Zita5 => RGBColor(0x2f, 0x6f, 0xb0),
         System::Zita10 => RGBColor(0x7f, 0xb2, 0xe0),
         System::JackTrip => RGBColor(0x2e, 0x8b, 0x57),
@@ -80,7 +81,7 @@ fn panel(area: &Area<'_>, caption: &str, cells: &[&Cell]) -> Result<(), String> 
     let points: Vec<(System, f64, f64)> = cells
         .iter()
         .filter_map(|cell| {
-            let bad = cell.heard(Kind::Sine)?.bad_ms_per_minute;
+            let bad = cell.heard(Kind::Sine)?.verdict.bad_ms_per_minute;
             Some((cell.system, cell.latency_ms()?, bad))
         })
         .collect();

@@ -41,12 +41,12 @@ impl Table<'_> {
             Condition::Loss1 | Condition::Jitter => Some(3.0),
             Condition::Loss5 => Some(10.0),
             Condition::Wan => Some(5.0),
-            Condition::Burst | Condition::Gilbert => None,
+            Condition::Loss10 | Condition::Burst | Condition::Gilbert => None,
         };
         let mut rows: Vec<Row> = KINDS
             .into_iter()
             .map(|kind| {
-                let bad = self.figures(|cell| Some(cell.heard(kind)?.bad_ms_per_minute));
+                let bad = self.figures(|cell| Some(cell.heard(kind)?.verdict.bad_ms_per_minute));
                 self.row(&format!("bad, {}", kind.name()), "ms/min", &bad, bad_max.map(Target::Maximum))
             })
             .collect();
@@ -84,18 +84,27 @@ impl Table<'_> {
         rows.push(self.row("host stalls, left out", "", &stalls, None));
         let excluded = self.figures(|cell| Some(cell.sections.iter().map(|s| s.verdict.excluded_s).sum()));
         rows.push(self.row("time left out", "s", &excluded, None));
+        rows.extend(self.opus());
         rows.retain(|row| row.ours.is_some() || !row.peers.is_empty());
         rows
     }
 
     fn clean(&self, latency: &Figures, cpu: &Figures) -> Vec<Row> {
-        let bad = self.figures(|cell| Some(cell.heard(Kind::Sine)?.bad_ms_per_minute));
+        let bad = self.figures(|cell| Some(cell.heard(Kind::Sine)?.verdict.bad_ms_per_minute));
         let whole: Vec<System> =
             System::ALL.into_iter().filter(|system| bad.get(system).is_some_and(|ms| *ms == 0.0)).collect();
         let block_ms = f64::from(self.block) * 1e3 / f64::from(SAMPLE_RATE_HZ);
         let above = self.figures(|cell| Some((cell.latency_ms()? - cell.phase_ms) / block_ms));
         let zita = [System::Zita5, System::Zita10];
+        let process = |side: usize| {
+            let part = self.figures(|cell| Some(cell.process_p999_us?[side] / (block_ms * 1e3) * 100.0));
+            let target = (self.block <= 64).then_some(Target::Maximum(2.0));
+            let what = format!("process() of {}, p99.9 of the period", ["Send", "Receive"][side]);
+            self.row(&what, "%", &among(&part, &[]), target)
+        };
         vec![
+            process(0),
+            process(1),
             self.row(
                 "latency against peers with nothing bad",
                 "ms",
@@ -107,9 +116,35 @@ impl Table<'_> {
         ]
     }
 
+    /// Our Opus beside whoever else keeps the sound and not the samples.
+    fn opus(&self) -> Vec<Row> {
+        let kinds = [Kind::Music, Kind::Speech];
+        let ratio = |kind| {
+            let figures = self.figures(|cell| Some(cell.heard(kind)?.quality?.noise_to_mask_db));
+            (format!("Opus, noise to mask, {}", kind.name()), "dB", figures)
+        };
+        let to_noise = |kind| {
+            let figures = self.figures(|cell| Some(cell.heard(kind)?.quality?.segmental_snr_db));
+            (format!("Opus, segmental SNR, {}", kind.name()), "dB", figures)
+        };
+        let latency = among(&self.figures(Cell::latency_ms), &[System::OursOpus, System::Jamulus]);
+        let wire = among(&self.figures(|cell| Some(cell.kbps())), &[System::OursOpus, System::Jamulus]);
+        let latency = ("Opus, latency".to_owned(), "ms", latency);
+        let wire = ("Opus, wire, both ways".to_owned(), "kbit/s", wire);
+        let all = kinds.map(ratio).into_iter().chain(kinds.map(to_noise)).chain([latency, wire]);
+        all.filter(|(_, _, figures)| figures.contains_key(&System::OursOpus))
+            .map(|(what, unit, mut figures)| {
+                let ours = figures.remove(&System::OursOpus);
+                figures.remove(&System::Ours);
+                figures.extend(ours.map(|figure| (System::Ours, figure)));
+                self.row(&what, unit, &figures, None)
+            })
+            .collect()
+    }
+
     fn row(&self, what: &str, unit: &'static str, figures: &Figures, target: Option<Target>) -> Row {
         let name = format!("{}, {}: {what}", self.condition.words(), self.block);
-        let peers = figures.iter().filter(|(system, _)| **system != System::Ours);
+        let peers = figures.iter().filter(|(system, _)| !matches!(system, System::Ours | System::OursOpus));
         let peers = peers.map(|(system, figure)| (system.name(), *figure)).collect();
         Row::new(&name, unit, figures.get(&System::Ours).copied(), peers, None, target)
     }

@@ -17,6 +17,8 @@ pub(crate) const PRIORITY: u32 = 60;
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum System {
     Ours,
+    /// Ours, received as Opus
+    OursOpus,
     #[value(name = "zita-5")]
     #[serde(rename = "zita-5")]
     Zita5,
@@ -33,12 +35,22 @@ pub(crate) enum System {
 }
 
 impl System {
-    pub(crate) const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Ours,
+        Self::OursOpus,
+        Self::Zita5,
+        Self::Zita10,
+        Self::JackTrip,
+        Self::JackTripTwice,
+        Self::Jamulus,
+    ];
+    pub(crate) const DEFAULT: [Self; 6] =
         [Self::Ours, Self::Zita5, Self::Zita10, Self::JackTrip, Self::JackTripTwice, Self::Jamulus];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::OursOpus => "ours-opus",
             Self::Zita5 => "zita-5",
             Self::Zita10 => "zita-10",
             Self::JackTrip => "jacktrip",
@@ -47,10 +59,16 @@ impl System {
         }
     }
 
+    /// Whether its codec keeps the sound and not the samples.
+    pub(crate) fn is_lossy(self) -> bool {
+        matches!(self, Self::OursOpus | Self::Jamulus)
+    }
+
     /// In the words of its own command line.
     pub(crate) fn settings(self) -> &'static str {
         match self {
             Self::Ours => "24 bit, default settings",
+            Self::OursOpus => "Opus 96 kbit/s, default settings",
             Self::Zita5 => "zita-n2j --buff 5, 24 bit",
             Self::Zita10 => "zita-n2j --buff 10, 24 bit",
             Self::JackTrip => "jacktrip -q 4, 16 bit",
@@ -62,13 +80,16 @@ impl System {
     /// What has to be installed.
     pub(crate) fn program(self) -> Option<&'static str> {
         match self {
-            Self::Ours => None,
+            Self::Ours | Self::OursOpus => None,
             Self::Zita5 | Self::Zita10 => Some("zita-j2n"),
             Self::JackTrip | Self::JackTripTwice => Some("jacktrip"),
             Self::Jamulus => Some("Jamulus"),
         }
     }
 }
+
+/// Receive's parameter that asks for it.
+const OPUS: &str = "quality=Opus 96 kbit/s";
 
 /// Where a system is started.
 #[derive(Clone, Debug)]
@@ -159,7 +180,8 @@ pub(crate) fn start(system: System, stage: &Stage) -> Result<Running> {
     let (a, b) = (Site::A, Site::B);
     let to = b.address();
     match system {
-        System::Ours => ours::start(stage),
+        System::Ours => ours::start(stage, &[]),
+        System::OursOpus => ours::start(stage, &[OPUS]),
         System::Zita5 | System::Zita10 => {
             let buffer_ms = if system == System::Zita5 { 5 } else { 10 };
             let (server_a, server_b) = (stage.server(a), stage.server(b));
