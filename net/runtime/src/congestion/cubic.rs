@@ -27,6 +27,11 @@ impl Cubic {
         Self { window, window_max: window, reno: window, seconds: 0.0, searching: true }
     }
 
+    /// About the right window is known.
+    pub(super) fn known(window: f64) -> Self {
+        Self { searching: false, ..Self::new(window) }
+    }
+
     pub(super) fn window(&self) -> f64 {
         self.window
     }

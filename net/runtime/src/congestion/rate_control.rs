@@ -10,8 +10,10 @@
 //!
 //! Then the cap is what the path delivered, less a part that lets the queue drain, and it grows again once the queue is
 //! empty. A queue that does not empty although we made room twice is another flow's, which knows loss alone and would
-//! take all that we leave: from then on we take our share as it does (Copa, Arun & Balakrishnan, NSDI 2018, clause 4.4),
-//! by CUBIC's law (RFC 9438), until the queue is seen empty again.
+//! take all that we leave: from then on we take our share as it does (Copa, Arun & Balakrishnan, NSDI 2018), by CUBIC's
+//! law (RFC 9438), until the queue is seen empty again. So it is with a queue that comes back soon after, and with one
+//! that fills while far less is sent than the cap allows: neither is ours, and media is not to be pushed further down
+//! for it.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +37,7 @@ const STANDING_ROUNDS: u32 = 3;
 /// Rounds over which the delivered rate is measured.
 const RATE_ROUNDS: usize = 4;
 /// What a first and a second attempt to drain the queue leave of the delivered rate.
-const DRAINS: [f64; 2] = [0.85, 0.65];
+const DRAINS: [f64; 2] = [0.85, 0.7];
 /// Loss beyond the path's own that counts as a sign beside a queue, and without one.
 const LOSS_WITH_QUEUE: f64 = 0.02;
 const LOSS_BESIDE_TCP: f64 = 0.004;
@@ -46,7 +48,11 @@ const HEAVY: Duration = Duration::from_millis(600);
 const PATIENCE_MIN: Duration = Duration::from_secs(1);
 const PATIENCE_MAX: Duration = Duration::from_secs(8);
 /// Beside another flow, no loss for so long means that there is none: the path itself has become longer.
-const REBASE: Duration = Duration::from_secs(30);
+const REBASE: Duration = Duration::from_secs(20);
+/// How often we look, by making room, whether the other flow is still there; and for how long after it seemed gone a
+/// queue is taken for its.
+const LOOK: Duration = Duration::from_secs(60);
+const RETURN: Duration = Duration::from_secs(20);
 
 /// What the control knows, for those who look on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -101,7 +107,15 @@ enum Mode {
     /// The queue is being drained.
     Draining { until: Instant, attempt: usize },
     /// Another flow keeps the queue filled.
-    Competing { cubic: Cubic, last_loss: Instant },
+    Competing(Competition),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Competition {
+    cubic: Cubic,
+    last_loss: Instant,
+    /// When to look whether it is one still.
+    look: Instant,
 }
 
 /// See the module.
@@ -135,6 +149,8 @@ pub(super) struct RateControl {
     /// The delivered rate before we made room.
     before: f64,
     last_sign: Option<Instant>,
+    /// When another flow seemed gone, and the cap beside it.
+    competed: Option<(f64, Instant)>,
 }
 
 impl RateControl {
@@ -161,6 +177,7 @@ impl RateControl {
             patience: PATIENCE_MIN,
             before: 0.0,
             last_sign: None,
+            competed: None,
         }
     }
 
@@ -169,7 +186,7 @@ impl RateControl {
             cap: self.cap,
             queueing_delay: Duration::from_secs_f64(self.standing),
             loss: self.loss_recent,
-            competing: matches!(self.mode, Mode::Competing { .. }),
+            competing: matches!(self.mode, Mode::Competing(_)),
         }
     }
 
@@ -246,12 +263,12 @@ impl RateControl {
         match self.mode {
             Mode::Open => self.open(queued, lossy, now, seconds),
             Mode::Draining { until, attempt } => self.drain(until, attempt, now),
-            Mode::Competing { cubic, last_loss } => {
+            Mode::Competing(competition) => {
                 // What was sent before the last loss was answered says nothing of the answer.
                 let lossy = round.loss() > 2.0 * self.loss_ambient + LOSS_BESIDE_TCP
                     && queued
-                    && round.lost_newest > Some(last_loss);
-                self.compete(cubic, last_loss, lossy, now, seconds);
+                    && round.lost_newest > Some(competition.last_loss);
+                self.compete(competition, lossy, now, seconds);
             }
         }
     }
@@ -285,6 +302,10 @@ impl RateControl {
 
     fn open(&mut self, queued: bool, lossy: bool, now: Instant, seconds: f64) {
         if self.standing_rounds >= STANDING_ROUNDS || (queued && lossy) {
+            if let Some(cap) = self.share_beside_another(now) {
+                self.start_competing(Cubic::known(cap * self.rtt_smooth), now);
+                return;
+            }
             self.before = self.delivered_rate();
             self.miss(now);
             self.start_drain(0, now);
@@ -293,6 +314,17 @@ impl RateControl {
         } else if self.is_empty() && !lossy {
             self.grow(now, seconds);
         }
+    }
+
+    /// The cap, if the queue cannot be ours: far less is sent than the cap allows, or another flow was here just now.
+    fn share_beside_another(&self, now: Instant) -> Option<f64> {
+        let unused = self.cap.filter(|cap| self.sent_rate() < 0.7 * cap);
+        let back = self.competed.filter(|_| self.is_another_near(now));
+        unused.or(back.map(|(cap, _)| cap))
+    }
+
+    fn is_another_near(&self, now: Instant) -> bool {
+        self.competed.is_some_and(|(_, at)| now.saturating_duration_since(at) < RETURN)
     }
 
     fn is_heavy(&mut self, now: Instant) -> bool {
@@ -333,6 +365,8 @@ impl RateControl {
     fn grow(&mut self, now: Instant, seconds: f64) {
         let Some(cap) = self.cap else { return };
         let per_second = match self.knee {
+            // Should the other flow be there still, it shall not find its part taken.
+            None if self.is_another_near(now) => 0.25,
             Some(knee) if cap < 0.9 * knee => 0.5,
             Some(_) if now < self.retry => 0.0,
             Some(knee) if cap < 1.15 * knee => 0.08,
@@ -371,37 +405,45 @@ impl RateControl {
             }
             self.start_drain(attempt + 1, now);
         } else {
-            let cubic = Cubic::new(self.before * self.rtt_smooth);
-            self.mode = Mode::Competing { cubic, last_loss: now };
-            self.set_cap(self.before);
+            let window = self.before * self.rtt_smooth;
+            let cubic = if self.competed.is_some() { Cubic::known(window) } else { Cubic::new(window) };
+            self.start_competing(cubic, now);
         }
     }
 
     // ---- Competing.
 
-    fn compete(&mut self, mut cubic: Cubic, mut last_loss: Instant, lossy: bool, now: Instant, seconds: f64) {
+    fn start_competing(&mut self, cubic: Cubic, now: Instant) {
+        self.set_cap(cubic.window() / self.rtt_smooth.max(1e-3));
+        self.competed = self.cap.map(|cap| (cap, now));
+        self.mode = Mode::Competing(Competition { cubic, last_loss: now, look: now + LOOK });
+    }
+
+    fn compete(&mut self, mut competition: Competition, lossy: bool, now: Instant, seconds: f64) {
+        let Competition { cubic, last_loss, look } = &mut competition;
         if self.is_empty() {
-            self.leave(now);
-            return;
-        }
-        if lossy {
+            return self.leave(now);
+        } else if now >= *look {
+            self.before = self.cap.unwrap_or_default();
+            return self.start_drain(0, now);
+        } else if lossy {
             cubic.handle_loss();
-            last_loss = now;
-        } else if now.saturating_duration_since(last_loss) > REBASE {
-            self.rtt_base = self.rtt_base + self.standing;
-            self.leave(now);
-            return;
+            *last_loss = now;
+        } else if now.saturating_duration_since(*last_loss) > REBASE {
+            self.rtt_base += self.standing;
+            return self.leave(now);
         } else {
             // Used or not: media that gave way, and comes back step by step, finds its share again.
             cubic.grow(seconds, self.rtt_smooth);
         }
         self.set_cap(cubic.window() / self.rtt_smooth.max(1e-3));
-        self.mode = Mode::Competing { cubic, last_loss };
+        self.mode = Mode::Competing(competition);
     }
 
     /// Nobody else is there any more, and nothing is known of what the path can carry.
     fn leave(&mut self, now: Instant) {
         self.mode = Mode::Open;
+        self.competed = self.cap.map(|cap| (cap, now));
         self.knee = None;
         self.patience = PATIENCE_MIN;
         self.retry = now;
