@@ -1,4 +1,4 @@
-//! Receive's graph: track and stream into the main output, gliding where a parameter moves, exact where none does.
+//! Receive's graph: track and mix into the main output, gliding where a parameter moves, exact where none does.
 
 use audiocloud_engine::graph::graph::{Graph, GraphError, NodeKey};
 use audiocloud_engine::graph::nodes::Gain;
@@ -31,10 +31,11 @@ pub(crate) fn graph(channels: u16, outputs: usize) -> Result<(Graph, [NodeKey; 2
     Ok((graph, [level, input]))
 }
 
-/// Track and stream into the graph, and out of it both outputs.
+/// Track and mix into the graph, and out of it both outputs.
 pub(crate) struct Buses<'a, 'b, 'c> {
     pub(crate) main: &'a mut [&'b mut [f32]],
-    pub(crate) aux: &'a mut [Buffer<'c>],
+    /// *Stream only*, where there is one.
+    pub(crate) stream_only: Option<&'a mut Buffer<'c>>,
     pub(crate) stream: &'a [Vec<f32>],
     /// The piece's first frame in the host's block.
     pub(crate) from: usize,
@@ -54,7 +55,7 @@ impl Ports for Buses<'_, '_, '_> {
         if bus == usize::from(MAIN) {
             return engine::write(self.main, channel, from, samples);
         }
-        for output in self.aux.iter_mut() {
+        if let Some(output) = &mut self.stream_only {
             engine::write(output.as_slice(), channel, from, samples);
         }
     }
@@ -80,7 +81,7 @@ mod tests {
         let (mut left, mut right) = (vec![track; stream.len()], vec![track; stream.len()]);
         let (main, stream) = (&mut [&mut left[..], &mut right[..]], [stream.to_vec(), stream.to_vec()]);
         callback::enter(|callback| {
-            let mut buses = Buses { main, aux: &mut [], stream: &stream, from: 0 };
+            let mut buses = Buses { main, stream_only: None, stream: &stream, from: 0 };
             audio.process(callback, stream[0].len(), &gains, &mut buses);
         });
         let bits = |channel: &[f32]| channel.iter().map(|sample| sample.to_bits()).collect::<Vec<_>>();

@@ -1,16 +1,29 @@
-//! audiocloud Receive: plays a stream beside the track's own input, or in its place.
+//! audiocloud Receive: plays a stream, a person's streams, or a whole session beside the track's own input, or in its
+//! place.
 //!
-//! The sentence of this crate: *it plays the stream that the project names, and no other, or silence, and says why.*
+//! The sentence of this crate: *it plays what the project names, and nothing else, or silence, and says why.*
 
 pub mod editor;
+mod figures;
+mod follower;
 mod graph;
+mod latency;
+mod member;
 mod merge;
+mod mixer;
 pub mod model;
+mod overview;
 pub mod params;
 mod part;
+mod planner;
+mod playout_panel;
+mod roster;
+mod score;
+mod settings;
 pub mod shared;
 mod status;
 mod stream_list;
+mod strip;
 
 pub use part::ReceivePart;
 

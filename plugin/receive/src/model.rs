@@ -1,64 +1,88 @@
 //! What Receive's window shows, and what can be asked of it: plain data, no window, no network.
 
 use audiocloud_instance::editor::details::Detail;
-use audiocloud_instance::state::StreamRef;
-use audiocloud_instance::status::Status;
+use audiocloud_instance::state::{Fader, FaderKey, PersonRef, Selection, StreamRef};
+use audiocloud_instance::status::{Severity, Status};
 
-/// The stream that this Receive is bound to, as kept in the project.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bound {
+/// A stream that can be picked, or is played.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Track {
     pub stream: StreamRef,
-    /// The stream's present name where it is reachable, else the name it had when it was picked.
     pub name: String,
     /// The publisher's name, or the fingerprint of its device when it is not reachable.
     pub publisher: String,
+    /// Rate, layout and codec in words; empty when it is not in reach.
+    pub format: String,
+    /// Why it could not be played here; empty when it can. It may be picked all the same.
+    pub objection: String,
+    /// Published in this very process.
+    pub is_local: bool,
+    /// How it fares, where it is played.
+    pub playing: Option<Playing>,
 }
 
-/// A stream that can be picked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
-    pub stream: StreamRef,
+/// A stream that is played.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Playing {
+    pub severity: Severity,
+    /// What is to be said of it.
+    pub sentence: String,
+    /// Peak of the most recent block per channel, linear, before the fader.
+    pub peaks: Vec<f32>,
+    pub fader: Fader,
+    /// The output of its own; none: it is in the mix.
+    pub output: Option<u8>,
+}
+
+/// Somebody, and what they publish.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Person {
+    pub person: PersonRef,
     pub name: String,
-    /// The publisher's name.
-    pub publisher: String,
-    /// Rate, layout and codec in words.
-    pub format: String,
-    /// Why it could not be played here, as another sample rate; empty when it can. It may be picked all the same.
-    pub objection: String,
+    /// Above the faders of their tracks.
+    pub fader: Fader,
+    pub tracks: Vec<Track>,
 }
 
 /// One frame's worth of what Receive's window shows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Model {
-    pub bound: Option<Bound>,
-    /// Every reachable stream, ordered by name.
-    pub choices: Vec<Choice>,
+    pub selection: Selection,
+    /// Everybody with a stream in reach or in the project.
+    pub people: Vec<Person>,
     /// What is going on, with cause and remedy.
     pub status: Status,
     /// From a sample's arrival in Send's callback to its leaving this one's, milliseconds, while something is playing:
-    /// half of the network's round trip, and the time from the packet's arrival.
+    /// half of the network's round trip, and the time from the packet's arrival. The longest of all streams.
     pub latency_ms: Option<f64>,
+    /// What it is made of, in the order of the way, milliseconds.
+    pub waterfall: Vec<(&'static str, f64)>,
+    /// What the engine chose for the budget, in words; empty without one.
+    pub plan: String,
     /// Fingerprint of this device, for support.
     pub identity: String,
-    /// The playout delay in force, milliseconds.
-    pub delay_ms: f64,
-    /// Peak of the most recent block of the stream per channel, linear; one per channel.
+    /// Peak of the most recent block of the mix per channel, linear; one per channel.
     pub peaks: Vec<f32>,
-    /// Frames that were due and had not come, since the stream began.
-    pub missing_frames: u64,
-    /// Blocks that came after they were due.
-    pub late_blocks: u64,
-    /// Counters and facts beyond the above, each with its owner, in the order they are to be read.
+    /// Counters and facts, each with its owner, in the order they are to be read.
     pub details: Vec<Detail>,
+    /// Whether streams can have outputs of their own.
+    pub has_outputs: bool,
     /// As in Send's model: differs from the last frame when the project should be marked as changed.
     pub revision: u64,
 }
 
 /// What the user can ask of Receive, besides its parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Play this stream from now on.
-    Bind { stream: StreamRef, name: String },
-    /// Play none.
-    Unbind,
+    /// Play this from now on; what it is called.
+    Select(Selection, String),
+    /// Move a fader.
+    Fade(FaderKey, Fader),
+}
+
+impl Model {
+    /// Every stream with its person.
+    pub fn tracks(&self) -> impl Iterator<Item = (&Person, &Track)> {
+        self.people.iter().flat_map(|person| person.tracks.iter().map(move |track| (person, track)))
+    }
 }

@@ -1,71 +1,102 @@
-//! Receive beside the callbacks: its subscription, and what the window and the status report know.
+//! Receive beside the callbacks: who is played, and what the window and the status report know.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use audiocloud_engine::rt::hand_off::{Giver, Taker, hand_off};
-use audiocloud_engine::rt::{block_ring, event, host_time, snapshot};
-use audiocloud_engine::stream::receiver::{self, Cause, Playout};
-use audiocloud_engine::units::{Frames, Nanos};
-use audiocloud_instance::editor::details::Detail;
+use audiocloud_engine::rt::{block_ring, event, snapshot};
+use audiocloud_engine::stream::receiver::{self, Playout};
+use audiocloud_engine::units::{Nanos, SampleRate};
 use audiocloud_instance::engine::Control;
 use audiocloud_instance::feedback::{Meeting, Player, Watch};
 use audiocloud_instance::guard::{Guard, Stage};
 use audiocloud_instance::params::DELAY_MAX_MS;
 use audiocloud_instance::session::{self, Session};
-use audiocloud_instance::state::StreamRef;
-use audiocloud_instance::status::{RECENT, Recent, Status};
+use audiocloud_instance::state::{Fader, FaderKey, OUTPUTS, PersonRef, Selection, StreamRef};
+use audiocloud_instance::status::Recent;
 use audiocloud_instance::time::{EVENTS, Setup};
-use audiocloud_net::runtime::{self, Report, StreamEntry, Subscription};
-use audiocloud_net::wire::codec::Codec;
-use audiocloud_net::wire::id::StreamKey;
+use audiocloud_net::runtime::{Handle, Report, SubscribeConfig};
 use serde_json::json;
 
-use crate::model::{Action, Bound, Choice, Model};
-use crate::params::ReceiveParams;
-use crate::status::{Facts, Link as LinkFact, Sound, kilohertz, status};
+use crate::figures;
+use crate::follower::Follower;
+use crate::latency::Offer;
+use crate::member::{Member, Reading};
+use crate::mixer::{self, Mixer, STRIPS, Slots};
+use crate::model::{Action, Model};
+use crate::overview;
+use crate::params::{Outputs, ReceiveParams};
+use crate::planner::{self, Planner};
+use crate::roster::{self, Track};
+use crate::settings;
+use crate::status::{self, Facts, Host, Played};
+use crate::strip::{Dial, Strip, gains};
 
-/// What the callbacks of one subscription work with.
-#[derive(Debug)]
-pub(crate) struct Live {
-    pub(crate) playout: Playout,
-    /// `None` when too many Receives of the stream are watched for feedback already.
-    pub(crate) player: Option<Player>,
-}
+/// A stream of a person or of the session that is gone for so long is no longer waited for.
+const ABSENCE: Duration = Duration::from_secs(5);
+/// Streams that one look adds at most: others wait meanwhile, for a tenth of a second.
+const ADDED_AT_ONCE: usize = 8;
 
-/// What the window, the report and the callbacks' owner share. The callbacks themselves never come here.
+/// What the window, the report and the callbacks' owner share. The callbacks themselves never come here, but for one
+/// figure.
 #[derive(Debug)]
 pub struct Shared {
     params: Arc<ReceiveParams>,
     guard: Guard,
+    /// Whether the host has outputs for streams by themselves.
+    has_outputs: bool,
     link: Mutex<Link>,
+    latency_frames: AtomicU32,
 }
 
 #[derive(Debug, Default)]
 struct Link {
+    follower: Option<Follower>,
     /// What the host decided, while the plug-in is active.
     setup: Option<Setup>,
-    giver: Option<Giver<Live>>,
+    slots: Option<Slots>,
     engine: Option<Control>,
-    subscription: Option<Subscription>,
-    /// What `subscription` plays.
-    bound: Option<StreamRef>,
-    playout: Option<snapshot::Reader<receiver::Status>>,
-    watch: Option<Watch>,
+    members: Vec<Member>,
+    /// Slots that are nobody's any more, and the callbacks do not know yet.
+    stale: Vec<usize>,
+    /// Streams in reach that there is no room for.
+    left_out: usize,
+    offer: Offer,
     error: Option<String>,
-    gaps: Recent,
     /// Last, so that it goes last: the runtime should hear that the others went.
     session: Session,
 }
 
+/// A stream that is to be played, as much as is known of it.
+struct Wanted {
+    stream: StreamRef,
+    person: PersonRef,
+    is_local: bool,
+    channels: u16,
+    sample_rate: Option<SampleRate>,
+}
+
+impl From<&Track> for Wanted {
+    fn from(track: &Track) -> Self {
+        Self {
+            stream: track.stream,
+            person: track.person,
+            is_local: track.entry.local,
+            channels: track.entry.channels,
+            sample_rate: Some(track.entry.sample_rate),
+        }
+    }
+}
+
 impl Shared {
-    pub(crate) fn new(params: &Arc<ReceiveParams>, guard: &Guard) -> Arc<Self> {
+    pub(crate) fn new(params: &Arc<ReceiveParams>, guard: &Guard, has_outputs: bool) -> Arc<Self> {
         let (params, guard) = (params.clone(), guard.clone());
-        let shared = Arc::new(Self { params, guard, link: Mutex::default() });
+        let (link, latency_frames) = (Mutex::default(), 0.into());
+        let shared = Arc::new(Self { params, guard, has_outputs, link, latency_frames });
         let weak = Arc::downgrade(&shared);
         shared.params.stored.on_load(move || {
             if let Some(shared) = weak.upgrade() {
-                shared.guard.run(Stage::State, || shared.rebind());
+                shared.guard.run(Stage::State, || shared.follow_anew());
             }
         });
         shared
@@ -75,19 +106,30 @@ impl Shared {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Subscribes, where that can be done; the callbacks' end of it.
-    pub(crate) fn activate(self: &Arc<Self>, setup: &Setup, engine: Control) -> Taker<Live> {
+    /// Subscribes to what is to be played, and follows it; the callbacks' end of it.
+    pub(crate) fn activate(self: &Arc<Self>, setup: &Setup, engine: Control) -> Mixer {
+        let (slots, mixer) = mixer::mixer(setup);
         let mut link = self.lock();
-        (link.setup, link.engine) = (Some(*setup), Some(engine));
-        let (giver, taker) = hand_off(self.subscribe(&mut link, setup));
-        link.giver = Some(giver);
-        taker
+        (link.setup, link.slots, link.engine) = (Some(*setup), Some(slots), Some(engine));
+        link.error = None;
+        self.follow(&mut link);
+        let weak = Arc::downgrade(self);
+        link.follower = Follower::start(move || {
+            let Some(shared) = weak.upgrade() else { return false };
+            shared.guard.run(Stage::Report, || shared.follow(&mut shared.lock()));
+            true
+        });
+        mixer
     }
 
     pub(crate) fn deactivate(&self) {
         let mut link = self.lock();
-        link.unsubscribe();
-        (link.setup, link.giver, link.engine) = (None, None, None);
+        let follower = link.follower.take();
+        (link.members, link.stale) = (Vec::new(), Vec::new());
+        (link.setup, link.slots, link.engine) = (None, None, None);
+        drop(link);
+        // It may be waiting for the lock.
+        drop(follower);
     }
 
     /// Lets go of everything: the runtime's threads are joined in here when this was its last user.
@@ -96,94 +138,246 @@ impl Shared {
         drop(last);
     }
 
-    /// The stored binding may have changed: follows it.
-    fn rebind(self: &Arc<Self>) {
+    /// What the host is to make up for. *Realtime-safe: yes.*
+    pub(crate) fn latency_frames(&self) -> u32 {
+        self.latency_frames.load(Ordering::Relaxed)
+    }
+
+    /// The stored state may have changed: follows it.
+    fn follow_anew(self: &Arc<Self>) {
         let mut link = self.lock();
+        link.error = None;
+        self.follow(&mut link);
+    }
+
+    /// Has the callbacks play what is to be played now, as faders and parameters say.
+    fn follow(self: &Arc<Self>, link: &mut Link) {
         let Some(setup) = link.setup else { return };
-        if link.subscription.is_some() && link.bound == self.params.stored.stream_ref() {
+        if link.error.is_some() {
             return;
         }
-        let live = self.subscribe(&mut link, &setup);
-        // Full means that no callback has run for a long while: the next activation brings everything anew.
-        if link.giver.as_mut().is_some_and(|giver| giver.give(live).is_err()) {
-            link.unsubscribe();
-            link.error = Some(
-                "the host stopped calling while the stream changed; switch the plug-in off and on".into(),
-            );
+        // Also where nothing is to be played: the list of streams comes from it, and the status command's answer.
+        let handle = match link.session.join(self.reporter()) {
+            Ok(handle) => handle,
+            Err(error) => return link.error = Some(error),
+        };
+        let tracks = roster::in_reach(&handle);
+        let wanted = self.wanted(link, &setup, &tracks);
+        self.dismiss(link, &tracks, &wanted);
+        let missing =
+            wanted.iter().filter(|wanted| !link.members.iter().any(|it| it.stream == wanted.stream));
+        let missing: Vec<&Wanted> = missing.take(ADDED_AT_ONCE).collect();
+        for wanted in missing {
+            self.add(link, &setup, &handle, wanted);
+        }
+        link.sweep();
+        self.steer(link, &setup);
+    }
+
+    fn wanted(&self, link: &mut Link, setup: &Setup, tracks: &[Track]) -> Vec<Wanted> {
+        let stored = &self.params.stored;
+        let selection = stored.selection();
+        if setup.offline || stored.unreadable().is_some() {
+            return Vec::new();
+        }
+        let is_chosen = |stream| stored.fader(FaderKey::Stream(stream)).is_chosen;
+        let (wanted, left_out) = roster::wanted(selection, tracks, STRIPS, is_chosen);
+        link.left_out = left_out;
+        match (selection, wanted.is_empty()) {
+            (Selection::Stream(stream), true) => vec![Wanted {
+                stream,
+                person: PersonRef(stream.publisher),
+                is_local: false,
+                channels: setup.channels,
+                sample_rate: None,
+            }],
+            _ => wanted.into_iter().map(Wanted::from).collect(),
         }
     }
 
-    fn subscribe(self: &Arc<Self>, link: &mut Link, setup: &Setup) -> Option<Box<Live>> {
-        link.unsubscribe();
-        link.error = None;
-        // Also where nothing is to be played: the list of streams comes from it, and the status command's answer.
-        let handle = link.session.join(self.reporter()).map_err(|error| link.error = Some(error)).ok()?;
-        if setup.offline || self.params.stored.unreadable().is_some() {
-            return None;
-        }
-        let stream = self.params.stored.stream_ref()?;
-        let (blocks, samples) = setup.ring();
+    /// Parts from those that are not to be played any more. Who is out of reach may come back for a while.
+    fn dismiss(&self, link: &mut Link, tracks: &[Track], wanted: &[Wanted]) {
+        let (selection, now) = (self.params.stored.selection(), Instant::now());
+        let mut stale = Vec::new();
+        link.members.retain_mut(|member| {
+            let is_wanted = wanted.iter().any(|wanted| wanted.stream == member.stream);
+            let is_in_reach = tracks.iter().any(|track| track.stream == member.stream);
+            let may_return = match selection {
+                Selection::Person(person) => member.person == person || member.stream.publisher == person.0,
+                Selection::Session => true,
+                Selection::Nothing | Selection::Stream(_) => false,
+            };
+            if is_wanted {
+                member.seen = now;
+            }
+            let stays =
+                is_wanted || (!is_in_reach && may_return && now.duration_since(member.seen) < ABSENCE);
+            let stays = stays && !member.needs_another_rate();
+            if !stays {
+                stale.push(member.slot);
+            }
+            stays
+        });
+        link.stale.append(&mut stale);
+    }
+
+    fn add(self: &Arc<Self>, link: &mut Link, setup: &Setup, handle: &Handle, wanted: &Wanted) {
+        let taken = |slot: &usize| link.members.iter().any(|member| member.slot == *slot);
+        let Some(slot) = (0..STRIPS).find(|slot| !taken(slot)) else { return };
+        let widest = setup.channels.max(wanted.channels);
+        let (blocks, samples) = Setup { channels: widest, ..*setup }.ring();
         let (block_producer, block_consumer) = block_ring::block_ring(blocks, samples);
         let (event_producer, event_consumer) = event::event_ring(EVENTS);
+        let settings = settings::playout(&self.params, setup, None);
         let config = receiver::Config {
             sample_rate: setup.sample_rate,
+            stream_rate: wanted.sample_rate,
             channels: setup.channels,
             max_block: setup.block_max,
-            playout_delay: setup.delay(self.params.delay.value()),
-            playout_delay_max: setup.delay(DELAY_MAX_MS),
+            settings,
+            delay_max: setup.delay(DELAY_MAX_MS),
         };
         let mut playout = Playout::new(config, block_consumer, event_consumer);
         if let Some(engine) = &mut link.engine {
             playout = playout.with_log(engine.stream_log());
         }
-        link.playout = Some(playout.status());
-        link.bound = Some(stream);
-        let player = Player::new(Meeting::of(stream), setup.sample_rate.hz());
-        link.watch = player.as_ref().map(Player::watch);
-        let report = self.reporter();
-        link.subscription = Some(handle.subscribe(stream.into(), block_producer, event_producer, report));
-        Some(Box::new(Live { playout, player }))
+        // A loop needs a Send of the stream in this process.
+        let may_loop = wanted.is_local || wanted.sample_rate.is_none() || self.is_picked(wanted.stream);
+        let player =
+            may_loop.then(|| Player::new(Meeting::of(wanted.stream), setup.sample_rate.hz())).flatten();
+        let asked = settings::quality(self.params.quality.value());
+        let subscribe =
+            SubscribeConfig { key: wanted.stream.into(), quality: asked, due: Some(playout.due()) };
+        let report = self.report_of(wanted.stream);
+        let (plan, plan_reader) = snapshot::snapshot(None);
+        let (track, person) = self.faders(wanted.stream, wanted.person);
+        let output = self.output(link, wanted.stream, track);
+        let dial = Arc::new(Dial::new(gains(track, person), output));
+        let member = Member {
+            stream: wanted.stream,
+            person: wanted.person,
+            slot,
+            subscription: handle.subscribe(subscribe, block_producer, event_producer, report),
+            playout: playout.status(),
+            watch: player.as_ref().map(Player::watch),
+            dial: dial.clone(),
+            output,
+            stream_rate: wanted.sample_rate,
+            asked,
+            planner: Planner::default(),
+            plan,
+            gaps: Recent::default(),
+            seen: Instant::now(),
+        };
+        let strip = Box::new(Strip::new(playout, settings, player, plan_reader, dial));
+        // Full means that no callback has run for a long while: the next look tries again.
+        if link.slots.as_mut().is_some_and(|slots| slots.give(slot, Some(strip))) {
+            link.stale.retain(|stale| *stale != slot);
+            link.members.push(member);
+        }
+    }
+
+    fn is_picked(&self, stream: StreamRef) -> bool {
+        self.params.stored.selection() == Selection::Stream(stream)
+    }
+
+    /// A stream's fader and the one above it. A stream that was picked by itself has none above it.
+    fn faders(&self, stream: StreamRef, person: PersonRef) -> (Fader, Fader) {
+        let stored = &self.params.stored;
+        let track = stored.fader(FaderKey::Stream(stream));
+        let above =
+            if self.is_picked(stream) { Fader::default() } else { stored.fader(FaderKey::Person(person)) };
+        (track, above)
+    }
+
+    /// The output of a stream's own, where streams are to have some: the one in the project, or the first that is free,
+    /// which the project keeps from then on.
+    fn output(&self, link: &Link, stream: StreamRef, track: Fader) -> Option<u8> {
+        let others = || link.members.iter().filter(|member| member.stream != stream);
+        let separate = self.has_outputs && self.params.outputs.value() == Outputs::Separate;
+        if !separate || track.output.is_some() {
+            return track.output.filter(|_| separate);
+        }
+        let free = (1..=OUTPUTS).find(|output| others().all(|member| member.output != Some(*output)));
+        if free.is_some() {
+            self.params.stored.set_fader(FaderKey::Stream(stream), Fader { output: free, ..track });
+        }
+        free
+    }
+
+    /// Faders, plans and qualities as they are now.
+    fn steer(&self, link: &mut Link, setup: &Setup) {
+        let (now, budget_ms) = (Instant::now(), self.params.budget.value());
+        let asked = settings::quality(self.params.quality.value());
+        let mut longest: Option<Nanos> = None;
+        for index in 0..link.members.len() {
+            let (stream, person) = (link.members[index].stream, link.members[index].person);
+            let (track, above) = self.faders(stream, person);
+            let output = self.output(link, stream, track);
+            let member = &mut link.members[index];
+            member.output = output;
+            member.dial.turn(gains(track, above), output);
+            let reading = member.read();
+            longest = longest.max(reading.latency_median());
+            let plan = member.planner.look(budget_ms, setup, &reading, now);
+            let (quality, hold) =
+                plan.map_or((asked, None), |plan| (plan.quality, Some(planner::hold(plan))));
+            member.plan.write(hold);
+            member.ask(quality);
+        }
+        let measured = longest
+            .and_then(|longest| u32::try_from(longest.to_frames_nearest(setup.sample_rate).get()).ok());
+        let slack = setup.sample_rate.hz() / 1_000;
+        let told = link.offer.look(self.params.report_latency.value(), measured, slack, now);
+        self.latency_frames.store(told, Ordering::Relaxed);
     }
 
     /// What the window shows now.
     pub fn model(&self) -> Model {
         let mut link = self.lock();
-        let streams = link.session.started().map_or_else(Vec::new, runtime::Handle::streams);
-        let playout = link.playout.as_ref().map(snapshot::Reader::read);
+        let stored = &self.params.stored;
+        let tracks = link.session.started().map_or_else(Vec::new, roster::in_reach);
+        let readings: Vec<Reading> = link.members.iter().map(Member::read).collect();
+        let (host, played) = (self.host(&mut link), self.played());
+        let said = self.said(&mut link, &readings);
+        let longest = readings.iter().max_by_key(|reading| reading.latency());
+        let waterfall = longest.zip(link.setup.as_ref()).filter(|(reading, _)| reading.latency().is_some());
+        let peaks = link.slots.as_ref().map(Slots::peaks);
         let channels = link.setup.map_or(0, |setup| usize::from(setup.channels));
-        let bound = self.bound(&link);
+        let buffer = readings.iter().zip(link.setup.iter().cycle());
+        let buffer =
+            buffer.map(|(reading, setup)| reading.stream_ms(reading.playout.delay_frames, setup.sample_rate));
         Model {
-            status: self.status(&mut link, bound.as_ref()),
-            choices: choices(&streams, link.setup.as_ref()),
-            bound,
-            latency_ms: playout.as_ref().and_then(latency_ms).map(|here| here + link.way_ms()),
-            delay_ms: playout
-                .map_or(f64::from(self.params.delay.value()), |playout| link.frames_ms(playout.delay_frames)),
-            peaks: playout
-                .map_or_else(Vec::new, |playout| playout.peaks.iter().copied().take(channels).collect()),
-            missing_frames: playout.map_or(0, |playout| playout.missing_frames),
-            late_blocks: playout.map_or(0, |playout| playout.late_blocks),
+            selection: stored.selection(),
+            people: overview::people(stored, &tracks, &link.members, &readings, &said, link.setup.as_ref()),
+            status: status::all(&host, &played, &said, link.left_out),
+            latency_ms: longest.and_then(Reading::latency).map(Nanos::as_millis_f64),
+            waterfall: waterfall.map_or_else(Vec::new, |(reading, setup)| {
+                reading.waterfall(setup).parts().map(|(name, part)| (name, part.as_millis_f64())).into()
+            }),
+            plan: overview::plan(&link.members),
             identity: link
                 .session
                 .started()
                 .map_or_else(String::new, |handle| handle.device().short().to_string()),
-            details: playout
-                .iter()
-                .flat_map(details)
+            peaks: peaks.map_or_else(Vec::new, |peaks| peaks.into_iter().take(channels).collect()),
+            details: figures::details(&readings, buffer.max_by(f64::total_cmp))
+                .into_iter()
                 .chain(link.engine.iter().flat_map(Control::details))
                 .collect(),
-            revision: self.params.stored.revision(),
+            has_outputs: self.has_outputs,
+            revision: stored.revision(),
         }
     }
 
     /// Does what the user asked for in the window.
     pub fn act(self: &Arc<Self>, action: Action) {
-        let binding = match &action {
-            Action::Bind { stream, name } => Some((*stream, name.as_str())),
-            Action::Unbind => None,
+        let done = match action {
+            Action::Select(selection, name) => self.params.stored.select(selection, &name),
+            Action::Fade(key, fader) => self.params.stored.set_fader(key, fader),
         };
-        if self.params.stored.set_binding(binding) {
-            self.rebind();
+        if done {
+            self.follow_anew();
         }
     }
 
@@ -192,62 +386,97 @@ impl Shared {
         &self.guard
     }
 
-    /// The stream in the project by its present names, as far as they are known.
-    fn bound(&self, link: &Link) -> Option<Bound> {
-        let stream = self.params.stored.stream_ref()?;
-        let key = StreamKey::from(stream);
-        let known = link.subscription.as_ref().map(Subscription::status);
-        let (stream_name, publisher_name) =
-            known.map_or_else(Default::default, |known| (known.stream_name, known.publisher_name));
-        let first = |names: [String; 3]| names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
-        let name = first([stream_name, self.params.stored.name(), key.stream.to_string()]);
-        let publisher = first([publisher_name, format!("device {}", key.publisher.short()), String::new()]);
-        Some(Bound { stream, name, publisher })
-    }
-
-    fn status(&self, link: &mut Link, bound: Option<&Bound>) -> Status {
-        let playout = link.playout.as_ref().map(snapshot::Reader::read);
-        status(&Facts {
+    fn host(&self, link: &mut Link) -> Host {
+        Host {
             panicked: self.guard.status("audiocloud Receive", "it is silent"),
             unreadable_schema: self.params.stored.unreadable(),
             active: link.setup.is_some(),
             offline: link.setup.is_some_and(|setup| setup.offline),
             error: link.error.clone(),
-            stream: bound.map(|bound| (bound.name.clone(), bound.publisher.clone())),
-            link: link.subscription.as_ref().map_or(LinkFact::Searching, |it| fact(it.status().link)),
-            sound: playout.as_ref().map_or(Sound::Waiting, sound),
-            looped: link.watch.as_ref().is_some_and(Watch::is_looped),
-            ours_hz: link.setup.map_or(0, |setup| setup.sample_rate.hz()),
-            gaps: playout.map_or(0, |playout| link.gaps.look(playout.missing_frames, Instant::now())),
-            silent_s: playout
-                .map_or(0, |playout| (host_time::now() - playout.last_block_at).get() / 1_000_000_000),
-            cause: playout.as_ref().and_then(recent_cause),
             engine: link.engine.as_mut().and_then(Control::look),
-            burst_ms: link.frames_ms(playout.map_or(0, |playout| playout.burst_frames)),
-            delay_ms: f64::from(self.params.delay.value()),
-        })
+        }
+    }
+
+    /// What the picked stream was called when it was picked.
+    fn kept_name(&self) -> String {
+        match self.params.stored.selection() {
+            Selection::Stream(_) => self.params.stored.name(),
+            _ => String::new(),
+        }
+    }
+
+    fn played(&self) -> Played {
+        match self.params.stored.selection() {
+            Selection::Nothing => Played::Nothing,
+            Selection::Stream(_) => Played::Stream,
+            Selection::Person(_) => Played::Person(self.params.stored.name()),
+            Selection::Session => Played::Session,
+        }
+    }
+
+    /// What is to be said of each member.
+    fn said(&self, link: &mut Link, readings: &[Reading]) -> Vec<audiocloud_instance::status::Status> {
+        let (setup, kept) = (link.setup, self.kept_name());
+        let pairs = link.members.iter_mut().zip(readings);
+        pairs.map(|(member, reading)| status::stream(&facts(member, reading, setup, &kept))).collect()
     }
 
     fn reporter(self: &Arc<Self>) -> Report {
         session::report(self, &self.guard, Self::report)
     }
 
+    /// What the instance says of itself.
     fn report(&self) -> serde_json::Value {
         // The runtime asks from its own thread, perhaps while we are telling it something: never wait for it.
         let Ok(mut link) = self.link.try_lock() else { return json!({ "plugin": "receive", "busy": true }) };
-        let bound = self.bound(&link);
-        let said = self.status(&mut link, bound.as_ref());
-        let playout = link.playout.as_ref().map(snapshot::Reader::read);
-        let mut report = json!({
+        let readings: Vec<Reading> = link.members.iter().map(Member::read).collect();
+        let host = self.host(&mut link);
+        let said = self.said(&mut link, &readings);
+        let said = status::all(&host, &self.played(), &said, link.left_out);
+        let stream =
+            if let Selection::Stream(stream) = self.params.stored.selection() { Some(stream) } else { None };
+        json!({
             "plugin": "receive",
-            "stream": self.params.stored.stream_ref().map(|stream| stream.to_string()),
+            "plays": overview::word(self.params.stored.selection()),
+            "stream": stream.map(|stream| stream.to_string()),
+            "streams": link.members.len(),
             "severity": said.severity.word(),
             "sentence": said.sentence(),
-            "delay_ms": self.params.delay.value(),
+            "reported_latency_frames": self.latency_frames(),
             "engine": link.engine.as_ref().map(Control::report),
+        })
+    }
+
+    /// What is said of one stream, as long as there is an instance.
+    fn report_of(self: &Arc<Self>, stream: StreamRef) -> Report {
+        let (weak, guard) = (Arc::downgrade(self), self.guard.clone());
+        Box::new(move || {
+            let shared = weak.upgrade();
+            let report = shared.and_then(|shared| guard.run(Stage::Report, || shared.report_stream(stream)));
+            report.unwrap_or_default()
+        })
+    }
+
+    fn report_stream(&self, stream: StreamRef) -> serde_json::Value {
+        let Ok(mut link) = self.link.try_lock() else { return json!({ "plugin": "receive", "busy": true }) };
+        let (host, setup, kept) = (self.host(&mut link), link.setup, self.kept_name());
+        let Some(member) = link.members.iter_mut().find(|member| member.stream == stream) else {
+            return json!({ "plugin": "receive" });
+        };
+        let reading = member.read();
+        let said = status::at_rest(&host, &self.played())
+            .unwrap_or_else(|| status::stream(&facts(member, &reading, setup, &kept)));
+        let mut report = json!({
+            "plugin": "receive",
+            "stream": stream.to_string(),
+            "severity": said.severity.word(),
+            "sentence": said.sentence(),
+            "quality": settings::words(member.asked),
+            "plan": member.planner.plan().map(|plan| plan.verdict.to_string()),
+            "output": member.output,
         });
-        if let (Some(playout), Some(fields)) = (playout, report.as_object_mut())
-            && let serde_json::Value::Object(figures) = figures(&playout)
+        if let (Some(fields), serde_json::Value::Object(figures)) =
+            (report.as_object_mut(), figures::json(&reading.playout))
         {
             fields.extend(figures);
         }
@@ -255,182 +484,29 @@ impl Shared {
     }
 }
 
+fn facts(member: &mut Member, reading: &Reading, setup: Option<Setup>, kept: &str) -> Facts {
+    let playout = &reading.playout;
+    let ms = |frames| setup.map_or(0.0, |setup| reading.stream_ms(frames, setup.sample_rate));
+    Facts {
+        name: member.name(&reading.wire, kept),
+        publisher: member.publisher(&reading.wire),
+        link: reading.link(),
+        sound: reading.sound(),
+        looped: member.watch.as_ref().is_some_and(Watch::is_looped),
+        ours_hz: setup.map_or(0, |setup| setup.sample_rate.hz()),
+        gaps: member.gaps.look(playout.missing_frames, Instant::now()),
+        silent_s: reading.silent_s(),
+        cause: reading.recent_cause(),
+        burst_ms: ms(playout.burst_frames),
+        delay_ms: ms(playout.delay_frames),
+    }
+}
+
 impl Link {
-    /// Frames at the host's rate as milliseconds.
-    fn frames_ms(&self, frames: i64) -> f64 {
-        let span = self.setup.map(|setup| Frames::new(frames).to_nanos_floor(setup.sample_rate));
-        span.map_or(0.0, Nanos::as_millis_f64)
-    }
-
-    /// Half of the round trip to the publisher, ms: the playout measures from a packet's arrival.
-    fn way_ms(&self) -> f64 {
-        let round_trip_us = self.subscription.as_ref().map_or(0, |subscription| subscription.status().path.rtt_us);
-        f64::from(u32::try_from(round_trip_us).unwrap_or(0)) / 2_000.0
-    }
-
-    fn unsubscribe(&mut self) {
-        (self.subscription, self.bound) = (None, None);
-        (self.playout, self.watch) = (None, None);
-        self.gaps = Recent::default();
-    }
-}
-
-/// The playout's figures by name, as the status report shows them.
-fn figures(playout: &receiver::Status) -> serde_json::Value {
-    json!({
-        "state": state_word(playout.state),
-        "played": playout.played.get(),
-        "played_frames": playout.played_frames,
-        "latency_ns": playout.latency.last.get(),
-        "latency_median_ns": playout.latency.median.get(),
-        "latency_p99_ns": playout.latency.p99.get(),
-        "latency_max_ns": playout.latency.max.get(),
-        "level_frames": playout.level_frames,
-        "margin_frames": playout.margin_frames,
-        "delay_frames": playout.delay_frames,
-        "burst_frames": playout.burst_frames,
-        "blocks": playout.blocks,
-        "missing_frames": playout.missing_frames,
-        "unsent_frames": playout.unsent_frames,
-        "starved_frames": playout.starved_frames,
-        "faded_frames": playout.faded_frames,
-        "late_blocks": playout.late_blocks,
-        "late_frames": playout.late_frames,
-        "duplicate_blocks": playout.duplicate_blocks,
-        "stale_blocks": playout.stale_blocks,
-        "malformed_blocks": playout.malformed_blocks,
-        "mismatched_blocks": playout.mismatched_blocks,
-        "epochs": playout.epochs,
-        "resyncs": playout.resyncs,
-        "slips": playout.slips,
-        "slipped_frames": playout.slipped_frames,
-        "last_cause": playout.last_cause.map(|cause| format!("{cause:?}")),
-        "events_played": playout.events_played,
-        "events_lost": playout.events_lost,
-        "events_late": playout.events_late,
-        "events_dropped": playout.events_dropped,
-        "notes_released": playout.notes_released,
-    })
-}
-
-fn state_word(state: receiver::State) -> &'static str {
-    match state {
-        receiver::State::Empty => "Empty",
-        receiver::State::Waiting => "Waiting",
-        receiver::State::Playing => "Playing",
-        receiver::State::Starved => "Starved",
-        receiver::State::RateMismatch { .. } => "RateMismatch",
-    }
-}
-
-/// What stands behind Details, each with its owner.
-fn details(playout: &receiver::Status) -> [Detail; 9] {
-    let line =
-        |name: &'static str, value: u64, meaning: &'static str| Detail::new(name, value.to_string(), meaning);
-    [
-        line("Frames played (exact)", playout.played_frames, "As they were sent, bit for bit."),
-        line(
-            "Frames missing (network)",
-            playout.missing_frames,
-            "Due and not there, though later ones came.",
-        ),
-        line(
-            "Frames not sent (sender)",
-            playout.unsent_frames,
-            "The sender paused, or its computer was too busy.",
-        ),
-        line(
-            "Blocks late (network)",
-            playout.late_blocks,
-            "Came after they were due: the playout delay is short.",
-        ),
-        line("Positions set anew", playout.resyncs, "Audible moves of the read position."),
-        line("Slips (clocks)", playout.slips, "Cross-faded moves, as the two computers' clocks differ."),
-        line("Events played", playout.events_played, "Notes and expressions."),
-        line(
-            "Events lost or late",
-            playout.events_lost + playout.events_late,
-            "Missed by their numbers, or too late.",
-        ),
-        line("Notes let go", playout.notes_released, "Ended here because the stream failed them."),
-    ]
-}
-
-/// Why the playout moved, within the last while.
-fn recent_cause(playout: &receiver::Status) -> Option<Cause> {
-    let age = host_time::now() - playout.last_cause_at;
-    playout.last_cause.filter(|_| age < Nanos::from(RECENT))
-}
-
-fn sound(playout: &receiver::Status) -> Sound {
-    match playout.state {
-        receiver::State::Empty | receiver::State::Waiting => Sound::Waiting,
-        receiver::State::Playing => Sound::Playing,
-        receiver::State::Starved => Sound::Starved,
-        receiver::State::RateMismatch { theirs } => Sound::RateMismatch { theirs_hz: theirs.hz() },
-    }
-}
-
-fn fact(link: runtime::Link) -> LinkFact {
-    match link {
-        runtime::Link::Connecting => LinkFact::Connecting,
-        runtime::Link::Refused { reason } => LinkFact::Refused { reason },
-        runtime::Link::Unplayable { reason } => LinkFact::Unplayable { reason },
-        runtime::Link::NotPublished => LinkFact::NotPublished,
-        runtime::Link::Live => LinkFact::Live,
-        runtime::Link::Lost { since, cause } => {
-            let seconds = (host_time::now() - since).get() / 1_000_000_000;
-            LinkFact::Lost { cause: loss(cause), seconds }
-        }
-        _ => LinkFact::Searching,
-    }
-}
-
-/// Why a connection ended, in words.
-fn loss(cause: runtime::LossCause) -> &'static str {
-    match cause {
-        runtime::LossCause::PeerClosed => "its host or plug-in was closed",
-        runtime::LossCause::Timeout => "nothing came for two seconds: it crashed, or the network is gone",
-        runtime::LossCause::Unpublished => "it is no longer published",
-        _ => "the connection broke",
-    }
-}
-
-/// How long frames take on this computer, while something is playing.
-fn latency_ms(playout: &receiver::Status) -> Option<f64> {
-    let playing = playout.state == receiver::State::Playing && playout.latency.blocks > 0;
-    playing.then(|| playout.latency.last.as_millis_f64())
-}
-
-fn choices(streams: &[StreamEntry], setup: Option<&Setup>) -> Vec<Choice> {
-    let mut choices: Vec<Choice> = streams.iter().map(|entry| choice(entry, setup)).collect();
-    choices.sort_by(|a, b| (&a.name, &a.publisher, a.stream).cmp(&(&b.name, &b.publisher, b.stream)));
-    choices
-}
-
-fn choice(entry: &StreamEntry, setup: Option<&Setup>) -> Choice {
-    let plural = if entry.channels == 1 { "" } else { "s" };
-    let codec = match entry.codec {
-        Some(Codec::PcmF32) => "32-bit float",
-        Some(Codec::PcmS24) => "24-bit",
-        Some(Codec::PcmS16) => "16-bit",
-        Some(Codec::Opus) => "Opus",
-        None => "unknown coding",
-    };
-    let format =
-        format!("{}, {} channel{plural}, {codec}", kilohertz(entry.sample_rate.hz()), entry.channels);
-    let objection = match setup {
-        Some(setup) if setup.sample_rate != entry.sample_rate => {
-            format!("this project runs at {}", kilohertz(setup.sample_rate.hz()))
-        }
-        _ if entry.codec.is_none() => "it needs a newer audiocloud here".to_owned(),
-        _ => String::new(),
-    };
-    Choice {
-        stream: entry.key.into(),
-        name: entry.name.clone(),
-        publisher: entry.publisher_name.clone(),
-        format,
-        objection,
+    /// Has the callbacks leave slots that are nobody's, and frees what they left before.
+    fn sweep(&mut self) {
+        let Some(slots) = &mut self.slots else { return };
+        slots.free_returned();
+        self.stale.retain(|slot| !slots.give(*slot, None));
     }
 }

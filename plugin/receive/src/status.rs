@@ -37,9 +37,9 @@ pub(crate) enum Sound {
     },
 }
 
-/// What the sentence depends on.
+/// What the sentence depends on, whatever is played.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct Host {
     /// What the guard says.
     pub(crate) panicked: Option<Status>,
     /// The project's state is of this later schema.
@@ -49,8 +49,15 @@ pub(crate) struct Facts {
     pub(crate) offline: bool,
     /// Why there is no subscription, as the runtime says it.
     pub(crate) error: Option<String>,
-    /// The stream's name and its publisher's; `None` when none is picked.
-    pub(crate) stream: Option<(String, String)>,
+    /// What the graph had to do without.
+    pub(crate) engine: Option<Status>,
+}
+
+/// What the sentence about one stream depends on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) name: String,
+    pub(crate) publisher: String,
     pub(crate) link: Link,
     pub(crate) sound: Sound,
     pub(crate) looped: bool,
@@ -61,35 +68,96 @@ pub(crate) struct Facts {
     pub(crate) silent_s: i64,
     /// Why the playout had to move within the last ten seconds.
     pub(crate) cause: Option<Cause>,
-    /// What the graph had to do without.
-    pub(crate) engine: Option<Status>,
-    /// How far the sender's host runs ahead in bursts, and the playout delay, ms.
+    /// How far the sender's host runs ahead in bursts, and how long frames wait, ms.
     pub(crate) burst_ms: f64,
     pub(crate) delay_ms: f64,
 }
 
-pub(crate) fn status(facts: &Facts) -> Status {
+/// What is played.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Played {
+    #[default]
+    Nothing,
+    Stream,
+    /// All of a person's, by name.
+    Person(String),
+    Session,
+}
+
+/// What every stream is silent for.
+pub(crate) fn at_rest(host: &Host, played: &Played) -> Option<Status> {
     use Severity::Idle;
-    if let Some(status) = Status::at_rest(facts.panicked.as_ref(), facts.unreadable_schema, facts.active) {
-        return status;
+    if let Some(status) = Status::at_rest(host.panicked.as_ref(), host.unreadable_schema, host.active) {
+        return Some(status);
     }
-    if facts.offline {
-        return Status::new(
+    if host.offline {
+        return Some(Status::new(
             Idle,
             "Offline render: the stream cannot keep pace with it and is silent.",
             "Record the stream in real time, then render the recording.",
-        );
+        ));
     }
-    if let Some(error) = &facts.error {
-        return Status::from_error(error, "No stream can be played");
+    if let Some(error) = &host.error {
+        return Some(Status::from_error(error, "No stream can be played"));
     }
-    let Some((name, publisher)) = &facts.stream else {
-        return Status::new(Idle, "No stream is picked.", "Pick a stream from the list.");
-    };
+    (*played == Played::Nothing)
+        .then(|| Status::new(Idle, "No stream is picked.", "Pick a stream from the list."))
+}
+
+/// The sentence about one stream.
+pub(crate) fn stream(facts: &Facts) -> Status {
     match &facts.link {
-        Link::Live => live(facts, name, publisher),
-        link => unconnected(link, name, publisher),
+        Link::Live => live(facts),
+        link => unconnected(link, &facts.name, &facts.publisher),
     }
+}
+
+/// The sentence about all that is played: that of its only stream, or the worst there is to say, or how many play.
+/// `left_out` streams are more than can be played.
+pub(crate) fn all(host: &Host, played: &Played, streams: &[Status], left_out: usize) -> Status {
+    if let Some(status) = at_rest(host, played) {
+        return status;
+    }
+    let worst = streams.iter().max_by_key(|status| status.severity);
+    match (worst, played) {
+        (None, Played::Person(name)) => Status::new(
+            Severity::Warning,
+            format!("{name} has no stream in reach."),
+            "Streams are played as they come; start their host, or pick something else.",
+        ),
+        (None, _) => Status::new(
+            Severity::Warning,
+            "Nobody else has a stream in reach.",
+            "Streams are played as they come. Put audiocloud Send on a track of another computer.",
+        ),
+        (Some(status), _) if status.severity > Severity::Good => troubled(streams, status),
+        _ if left_out > 0 => Status::new(
+            Severity::Warning,
+            format!("{} streams are played; {left_out} more are in reach than can be.", streams.len()),
+            "Play fewer people here, and the others in another Receive.",
+        ),
+        (Some(status), _) => match (&host.engine, streams.len(), played) {
+            (Some(engine), ..) => engine.clone(),
+            (None, 1, _) => status.clone(),
+            (None, count, Played::Person(name)) => {
+                Status::new(Severity::Good, format!("Playing {count} streams of {name}."), "")
+            }
+            (None, count, _) => {
+                Status::new(Severity::Good, format!("Playing all {count} streams in reach."), "")
+            }
+        },
+    }
+}
+
+/// One stream's trouble, and how many more have theirs.
+fn troubled(streams: &[Status], worst: &Status) -> Status {
+    let others = streams.iter().filter(|status| status.severity > Severity::Good).count() - 1;
+    if others == 0 {
+        return worst.clone();
+    }
+    let plural = if others == 1 { " has" } else { "s have" };
+    let cause = format!("{} {others} more stream{plural} trouble.", worst.cause);
+    Status::new(worst.severity, cause, worst.remedy.clone())
 }
 
 fn unconnected(link: &Link, name: &str, publisher: &str) -> Status {
@@ -133,8 +201,9 @@ fn ago(seconds: i64) -> String {
     if seconds < 1 { "just now".to_owned() } else { format!("{seconds} s ago") }
 }
 
-fn live(facts: &Facts, name: &str, publisher: &str) -> Status {
+fn live(facts: &Facts) -> Status {
     use Severity::{Good, Warning};
+    let Facts { name, publisher, .. } = facts;
     if facts.looped {
         return Status::new(
             Warning,
@@ -150,7 +219,7 @@ fn live(facts: &Facts, name: &str, publisher: &str) -> Status {
                 kilohertz(theirs_hz),
                 kilohertz(facts.ours_hz)
             ),
-            "Set both projects to one sample rate.",
+            "It is fetched anew at that rate in a moment; if not, set both projects to one sample rate.",
         ),
         Sound::Waiting => Status::new(
             Warning,
@@ -163,38 +232,35 @@ fn live(facts: &Facts, name: &str, publisher: &str) -> Status {
             "Its host stopped processing, Transmit is off there, or it crashed; it comes back by itself.",
         ),
         Sound::Playing if facts.gaps > 0 => gaps(facts, name),
-        Sound::Playing => match &facts.engine {
-            Some(status) => status.clone(),
-            None => Status::new(Good, format!("Playing “{name}” from {publisher}."), ""),
-        },
+        Sound::Playing => Status::new(Good, format!("Playing “{name}” from {publisher}."), ""),
     }
 }
 
 /// Frames were missing: whose doing it was, as far as it is known.
 fn gaps(facts: &Facts, name: &str) -> Status {
     let (because, remedy): (String, _) = match facts.cause {
-        Some(Cause::SenderAhead | Cause::BlocksOftenLate) if facts.burst_ms > facts.delay_ms => (
-            format!(
-                "the sending host processes ahead in bursts of {:.0} ms, the playout delay is {:.0} ms",
-                facts.burst_ms, facts.delay_ms
-            ),
-            "Lengthen the playout delay above the burst, or switch off anticipative processing there.",
-        ),
         Some(Cause::ReceiverStalled) => (
             "this host did not process for a while".into(),
             "Free this computer's processor, or use a larger block.",
         ),
         Some(Cause::BlocksLonger) => (
-            "this host's blocks became longer than the playout delay".into(),
-            "Lengthen the playout delay above one block.",
+            "this host's blocks became longer than the playout waits".into(),
+            "Let the playout wait for longer than a block.",
         ),
         Some(Cause::StreamJumped) => (
             "the stream jumped: its host stalled, or the network failed for a while".into(),
             "If it comes back often, look at the other computer's load and at the network.",
         ),
+        _ if facts.burst_ms > facts.delay_ms => (
+            format!(
+                "the sending host processes ahead in bursts of {:.0} ms, the playout waits {:.0} ms",
+                facts.burst_ms, facts.delay_ms
+            ),
+            "Let the playout wait for longer than a burst, or switch off anticipative processing there.",
+        ),
         _ => (
             format!("{} frames were missing in the last ten seconds", facts.gaps),
-            "Lengthen the playout delay, or use a cable instead of wireless.",
+            "Let the playout wait for longer, or use a cable instead of wireless.",
         ),
     };
     Status::new(Severity::Warning, format!("“{name}” has gaps: {because}."), remedy)
@@ -209,10 +275,19 @@ pub(crate) fn kilohertz(hz: u32) -> String {
 mod tests {
     use super::*;
 
+    const ACTIVE: Host = Host {
+        panicked: None,
+        unreadable_schema: None,
+        active: true,
+        offline: false,
+        error: None,
+        engine: None,
+    };
+
     fn playing() -> Facts {
         Facts {
-            active: true,
-            stream: Some(("Drums".to_owned(), "Studio A".to_owned())),
+            name: "Drums".to_owned(),
+            publisher: "Studio A".to_owned(),
             link: Link::Live,
             sound: Sound::Playing,
             ours_hz: 48_000,
@@ -221,34 +296,42 @@ mod tests {
         }
     }
 
+    fn says(said: &Status, severity: Severity, words: &str) {
+        assert_eq!(said.severity, severity, "{said:?}");
+        assert!(said.sentence().contains(words), "{said:?}");
+        assert!(severity < Severity::Warning || !said.remedy.is_empty(), "{said:?}");
+    }
+
     #[test]
-    fn each_case_has_its_sentence() {
+    fn each_case_of_the_host_has_its_sentence() {
+        fn check(change: impl Fn(&mut Host, &mut Played), severity: Severity, words: &str) {
+            let (mut host, mut played) = (ACTIVE, Played::Stream);
+            change(&mut host, &mut played);
+            says(&all(&host, &played, &[stream(&playing())], 0), severity, words);
+        }
+        check(|_, _| (), Severity::Good, "Playing “Drums” from Studio A.");
+        check(|host, _| host.active = false, Severity::Idle, "not switched");
+        check(|host, _| host.offline = true, Severity::Idle, "Offline render");
+        check(|_, played| *played = Played::Nothing, Severity::Idle, "Pick a stream");
+        let error = "no port; choose one";
+        check(|host, _| host.error = Some(error.into()), Severity::Fault, "no port. Choose one.");
+        check(|host, _| host.unreadable_schema = Some(9), Severity::Fault, "schema 9");
+        let silenced = Status::new(Severity::Warning, "The sound holds no numbers.", "Look for them.");
+        check(|host, _| host.engine = Some(silenced.clone()), Severity::Warning, "no numbers");
+    }
+
+    #[test]
+    fn each_case_of_a_stream_has_its_sentence() {
         fn check(change: impl Fn(&mut Facts), severity: Severity, words: &str) {
             let mut facts = playing();
             change(&mut facts);
-            let said = status(&facts);
-            assert_eq!(said.severity, severity, "{said:?}");
-            assert!(said.sentence().contains(words), "{said:?}");
-            assert!(severity < Severity::Warning || !said.remedy.is_empty(), "{said:?}");
+            says(&stream(&facts), severity, words);
         }
-        check(|_| (), Severity::Good, "Playing “Drums” from Studio A.");
-        check(|facts| facts.active = false, Severity::Idle, "not switched");
-        check(|facts| facts.offline = true, Severity::Idle, "Offline render");
-        check(|facts| facts.stream = None, Severity::Idle, "Pick a stream");
-        check(
-            |facts| facts.error = Some("no port; choose one".into()),
-            Severity::Fault,
-            "no port. Choose one.",
-        );
-        check(|facts| facts.unreadable_schema = Some(9), Severity::Fault, "schema 9");
         check(|facts| facts.link = Link::Searching, Severity::Warning, "Studio A has not been found");
         check(|facts| facts.link = Link::Connecting, Severity::Warning, "Connecting to Studio A");
         check(|facts| facts.link = Link::NotPublished, Severity::Warning, "does not publish “Drums”");
-        check(
-            |facts| facts.link = Link::Refused { reason: "wrong key".into() },
-            Severity::Fault,
-            "wrong key",
-        );
+        let refused = Link::Refused { reason: "wrong key".into() };
+        check(|facts| facts.link = refused.clone(), Severity::Fault, "wrong key");
         let lost = Link::Lost { cause: "timed out", seconds: 3 };
         check(
             |facts| facts.link = lost.clone(),
@@ -258,23 +341,51 @@ mod tests {
         check(|facts| facts.sound = Sound::Waiting, Severity::Warning, "sends no sound yet");
         check(|facts| facts.sound = Sound::Starved, Severity::Warning, "from Studio A just now.");
         let starved = |facts: &mut Facts| (facts.sound, facts.silent_s) = (Sound::Starved, 7);
-        check(starved, Severity::Warning, "has stopped: the last sound came from Studio A 7 s ago.");
-        let mismatch = Sound::RateMismatch { theirs_hz: 44_100 };
-        check(|facts| facts.sound = mismatch, Severity::Fault, "at 44.1 kHz and this project at 48 kHz");
+        check(starved, Severity::Warning, "from Studio A 7 s ago.");
+        let rate = |facts: &mut Facts| facts.sound = Sound::RateMismatch { theirs_hz: 96_000 };
+        check(rate, Severity::Fault, "at 96 kHz and this project at 48 kHz");
         check(|facts| facts.gaps = 128, Severity::Warning, "128 frames were missing");
         let because =
             |cause| move |facts: &mut Facts| (facts.gaps, facts.cause, facts.burst_ms) = (128, cause, 200.0);
         check(because(Some(Cause::ReceiverStalled)), Severity::Warning, "this host did not process");
-        check(because(Some(Cause::BlocksLonger)), Severity::Warning, "longer than the playout delay");
+        check(because(Some(Cause::BlocksLonger)), Severity::Warning, "longer than the playout waits");
         check(because(Some(Cause::StreamJumped)), Severity::Warning, "the stream jumped");
-        check(because(None), Severity::Warning, "128 frames");
-        check(
-            because(Some(Cause::SenderAhead)),
-            Severity::Warning,
-            "in bursts of 200 ms, the playout delay is 10 ms",
-        );
-        let silenced = Status::new(Severity::Warning, "The sound holds no numbers.", "Look for them.");
-        check(|facts| facts.engine = Some(silenced.clone()), Severity::Warning, "no numbers");
+        let ahead = "in bursts of 200 ms, the playout waits 10 ms";
+        check(because(Some(Cause::SenderAhead)), Severity::Warning, ahead);
+        check(because(None), Severity::Warning, ahead);
         check(|facts| facts.looped = true, Severity::Warning, "Feedback loop");
+    }
+
+    #[test]
+    fn many_streams_have_one_sentence() {
+        let good = stream(&playing());
+        let silent = stream(&Facts { sound: Sound::Starved, ..playing() });
+        let refused = stream(&Facts { link: Link::Refused { reason: "wrong key".into() }, ..playing() });
+        let check = |played: &Played, streams: &[&Status], left_out, severity, words: &str| {
+            let streams: Vec<Status> = streams.iter().copied().cloned().collect();
+            says(&all(&ACTIVE, played, &streams, left_out), severity, words);
+        };
+        let anna = Played::Person("Anna".into());
+        check(&anna, &[], 0, Severity::Warning, "Anna has no stream in reach.");
+        check(&Played::Session, &[], 0, Severity::Warning, "Nobody else");
+        check(&anna, &[&good], 0, Severity::Good, "Playing “Drums” from Studio A.");
+        check(&anna, &[&good, &good], 0, Severity::Good, "Playing 2 streams of Anna.");
+        check(&Played::Session, &[&good, &good, &good], 0, Severity::Good, "Playing all 3 streams in reach.");
+        check(&Played::Session, &[&good, &good], 7, Severity::Warning, "7 more are in reach");
+        check(&Played::Session, &[&good, &silent], 0, Severity::Warning, "Studio A just now. Its host");
+        check(
+            &Played::Session,
+            &[&silent, &refused, &silent],
+            0,
+            Severity::Fault,
+            "wrong key. 2 more streams have",
+        );
+        check(
+            &Played::Session,
+            &[&silent, &refused],
+            0,
+            Severity::Fault,
+            "wrong key. 1 more stream has trouble.",
+        );
     }
 }

@@ -70,10 +70,11 @@ fn feed(send: &mut Rack<SendPart>, block: usize) {
     }
 }
 
-/// Replaces the input by the stream at unity.
+/// Replaces the input by the stream at unity, 10 ms after it came.
 fn replacing(state: &str) -> Rack<ReceivePart> {
     let mut receive = Rack::<ReceivePart>::new(state, ProcessMode::Realtime);
     receive.set("mode", 1.0);
+    receive.set("playout", 1.0);
     receive.deactivate();
     receive.activate(ProcessMode::Realtime);
     receive
