@@ -88,6 +88,8 @@ def connect(session):
     class_id, chunks, state, _ = fields(receive)
     link = {"schema": 1, "publisher": publisher, "stream": stream, "name": "There"}
     state["fields"]["stream"] = json.dumps(link)
+    # A wait that is fixed: every frame is compared.
+    state["params"]["playout"] = {"string": "fixed"}
     chunks[b"Comp"] = json.dumps(state).encode()
     session.write_text(text.replace(receive, base64.b64encode(preset_format.write(class_id, chunks)).decode()))
     return stream

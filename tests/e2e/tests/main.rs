@@ -6,5 +6,6 @@ mod faults;
 mod latency;
 mod mixing;
 mod notes;
+mod session;
 mod strangers;
 mod whole;

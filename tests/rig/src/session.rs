@@ -215,7 +215,7 @@ pub struct PairOptions {
     pub receive: Options,
     /// The stream's id.
     pub stream: u64,
-    /// Receive's playout delay in milliseconds; the plug-in's default without one.
+    /// Receive's playout delay in milliseconds, which is fixed then; without one, the lowest latency.
     pub playout_ms: Option<f64>,
     /// How Send writes samples, by the name of announcements; the plug-in's default without one.
     pub codec: Option<&'static str>,
@@ -307,6 +307,7 @@ impl Pair {
         options.send.fields.push(("stream".into(), field));
         options.receive.fields.push(("stream".into(), receive_field(&device, &stream)));
         if let Some(delay) = options.playout_ms {
+            options.receive.parameters.push(("playout".into(), "Fixed".into()));
             options.receive.parameters.push(("delay".into(), delay.to_string()));
         }
         let mut receive = world.rig(tools, "receive", &options.receive)?;
