@@ -33,12 +33,13 @@ pub use encoding::Encoding;
 pub use figures::Figures;
 pub use ladder::Rung;
 pub use lane::{Lane, LaneId};
-pub use rendition::Rendition;
 
 use arena::Arena;
 use encoding::Load;
 use event_log::EventLog;
 use lane::{Exit, Identity};
+pub(crate) use rate::DATAGRAM_OVERHEAD_BYTES;
+use rendition::Rendition;
 
 /// How often, after the last event, its number is said again to those who have not acknowledged it.
 const NUMBER_REMINDERS: u8 = 3;

@@ -92,7 +92,7 @@ enum Writer {
 
 /// A stream in one encoding.
 #[derive(Debug)]
-pub struct Rendition {
+pub(super) struct Rendition {
     encoding: Encoding,
     writer: Writer,
     parts: Parts,
@@ -104,7 +104,7 @@ impl Rendition {
     /// # Errors
     ///
     /// [`OpusError`]: Opus does not do this rate, this frame or so many channels.
-    pub fn new(encoding: Encoding, channels: u16, sample_rate: SampleRate) -> Result<Self, OpusError> {
+    pub(super) fn new(encoding: Encoding, channels: u16, sample_rate: SampleRate) -> Result<Self, OpusError> {
         let writer = match encoding.codec {
             Codec::Opus => Writer::Opus(Box::new(OpusFramer::new(encoding, channels, sample_rate)?)),
             codec => Writer::Pcm { codec, packer: Packer::default(), plain: Vec::new() },
@@ -113,7 +113,7 @@ impl Rendition {
     }
 
     /// How it is written.
-    pub fn encoding(&self) -> Encoding {
+    pub(super) fn encoding(&self) -> Encoding {
         self.encoding
     }
 
