@@ -47,7 +47,8 @@ pub struct Path {
     pub jitter: Nanos,
     /// The share of packets that is lost, from 0 to 1.
     pub loss: f64,
-    /// Bits per second that this stream may take, headers included; none known.
+    /// Bits per second that this stream may take, ours and QUIC's headers included, those of UDP and IP left out; none
+    /// known.
     pub rate_cap_bps: Option<u64>,
 }
 
@@ -77,7 +78,7 @@ pub struct Plan {
     pub hold_floor: Nanos,
     /// How far the wait may grow within the budget; the floor where the budget is not kept.
     pub hold_ceiling: Nanos,
-    /// On the wire, headers and redundancy included, bits per second.
+    /// With redundancy, and headers as in [`Path::rate_cap_bps`], bits per second; PCM is packed and takes less.
     pub rate_bps: u64,
     /// The share of packets that neither comes nor is recovered in time.
     pub left_lost: f64,

@@ -122,58 +122,63 @@ fn both_ends_tell_the_same_story_by_the_same_names() {
 /// A path between two runtimes that can be cut.
 struct Cuttable {
     address: SocketAddr,
-    whole: Arc<AtomicBool>,
-    stop: Arc<AtomicBool>,
+    state: Arc<PathState>,
     threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct PathState {
+    cut: AtomicBool,
+    stopped: AtomicBool,
+    caller: Mutex<Option<SocketAddr>>,
 }
 
 impl Cuttable {
     /// To the runtime on this port.
     fn to(port: u16) -> Self {
+        let state = Arc::new(PathState::default());
         let socket = || {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
             Arc::new(socket)
         };
         let (near, far) = (socket(), socket());
-        let (whole, stop) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
-        let caller = Arc::new(Mutex::new(None));
-        let carry = |from: Arc<UdpSocket>, send: Box<dyn Fn(&[u8], SocketAddr) + Send>| {
-            let (whole, stop) = (Arc::clone(&whole), Arc::clone(&stop));
-            std::thread::spawn(move || {
-                let mut bytes = [0; 2048];
-                while !stop.load(Ordering::Relaxed) {
-                    let Ok((length, peer)) = from.recv_from(&mut bytes) else { continue };
-                    if whole.load(Ordering::Relaxed) {
-                        send(&bytes[..length], peer);
-                    }
-                }
-            })
-        };
-        let (server, address) = (SocketAddr::from(([127, 0, 0, 1], port)), near.local_addr().unwrap());
-        let there = (Arc::clone(&far), Arc::clone(&caller));
-        let out = carry(
-            Arc::clone(&near),
-            Box::new(move |bytes, peer| {
-                *there.1.lock().unwrap() = Some(peer);
-                there.0.send_to(bytes, server).ok();
-            }),
-        );
-        let back = carry(
-            far,
-            Box::new(move |bytes, _| {
-                if let Some(peer) = *caller.lock().unwrap() {
-                    near.send_to(bytes, peer).ok();
-                }
-            }),
-        );
-        Self { address, whole, stop, threads: vec![out, back] }
+        let address = near.local_addr().unwrap();
+        let server = SocketAddr::from(([127, 0, 0, 1], port));
+        let (there, back) = (Arc::clone(&far), Arc::clone(&near));
+        let there = carry(near, Arc::clone(&state), move |state, bytes, peer| {
+            *state.caller.lock().unwrap() = Some(peer);
+            there.send_to(bytes, server).ok();
+        });
+        let back = carry(far, Arc::clone(&state), move |state, bytes, _| {
+            if let Some(caller) = *state.caller.lock().unwrap() {
+                back.send_to(bytes, caller).ok();
+            }
+        });
+        Self { address, state, threads: vec![there, back] }
     }
+}
+
+/// Hands on what comes, while the path is whole.
+fn carry(
+    from: Arc<UdpSocket>,
+    state: Arc<PathState>,
+    send: impl Fn(&PathState, &[u8], SocketAddr) + Send + 'static,
+) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 2048];
+        while !state.stopped.load(Ordering::Relaxed) {
+            let Ok((length, peer)) = from.recv_from(&mut bytes) else { continue };
+            if !state.cut.load(Ordering::Relaxed) {
+                send(&state, &bytes[..length], peer);
+            }
+        }
+    })
 }
 
 impl Drop for Cuttable {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.state.stopped.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             thread.join().unwrap();
         }
@@ -212,14 +217,14 @@ fn a_cut_path_is_noticed_at_both_ends_and_what_was_on_it_is_freed() {
         (receiver.check_blocks() > 0, is_served(&sender))
     };
     until("it plays", || play(&mut receiver) == (true, true));
-    path.whole.store(false, Ordering::Relaxed);
+    path.state.cut.store(true, Ordering::Relaxed);
     let cut = Instant::now();
     until("both ends notice, and free what they had", || {
         let (_, served) = play(&mut receiver);
         is_timed_out(&receiver) && !served && !is_connected(&one) && !is_connected(&two)
     });
     assert!(cut.elapsed() < NOTICED, "{:?}", cut.elapsed());
-    path.whole.store(true, Ordering::Relaxed);
+    path.state.cut.store(false, Ordering::Relaxed);
     until("it plays again", || play(&mut receiver).0);
     assert_eq!(receiver.subscription.status().figures.reconnects, 1);
 }

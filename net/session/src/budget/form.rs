@@ -6,16 +6,15 @@ use audiocloud_wire::packet::audio::{HEADER_BYTES, PAYLOAD_BYTES_MAX};
 use audiocloud_wire::quality::Quality;
 
 use super::{Budget, Ends};
+use crate::sender::DATAGRAM_OVERHEAD_BYTES;
 
-/// What a packet has around ours: UDP over IPv6 48, QUIC's short header 11, a datagram frame's 3, and its seal 16.
-const AROUND_BYTES: u64 = 78;
 /// Opus, from the best on which the ladder comes down: bits per second of a pair.
 const OPUS_BPS: [u32; 4] = [256_000, 128_000, 96_000, 64_000];
 /// Frames of Opus in samples, those of 2.5, 5, 10 and 20 ms at 48 kHz, and what they are called.
 const OPUS_FRAMES: [(u32, u32); 4] = [(120, 2_500), (240, 5_000), (480, 10_000), (960, 20_000)];
 /// Rates at which Opus runs.
 const OPUS_RATES_HZ: [u32; 2] = [44_100, 48_000];
-/// What Opus looks ahead in its low-delay mode, samples.
+/// What Opus looks ahead in its low-delay mode, which all of these bit rates are coded in, samples.
 const OPUS_LOOKAHEAD: u32 = 120;
 
 /// A quality in packets.
@@ -98,7 +97,7 @@ fn opus(bitrate_bps: u32, frames: u32, frame_us: u32, ends: &Ends) -> Form {
 }
 
 fn bits_per_second(payload: u64, packets: u64, frames: u64, ends: &Ends) -> u64 {
-    let header = u64::try_from(HEADER_BYTES).unwrap_or(0) + AROUND_BYTES;
+    let header = u64::try_from(HEADER_BYTES + DATAGRAM_OVERHEAD_BYTES).unwrap_or(0);
     ((payload + packets * header) * 8 * u64::from(ends.sample_rate.hz())).div_ceil(frames)
 }
 

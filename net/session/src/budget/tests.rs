@@ -37,8 +37,8 @@ fn a_clean_path_gets_two_blocks_and_the_way() {
     // 2.666 + 0.5 + 2.666 ms.
     assert_eq!(plan.waterfall.total(), Nanos::new(2_666_666 + 500_000 + 2_666_666));
     assert_eq!(plan.hold_ceiling, ms(100) - plan.waterfall.total());
-    // 375 packets a second, each of 768 bytes of samples, 34 of ours and 78 around them.
-    assert_eq!(plan.rate_bps, 375 * (768 + 34 + 78) * 8);
+    // 375 packets a second, each of 768 bytes of samples, 34 of our header and 32 of QUIC's.
+    assert_eq!(plan.rate_bps, 375 * (768 + 34 + 32) * 8);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use audiocloud_units::{HostTime, Nanos};
 
 /// What QUIC adds to a datagram of ours: flags, connection id, packet number, frame header, authentication.
-pub(super) const DATAGRAM_OVERHEAD_BYTES: usize = 32;
+pub(crate) const DATAGRAM_OVERHEAD_BYTES: usize = 32;
 
 const BUCKET: Nanos = Nanos::from_millis(50);
 const BUCKETS: usize = 5;
