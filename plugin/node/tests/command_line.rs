@@ -68,6 +68,27 @@ fn status_shows_every_runtime_and_asking_leaves_no_trace() {
 }
 
 #[test]
+fn ping_names_packets_as_packets_where_no_audio_runs() {
+    let machine = Machine::new();
+    let (one, two) = (machine.runtime("One"), machine.runtime("Two"));
+    let began = std::time::Instant::now();
+    let connected = |handle: &Handle| handle.peers().iter().any(|peer| peer.path.rtt_us > 0);
+    while !(connected(&one) && connected(&two)) {
+        assert!(began.elapsed().as_secs() < 20, "they do not find each other");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let told = machine.json(&["ping", "two", "--json", "--count", "1"]);
+    assert_eq!((&told["name"], &told["device"]), (&"Two".into(), &two.device().to_string().into()));
+    assert_eq!((&told["heard_round_trip_us"], &told["pairs"]), (&Value::Null, &Value::Array(vec![])));
+    assert!(told["packets_round_trip_us"].as_u64().unwrap() > 0);
+    let words = String::from_utf8(machine.audiocloud(&["ping", "Two", "--count", "1"]).stdout).unwrap();
+    assert!(words.contains("no stream is played either way; packets, not audio, take "), "{words}");
+    let unknown = machine.audiocloud(&["ping", "Three"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("no connected peer is called \"Three\""));
+}
+
+#[test]
 fn identity_is_that_of_the_runtimes() {
     let machine = Machine::new();
     let told = machine.json(&["identity", "--json"]);

@@ -300,7 +300,7 @@ impl Shared {
         }
         let free = (1..=OUTPUTS).find(|output| others().all(|member| member.output != Some(*output)));
         if free.is_some() {
-            self.params.stored.set_fader(FaderKey::Stream(stream), Fader { output: free, ..track });
+            self.params.stored.set_output(FaderKey::Stream(stream), free);
         }
         free
     }
@@ -340,8 +340,15 @@ impl Shared {
         let readings: Vec<Reading> = link.members.iter().map(Member::read).collect();
         let (host, played) = (self.host(&mut link), self.played());
         let said = self.said(&mut link, &readings);
-        let longest = readings.iter().max_by_key(|reading| reading.latency());
-        let waterfall = longest.zip(link.setup.as_ref()).filter(|(reading, _)| reading.latency().is_some());
+        let longest = link.members.iter().zip(&readings).max_by_key(|(_, reading)| reading.latency());
+        let longest = longest.filter(|(_, reading)| reading.latency().is_some());
+        let waterfall = longest.zip(link.setup.as_ref()).map(|((member, reading), setup)| {
+            reading
+                .waterfall(setup, member.asked)
+                .parts()
+                .map(|(name, part)| (name, part.as_millis_f64()))
+                .into()
+        });
         let peaks = link.slots.as_ref().map(Slots::peaks);
         let channels = link.setup.map_or(0, |setup| usize::from(setup.channels));
         let buffer = readings.iter().zip(link.setup.iter().cycle());
@@ -351,10 +358,8 @@ impl Shared {
             selection: stored.selection(),
             people: overview::people(stored, &tracks, &link.members, &readings, &said, link.setup.as_ref()),
             status: status::all(&host, &played, &said, link.left_out),
-            latency_ms: longest.and_then(Reading::latency).map(Nanos::as_millis_f64),
-            waterfall: waterfall.map_or_else(Vec::new, |(reading, setup)| {
-                reading.waterfall(setup).parts().map(|(name, part)| (name, part.as_millis_f64())).into()
-            }),
+            latency_ms: longest.and_then(|(_, reading)| reading.latency()).map(Nanos::as_millis_f64),
+            waterfall: waterfall.unwrap_or_default(),
             plan: overview::plan(&link.members),
             identity: link
                 .session
@@ -474,6 +479,10 @@ impl Shared {
             "quality": settings::words(member.asked),
             "plan": member.planner.plan().map(|plan| plan.verdict.to_string()),
             "output": member.output,
+            "concealed_ms": setup.map(|setup| {
+                let concealed = i64::try_from(reading.playout.concealed_frames).unwrap_or(i64::MAX);
+                reading.stream_ms(concealed, setup.sample_rate)
+            }),
         });
         if let (Some(fields), serde_json::Value::Object(figures)) =
             (report.as_object_mut(), figures::json(&reading.playout))
