@@ -1,7 +1,7 @@
 //! Opus packets, decoded in order: a decoder goes on from what it heard last, so a packet that is missing holds up those
 //! after it until it is due. Then the next one's copy of it is used where there is one, else the decoder makes it up.
 
-use audiocloud_codec::opus::Decoder;
+use audiocloud_codec::opus::{self, Decoder};
 use audiocloud_rt::block_ring::{Epoch, Flags, Header};
 use audiocloud_units::{Frames, HostTime, MediaTime, Nanos, SampleRate, SessionTime};
 use audiocloud_wire::packet::audio::{self, AudioPacket};
@@ -19,9 +19,6 @@ const MADE_UP_MAX: Nanos = Nanos::from_millis(100);
 const HEADROOM: Nanos = Nanos::from_micros(700);
 /// How long one is waited for where nothing plays yet.
 const PATIENCE: Nanos = Nanos::from_millis(20);
-
-/// From 10 ms on a payload may carry a copy of the one before.
-const FEC_FRAMES_MIN: usize = 480;
 
 /// What became of packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -330,7 +327,7 @@ impl Part {
         let first = self.waiting.first();
         let next = first.filter(|one| MediaTime::new(one.header.first_frame) == end);
         let made = match next {
-            Some(next) if frames >= FEC_FRAMES_MIN => {
+            Some(next) if opus::carries_fec(&next.payload) => {
                 outcome.recovered_fec += 1;
                 self.decoder.decode_fec(&next.payload, frames, &mut self.planar)
             }
