@@ -145,7 +145,7 @@ fn shares(forwarder: &Forwarder, seconds: u32) -> Result<[f64; 2]> {
 
 /// The nth number in a line.
 fn number(line: &str, index: usize) -> Result<f64> {
-    let numbers =
+    let mut numbers =
         line.split(|c: char| !(c.is_ascii_digit() || c == '.')).filter_map(|word| word.parse().ok());
     numbers.nth(index).with_context(|| format!("no number {index} in {line:?}"))
 }
