@@ -127,7 +127,7 @@ impl Stream {
             packer: Packer::default(),
             pcm: Vec::new(),
             events: Events::default(),
-            step_at: now + STEP,
+            step_at: next_step(now),
             reported_at: now,
             owes_report: false,
             bytes_of_step: 0,
@@ -477,6 +477,11 @@ impl Stream {
         self.parts.clear();
         true
     }
+}
+
+/// Steps of all streams fall together, so that one waking does for all of them.
+fn next_step(now: HostTime) -> HostTime {
+    HostTime::new((now.get().div_euclid(STEP.get()) + 1) * STEP.get())
 }
 
 fn common(config: &Config, epoch: u32) -> Common {

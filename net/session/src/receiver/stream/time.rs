@@ -5,7 +5,7 @@ use audiocloud_units::{Frames, HostTime, MediaTime, Nanos};
 use audiocloud_wire::packet::report::{REPORT_BYTES, ReceiverReport};
 use audiocloud_wire::packet::request::REQUEST_BYTES;
 
-use super::{Out, REPAIR_STEPS, STEP, Stream, common, float};
+use super::{Out, REPAIR_STEPS, Stream, common, float, next_step};
 use crate::receiver::Output;
 use crate::receiver::deadline::Deadlines;
 use crate::receiver::figures::State;
@@ -33,14 +33,16 @@ impl Stream {
     /// Does what is to be done by now.
     pub(in crate::receiver) fn poll(&mut self, now: HostTime, out: Out<'_>) {
         self.deadlines.refresh();
-        if now >= self.step_at {
+        let is_step = now >= self.step_at;
+        if is_step {
             self.step(now);
         }
         if let Some(epoch) = self.epoch {
             self.presume(now);
             self.seek(epoch, now, out);
             self.make_up(epoch, now, out);
-            if self.report_at() <= now {
+            let is_idle = self.newest_at < self.reported_at && now - self.reported_at < STEP_IDLE;
+            if is_step && !is_idle || self.acknowledge_at().is_some_and(|at| at <= now) {
                 self.report(epoch, now, out);
             }
         }
@@ -48,7 +50,7 @@ impl Stream {
     }
 
     fn step(&mut self, now: HostTime) {
-        self.step_at = now + STEP;
+        self.step_at = next_step(now);
         self.loss.step();
         self.repair_steps = self.repair_steps.saturating_sub(1);
         let bits_per_second = f64::from(u32::try_from(self.bytes_of_step).unwrap_or(u32::MAX)) * 8.0 * 20.0;
@@ -161,12 +163,9 @@ impl Stream {
         self.add_opus(made);
     }
 
-    fn report_at(&self) -> HostTime {
-        if self.owes_report {
-            return self.reported_at + ACKNOWLEDGE;
-        }
-        let is_idle = self.newest_at < self.reported_at;
-        self.reported_at + if is_idle { STEP_IDLE } else { STEP }
+    /// When the sender has to hear of events that it repeats until then.
+    fn acknowledge_at(&self) -> Option<HostTime> {
+        self.owes_report.then_some(self.reported_at + ACKNOWLEDGE)
     }
 
     fn report(&mut self, epoch: u32, now: HostTime, out: Out<'_>) {
@@ -207,7 +206,7 @@ impl Stream {
         let first = |start| self.deadlines.first(epoch, start);
         let all = [
             Some(self.step_at),
-            Some(self.report_at()),
+            self.acknowledge_at(),
             self.presume_at().map(|(at, ..)| at),
             self.missing.next_wake(self.pace(), due),
             self.events.next_wake(first),
