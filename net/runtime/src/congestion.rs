@@ -7,6 +7,7 @@
 mod cubic;
 mod rate_control;
 mod shaper;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use quinn_proto::RttEstimator;
 
 use rate_control::RateControl;
 use shaper::Shaper;
+pub(crate) use share::shares;
 
 /// Beyond 2^32 quinn's pacer lets everything pass.
 const WINDOW_OPEN: u64 = 1 << 40;
@@ -91,10 +93,6 @@ pub(crate) struct Outlet {
 impl Outlet {
     pub(crate) fn new(connection: Connection) -> Self {
         Self { connection, shaper: Shaper::new(Instant::now()), refreshed: None }
-    }
-
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.connection
     }
 
     /// Media, within the cap.

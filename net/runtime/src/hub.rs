@@ -197,16 +197,17 @@ impl Hub {
     fn share_rates(&mut self) {
         let Self { links, publishers, .. } = self;
         for (&id, link) in links.iter() {
-            let all: u64 = publishers.values().map(|publisher| publisher.demand_bps(id)).sum();
-            if all == 0 {
-                continue;
-            }
+            let mut streams: Vec<_> = publishers
+                .iter_mut()
+                .map(|(&stream, publisher)| (stream, publisher.demand_bps(id), publisher))
+                .filter(|(_, demand_bps, _)| *demand_bps > 0)
+                .collect();
+            streams.sort_unstable_by_key(|(stream, ..)| *stream);
+            let demands: Vec<u64> = streams.iter().map(|(_, demand_bps, _)| *demand_bps).collect();
             let cap_bps = congestion::rate_cap(&link.connection);
-            for publisher in publishers.values_mut() {
-                let share =
-                    |cap: u64| u128::from(cap) * u128::from(publisher.demand_bps(id)) / u128::from(all);
-                let share = cap_bps.map(|cap| u64::try_from(share(cap)).unwrap_or(u64::MAX));
-                publisher.set_rate_cap(id, share);
+            let shares = cap_bps.map(|cap_bps| congestion::shares(cap_bps, &demands));
+            for (index, (.., publisher)) in streams.into_iter().enumerate() {
+                publisher.set_rate_cap(id, shares.as_ref().and_then(|shares| shares.get(index).copied()));
             }
         }
     }

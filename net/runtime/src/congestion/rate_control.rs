@@ -396,9 +396,12 @@ impl RateControl {
     fn drain(&mut self, until: Instant, attempt: usize, now: Instant) {
         if self.is_empty() {
             self.mode = Mode::Open;
-        } else if now < until {
             return;
-        } else if attempt + 1 < DRAINS.len() {
+        }
+        if now < until {
+            return;
+        }
+        if attempt + 1 < DRAINS.len() {
             // A bottleneck that became much narrower meanwhile shows in what it delivers of what it is sent.
             if self.delivered_rate() < 0.9 * self.sent_rate() {
                 self.before = self.before.min(self.delivered_rate() / DRAINS[attempt]);
@@ -422,16 +425,21 @@ impl RateControl {
     fn compete(&mut self, mut competition: Competition, lossy: bool, now: Instant, seconds: f64) {
         let Competition { cubic, last_loss, look } = &mut competition;
         if self.is_empty() {
-            return self.leave(now);
-        } else if now >= *look {
+            self.leave(now);
+            return;
+        }
+        if now >= *look {
             self.before = self.cap.unwrap_or_default();
-            return self.start_drain(0, now);
-        } else if lossy {
+            self.start_drain(0, now);
+            return;
+        }
+        if lossy {
             cubic.handle_loss();
             *last_loss = now;
         } else if now.saturating_duration_since(*last_loss) > REBASE {
             self.rtt_base += self.standing;
-            return self.leave(now);
+            self.leave(now);
+            return;
         } else {
             // Used or not: media that gave way, and comes back step by step, finds its share again.
             cubic.grow(seconds, self.rtt_smooth);

@@ -48,7 +48,7 @@ fn alone_it_keeps_the_queue_short_and_the_link_busy() {
 
 /// One begins 10 to 15 s before the other; 10 s later the bits of each are counted.
 fn beside_cubic(path: Path, demand_bps: f64, seed: u64) -> (f64, f64) {
-    let tcp_first = seed % 2 == 0;
+    let tcp_first = seed.is_multiple_of(2);
     let mut world = World::new(path, if tcp_first { 0.0 } else { demand_bps }, seed);
     world.tcp = tcp_first.then(|| Tcp::new(0.0));
     let alone = 10.0 + 5.0 * world.random();
