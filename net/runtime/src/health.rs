@@ -200,7 +200,8 @@ impl Heard {
 
     /// Packets that stayed lost, of a million.
     pub fn loss_ppm(&self) -> u64 {
-        let all = u64::from(self.received) + u64::from(self.lost);
+        // What came too late is among both.
+        let all = (u64::from(self.received) + u64::from(self.lost)).saturating_sub(self.late.into());
         (u64::from(self.lost) * 1_000_000).checked_div(all).unwrap_or(0)
     }
 }
@@ -297,7 +298,7 @@ mod tests {
             stream: audiocloud_wire::id::StreamId(1),
             epoch: 1,
             highest_sequence: 999,
-            received: 990,
+            received: 993,
             lost: 10,
             recovered: 20,
             late: 3,
