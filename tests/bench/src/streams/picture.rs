@@ -99,7 +99,7 @@ fn panel(area: &Area<'_>, caption: &str, cells: &[&Cell]) -> Result<(), String> 
         .x_desc("latency, ms")
         .y_desc("bad ms per minute")
         .y_labels(6)
-        .y_label_formatter(&|height| format!("{:.0}", 10_f64.powf(*height) - 1.0))
+        .y_label_formatter(&at_height)
         .draw()
         .map_err(text)?;
     for system in System::ALL {
@@ -124,11 +124,27 @@ fn panel(area: &Area<'_>, caption: &str, cells: &[&Cell]) -> Result<(), String> 
         .map_err(text)
 }
 
-/// Logarithmic, with nothing at all at the bottom.
+/// Logarithmic from a tenth of a millisecond on, which is as good as nothing.
 fn height(bad_ms: f64) -> f64 {
-    (1.0 + bad_ms).log10()
+    bad_ms.max(0.1).log10() + 1.0
+}
+
+fn at_height(height: &f64) -> String {
+    if *height < 0.5 { "0".to_owned() } else { format!("{:.0}", 10_f64.powf(height - 1.0)) }
 }
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heights_are_labelled_with_what_they_mean() {
+        for (bad_ms, label) in [(0.0, "0"), (1.0, "1"), (100.0, "100"), (10_000.0, "10000")] {
+            assert_eq!(at_height(&height(bad_ms)), label);
+        }
+    }
 }
