@@ -73,3 +73,65 @@ pub(crate) fn endpoint(ids: ConnectionIds) -> Result<EndpointConfig, Error> {
         .map_err(|error| Error::Tls(error.to_string()))?;
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use bytes::Bytes;
+    use quinn::{Connection, Endpoint};
+
+    use super::*;
+    use crate::identity::Identity;
+    use crate::tls;
+
+    /// The dialler's end, the other one, and what keeps them alive.
+    async fn connected() -> (Connection, Connection, [Endpoint; 2]) {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity::load_or_create(folder.path()).unwrap();
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        let server = Endpoint::server(tls::server_config(&identity, 1).unwrap(), address).unwrap();
+        let client = Endpoint::client(address).unwrap();
+        let (config, _) = tls::client_config(&identity, None).unwrap();
+        let connecting = client.connect_with(config, server.local_addr().unwrap(), tls::SERVER_NAME).unwrap();
+        let (one, two) = tokio::join!(connecting, async { server.accept().await.unwrap().await });
+        (one.unwrap(), two.unwrap(), [client, server])
+    }
+
+    #[tokio::test]
+    async fn a_message_overtakes_the_media_that_waits() {
+        let (one, _two, _endpoints) = connected().await;
+        let (mut send, _receive) = one.open_bi().await.unwrap();
+        let before = one.stats().frame_tx;
+        let waiting = 4800;
+        for _ in 0..waiting {
+            assert!(one.datagram_send_buffer_space() >= 802, "the queue holds them all");
+            one.send_datagram(Bytes::from_static(&[0; 802])).unwrap();
+        }
+        send.write_all(b"a message").await.unwrap();
+        while one.stats().frame_tx.stream == before.stream {
+            tokio::task::yield_now().await;
+        }
+        let overtook = waiting - (one.stats().frame_tx.datagram - before.datagram);
+        // Some 1200 leave before the connection's task lets this one look.
+        assert!(overtook > waiting / 2, "only {overtook} datagrams were overtaken");
+    }
+
+    #[tokio::test]
+    async fn many_packets_have_one_acknowledgement() {
+        let (one, two, _endpoints) = connected().await;
+        let before = two.stats().frame_tx.acks;
+        // As at media's rates: several packets for each callback, callbacks a while apart.
+        for _ in 0..50 {
+            for _ in 0..24 {
+                one.send_datagram(Bytes::from_static(&[0; 802])).unwrap();
+            }
+            for _ in 0..24 {
+                two.read_datagram().await.unwrap();
+            }
+        }
+        let acknowledgements = two.stats().frame_tx.acks - before;
+        assert!(acknowledgements <= 50 * 24 / 8, "{acknowledgements} acknowledgements of 1200 packets");
+        assert!(acknowledgements >= 50 * 24 / 64, "{acknowledgements} acknowledgements of 1200 packets");
+    }
+}
