@@ -107,7 +107,8 @@ impl Delay {
         if least == i64::MAX || self.seconds < FIRST_LOOK_SECONDS {
             return None;
         }
-        (least < 0 || least > self.worth).then_some(least)
+        // A little of the guard may be used up: that is what it is for.
+        (least < -self.guard / 2 || least > self.worth).then_some(least)
     }
 }
 
@@ -150,6 +151,7 @@ mod tests {
         let drifting = |margin, waited| Observed { is_drifting: true, ..block(margin, waited) };
         assert_eq!(watch(&mut delay(), 3, drifting(200, 60))[2], Some(200 + 60 - 128 - 14));
         assert_eq!(watch(&mut delay(), 3, drifting(68, 60))[2], Some(-14));
+        assert_eq!(watch(&mut delay(), 3, drifting(76, 60))[2], None);
     }
 
     #[test]
