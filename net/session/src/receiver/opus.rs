@@ -1,5 +1,6 @@
 //! Opus packets, decoded in order: a decoder goes on from what it heard last, so a packet that is missing holds up those
 //! after it until it is due. Then the next one's copy of it is used where there is one, else the decoder makes it up.
+//! Where nothing has come after it either, nothing is made up: it may only be late, and how late, the playout is to see.
 
 use audiocloud_codec::opus::{self, Decoder};
 use audiocloud_rt::block_ring::{Epoch, Flags, Header};
@@ -137,7 +138,7 @@ impl Parts {
         let mut outcome = Outcome::default();
         for part in &mut self.parts {
             while part.next_wake(common.sample_rate, &due).is_some_and(|at| at <= now) {
-                part.make_up(common, now, &mut outcome, emit);
+                part.make_up(common, now, &due, &mut outcome, emit);
             }
         }
         outcome
@@ -226,7 +227,8 @@ impl Part {
         self.decode_waiting(common, outcome, emit);
     }
 
-    /// Its place is taken by what was made up, but when it came is news to whoever judges the path.
+    /// The decoder is past it, but when it came is news to whoever judges the path: that is told with a single frame, of
+    /// silence, which is past as well.
     fn pass_late(
         &self,
         common: Common,
@@ -236,7 +238,7 @@ impl Part {
         emit: Emit<'_>,
     ) {
         let start = MediaTime::new(header.first_frame);
-        let block = self.block(common, start, header.frames, arrival, flags | Flags::SILENCE);
+        let block = self.block(common, start, 1, arrival, flags | Flags::SILENCE);
         emit(&block, Samples::planar(&[]));
     }
 
@@ -306,21 +308,23 @@ impl Part {
         sample_rate: SampleRate,
         due: &impl Fn(MediaTime) -> Option<HostTime>,
     ) -> Option<HostTime> {
-        let next = self.next?;
+        let (next, _first) = self.next.zip(self.waiting.first())?;
         let made_up = Frames::from(self.made_up).to_nanos_floor(sample_rate);
-        if self.waiting.is_empty() && made_up >= MADE_UP_MAX {
-            return None;
-        }
-        match due(next) {
-            Some(due) => Some(due - HEADROOM),
-            None if self.waiting.is_empty() => None,
-            None => Some(self.since + PATIENCE + made_up),
-        }
+        Some(due(next).map_or(self.since + PATIENCE + made_up, |due| due - HEADROOM))
     }
 
     /// Puts what sounds likely where the next payload should be.
-    fn make_up(&mut self, common: Common, now: HostTime, outcome: &mut Outcome, emit: Emit<'_>) {
+    fn make_up(
+        &mut self,
+        common: Common,
+        now: HostTime,
+        due: &impl Fn(MediaTime) -> Option<HostTime>,
+        outcome: &mut Outcome,
+        emit: Emit<'_>,
+    ) {
         let Some(start) = self.next else { return };
+        // Too late it is no use to the playout, but the decoder goes on from it.
+        let is_in_time = due(start).is_none_or(|due| now <= due);
         let frames = usize::from(self.frames);
         let end = start + Frames::from(u32::from(self.frames));
         // Only the very next payload carries a copy.
@@ -328,11 +332,11 @@ impl Part {
         let next = first.filter(|one| MediaTime::new(one.header.first_frame) == end);
         let made = match next {
             Some(next) if opus::carries_fec(&next.payload) => {
-                outcome.recovered_fec += 1;
+                outcome.recovered_fec += u32::from(is_in_time);
                 self.decoder.decode_fec(&next.payload, frames, &mut self.planar)
             }
             _ => {
-                outcome.concealed += 1;
+                outcome.concealed += u32::from(is_in_time);
                 self.decoder.decode_lost(frames, &mut self.planar)
             }
         };
@@ -341,6 +345,7 @@ impl Part {
         self.next = Some(end);
         self.made_up += u32::from(self.frames);
         match (made, u16::try_from((end - start).get())) {
+            (Ok(_), Ok(_)) if !is_in_time => {}
             (Ok(_), Ok(length)) => {
                 let block = self.block(common, start, length, now, Flags::REPEAT);
                 emit(&block, Samples::planar(&self.planar));
@@ -370,5 +375,157 @@ impl Part {
             session_time: None,
             flags,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use audiocloud_codec::opus::Encoder;
+    use audiocloud_wire::codec::Codec;
+    use audiocloud_wire::id::{ConfigId, StreamId};
+
+    const FRAMES: u16 = 240;
+    const PERIOD: i64 = 5_000_000;
+
+    /// Packets of a tone, as they come from an encoder.
+    fn payloads(count: usize) -> Vec<Vec<u8>> {
+        let mut encoder = Encoder::new(2, 48_000, 96_000, 5_000).unwrap();
+        let mut room = [0; 2_000];
+        let mut phase = 0.0_f32;
+        let mut payload = |_| {
+            let tone: Vec<f32> = (0..FRAMES)
+                .map(|_| {
+                    phase += 0.05;
+                    0.5 * phase.sin()
+                })
+                .collect();
+            let length = encoder.encode(&[&tone, &tone], &mut room).unwrap();
+            room[..length].to_vec()
+        };
+        (0..count).map(&mut payload).collect()
+    }
+
+    struct Bench {
+        parts: Parts,
+        payloads: Vec<Vec<u8>>,
+        /// First frame, frames, whether it was made up, and the loudest sample.
+        heard: Vec<(u64, u32, Flags, f32)>,
+        outcome: Outcome,
+    }
+
+    fn common() -> Common {
+        Common { epoch: 1, sample_rate: SampleRate::new(48_000).unwrap(), stream_channels: 2 }
+    }
+
+    fn note(heard: &mut Vec<(u64, u32, Flags, f32)>, header: &Header, samples: Samples<'_>) {
+        let mut left = vec![0.0; header.frame_count()];
+        samples.read(0, 0, &mut left);
+        let loudest = left.iter().fold(0.0_f32, |loudest, sample| loudest.max(sample.abs()));
+        heard.push((header.start.get(), header.frames, header.flags, loudest));
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let payloads = payloads(30);
+            Self { parts: Parts::default(), payloads, heard: Vec::new(), outcome: Outcome::default() }
+        }
+
+        fn receive(&mut self, place: u32) {
+            let header = audio::Header {
+                stream: StreamId(1),
+                epoch: 1,
+                config: ConfigId(1),
+                sequence: place,
+                first_frame: u64::from(place) * u64::from(FRAMES),
+                frames: FRAMES,
+                first_channel: 0,
+                channels: 2,
+                codec: Codec::Opus,
+                session_time_ns: 0,
+                flags: audio::Flags::NONE,
+            };
+            let mut room = [0; 2_000];
+            let payload = &self.payloads[usize::try_from(place).unwrap()];
+            let length = AudioPacket::encode(&header, &[], payload, &mut room).unwrap();
+            let packet = AudioPacket::decode(&room[..length]).unwrap();
+            let arrival = HostTime::new(i64::from(place) * PERIOD);
+            let Self { parts, heard, .. } = self;
+            let mut emit = |header: &Header, samples: Samples<'_>| note(heard, header, samples);
+            let outcome = parts.handle(common(), &packet, arrival, Flags::NONE, &mut emit);
+            self.add(outcome);
+        }
+
+        /// At this time, where each frame is due 20 ms after its arrival.
+        fn poll(&mut self, now: i64) {
+            let Self { parts, heard, .. } = self;
+            let mut emit = |header: &Header, samples: Samples<'_>| note(heard, header, samples);
+            let outcome = parts.poll(common(), HostTime::new(now), Self::due, &mut emit);
+            self.add(outcome);
+        }
+
+        #[allow(clippy::unnecessary_wraps, reason = "as the receiver has it")]
+        fn due(start: MediaTime) -> Option<HostTime> {
+            let place = i64::try_from(start.get() / u64::from(FRAMES)).unwrap();
+            Some(HostTime::new((place + 4) * PERIOD))
+        }
+
+        fn add(&mut self, outcome: Outcome) {
+            self.outcome.undecodable += outcome.undecodable;
+            self.outcome.recovered_fec += outcome.recovered_fec;
+            self.outcome.concealed += outcome.concealed;
+        }
+
+        fn check_goes_on(&self) {
+            let ends = self.heard.iter().map(|(start, frames, ..)| start + u64::from(*frames));
+            let starts = self.heard.iter().map(|(start, ..)| *start).skip(1);
+            assert!(ends.zip(starts).all(|(end, start)| end == start), "{:?}", self.heard);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_made_up_when_it_is_due() {
+        let mut bench = Bench::new();
+        for place in (0..20).filter(|place| *place != 10) {
+            bench.receive(place);
+            if place == 13 {
+                assert_eq!(bench.heard.len(), 10, "those after it wait");
+                bench.poll(14 * PERIOD - HEADROOM.get() - 1);
+                assert_eq!(bench.heard.len(), 10);
+                bench.poll(14 * PERIOD - HEADROOM.get());
+                assert_eq!(bench.heard.len(), 14);
+            }
+        }
+        bench.check_goes_on();
+        let (.., flags, loudest) = bench.heard[10];
+        assert!(flags.contains(Flags::REPEAT) && loudest > 0.2, "{:?}", bench.heard[10]);
+        assert_eq!(bench.outcome, Outcome { concealed: 1, ..Outcome::default() });
+        bench.receive(10);
+        assert_eq!(bench.heard.last(), Some(&(2400, 1, Flags::SILENCE, 0.0)), "its time is told");
+    }
+
+    #[test]
+    fn one_that_is_overtaken_is_not_made_up() {
+        let mut bench = Bench::new();
+        for place in [0, 1, 4, 2, 5, 3, 6] {
+            bench.receive(place);
+        }
+        assert_eq!(bench.heard.len(), 7);
+        bench.check_goes_on();
+        assert_eq!(bench.outcome, Outcome::default());
+    }
+
+    #[test]
+    fn what_is_merely_late_is_not_made_up() {
+        let mut bench = Bench::new();
+        (0..5).for_each(|place| bench.receive(place));
+        bench.poll(1000 * PERIOD);
+        assert_eq!(bench.heard.len(), 5, "nothing has come after it");
+        bench.receive(5);
+        bench.receive(8);
+        bench.poll(1000 * PERIOD);
+        assert_eq!(bench.heard.len(), 7, "what is made up too late is kept back");
+        assert_eq!(bench.heard[6].0, 8 * 240);
+        assert_eq!(bench.outcome, Outcome::default());
     }
 }
