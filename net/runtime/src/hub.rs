@@ -17,18 +17,19 @@ use audiocloud_wire::message::{
     Directory, Hello, Message, StreamAnnouncement, Subscribe, SubscribeRefusal, SubscribeRefused, Text,
     Unsubscribe,
 };
-use audiocloud_wire::packet::Packet;
 use tokio::sync::{Notify, mpsc};
 
 use crate::candidates::{Candidate, Candidates, Place};
 use crate::command::Command;
-use crate::congestion::{self, Outlet};
+use crate::congestion::Outlet;
 use crate::directory;
 use crate::health::PathFigures;
 use crate::peer::{Peer, dials};
-use crate::publisher::{Pass, Publisher};
+use crate::publisher::Publisher;
 use crate::status::{Link, LossCause, Shared, lock};
 use crate::subscriber::{Incoming, Route, Subscriber, SubscriptionId};
+
+mod media;
 
 /// The most peers connected at once.
 pub(crate) const CONNECTIONS_MAX: usize = 256;
@@ -166,50 +167,6 @@ impl Hub {
     fn publications_changed(&mut self) {
         self.announce();
         self.settle(LossCause::Unpublished);
-    }
-
-    /// Moves what the callbacks left in their rings. Whether more is waiting.
-    pub(crate) fn pump(&mut self) -> bool {
-        let mut all = Pass::default();
-        for publisher in self.publishers.values_mut() {
-            let pass = publisher.pump(&mut self.subscribers);
-            all.more |= pass.more;
-            all.announce |= pass.announce;
-        }
-        if all.announce {
-            self.announce();
-        }
-        all.more
-    }
-
-    /// What is to be done now and then.
-    pub(crate) fn tick(&mut self) {
-        for publisher in self.publishers.values_mut() {
-            publisher.tick();
-        }
-        self.share_rates();
-        for link in self.links.values_mut() {
-            link.incoming.tick(link.connection.rtt().into(), &self.subscribers);
-        }
-    }
-
-    /// Divides what each path carries among the streams that go over it, by what each would take.
-    fn share_rates(&mut self) {
-        let Self { links, publishers, .. } = self;
-        for (&id, link) in links.iter() {
-            let mut streams: Vec<_> = publishers
-                .iter_mut()
-                .map(|(&stream, publisher)| (stream, publisher.demand_bps(id), publisher))
-                .filter(|(_, demand_bps, _)| *demand_bps > 0)
-                .collect();
-            streams.sort_unstable_by_key(|(stream, ..)| *stream);
-            let demands: Vec<u64> = streams.iter().map(|(_, demand_bps, _)| *demand_bps).collect();
-            let cap_bps = congestion::rate_cap(&link.connection);
-            let shares = cap_bps.map(|cap_bps| congestion::shares(cap_bps, &demands));
-            for (index, (.., publisher)) in streams.into_iter().enumerate() {
-                publisher.set_rate_cap(id, shares.as_ref().and_then(|shares| shares.get(index).copied()));
-            }
-        }
     }
 
     // ---- Peers.
@@ -362,49 +319,6 @@ impl Hub {
             }
             _ => self.shared.counters.unknown_messages.add(1),
         }
-    }
-
-    pub(crate) fn handle_datagram(&mut self, id: u64, datagram: &[u8]) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let packet = match Packet::decode(datagram) {
-            Ok(packet) => packet,
-            Err(error) => {
-                tracing::trace!(target: "audiocloud::net", code = error.code(), "undecodable packet");
-                self.shared.counters.undecodable_packets.add(1);
-                return;
-            }
-        };
-        let about_ours = match &packet {
-            Packet::Report(report) => Some(report.stream),
-            Packet::Request(request) => Some(request.stream),
-            Packet::Audio(_) | Packet::Event(_) | Packet::Repair(_) => None,
-        };
-        if let Some(stream) = about_ours {
-            match self.publishers.get_mut(&stream) {
-                Some(publisher) => publisher.handle_feedback(id, &packet),
-                None => self.shared.counters.unknown_stream.add(1),
-            }
-            return;
-        }
-        let outlet = link.outlet.borrow();
-        link.incoming.handle(&packet, datagram, &mut self.subscribers, &self.shared.counters, &outlet);
-        let wake = link.incoming.next_wake();
-        drop(outlet);
-        if wake.is_some_and(|wake| self.alarm.is_none_or(|alarm| wake < alarm)) {
-            self.alarm_moved.notify_one();
-        }
-    }
-
-    /// Does for the streams that come in what is to be done by now. When it has to be called again.
-    pub(crate) fn wake(&mut self) -> Option<HostTime> {
-        let now = host_time::now();
-        for link in self.links.values_mut() {
-            if link.incoming.next_wake().is_some_and(|wake| wake <= now) {
-                link.incoming.poll(&mut self.subscribers, &link.outlet.borrow());
-            }
-        }
-        self.alarm = self.links.values().filter_map(|link| link.incoming.next_wake()).min();
-        self.alarm
     }
 
     // ---- The directory.
