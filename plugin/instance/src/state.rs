@@ -171,6 +171,14 @@ impl Stored {
         mix::fader(&self.lock(), key)
     }
 
+    /// Gives a fader an output of its own, and leaves it where it is otherwise. False as in [`Stored::set_name`].
+    pub fn set_output(&self, key: FaderKey, output: Option<u8>) -> bool {
+        self.change(|document| {
+            let fader = mix::fader(document, key);
+            mix::set_fader(document, key, Fader { output, ..fader });
+        })
+    }
+
     /// Moves a fader. False as in [`Stored::set_name`].
     pub fn set_fader(&self, key: FaderKey, fader: Fader) -> bool {
         self.change(|document| mix::set_fader(document, key, fader))

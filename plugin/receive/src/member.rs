@@ -12,6 +12,7 @@ use audiocloud_instance::status::{RECENT, Recent};
 use audiocloud_instance::time::Setup;
 use audiocloud_net::runtime::{self, Subscription, SubscriptionStatus};
 use audiocloud_net::session::budget::Waterfall;
+use audiocloud_net::wire::codec::Codec;
 use audiocloud_net::wire::quality::Quality;
 
 use crate::planner::Planner;
@@ -21,6 +22,9 @@ use crate::strip::Dial;
 
 /// Half of the 96 taps of the playout's resampler, in frames: how long it keeps a frame.
 const RESAMPLER_FRAMES: i64 = 48;
+/// Of Opus: a frame where none is asked for, and what an encoder without its speech half looks ahead, in microseconds.
+const OPUS_FRAME_US: u32 = 5_000;
+const OPUS_LOOKAHEAD_US: u32 = 2_500;
 
 #[derive(Debug)]
 pub(crate) struct Member {
@@ -108,13 +112,13 @@ impl Reading {
         playing.then(|| here + self.way())
     }
 
-    /// Where the milliseconds go.
-    pub(crate) fn waterfall(&self, setup: &Setup) -> Waterfall {
+    /// Where the milliseconds go, for a stream that was asked for as this.
+    pub(crate) fn waterfall(&self, setup: &Setup, asked: Quality) -> Waterfall {
         let rate = self.wire.sample_rate.unwrap_or(setup.sample_rate);
         let span = |frames: i64, rate| Frames::new(frames).to_nanos_floor(rate);
         Waterfall {
             sender_block: span(self.wire.block_frames_max.into(), rate),
-            codec: Nanos::ZERO,
+            codec: codec(asked),
             wire: self.way(),
             jitter: span(self.playout.hold_frames.max(0), rate),
             resampler: if self.playout.is_resampling { span(RESAMPLER_FRAMES, rate) } else { Nanos::ZERO },
@@ -156,6 +160,15 @@ impl Reading {
     pub(crate) fn silent_s(&self) -> i64 {
         (host_time::now() - self.playout.last_block_at).get() / 1_000_000_000
     }
+}
+
+/// How long Opus waits for a frame to be full, and what it looks ahead. PCM waits for nothing.
+fn codec(asked: Quality) -> Nanos {
+    if asked.codec != Some(Codec::Opus) {
+        return Nanos::ZERO;
+    }
+    let frame_us = if asked.frame_us == 0 { OPUS_FRAME_US } else { asked.frame_us };
+    Nanos::new(i64::from(frame_us + OPUS_LOOKAHEAD_US) * 1_000)
 }
 
 /// Why a connection ended, in words.

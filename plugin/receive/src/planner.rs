@@ -102,7 +102,7 @@ fn asked(budget_ms: f32) -> Budget {
 
 fn ends(setup: &Setup, reading: &Reading) -> Ends {
     let sample_rate = reading.wire.sample_rate.unwrap_or(setup.sample_rate);
-    let waterfall = reading.waterfall(setup);
+    let waterfall = reading.waterfall(setup, Quality::default());
     Ends {
         sample_rate,
         channels: u8::try_from(reading.wire.channels).unwrap_or(u8::MAX).clamp(1, 64),

@@ -56,3 +56,66 @@ impl Score {
         self.entries.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merge::Held;
+    use audiocloud_engine::rt::event::NoteAddress;
+    use audiocloud_instance::events::HostEvent;
+    use nice_plug::midi::{Key, NoteEvent};
+
+    #[derive(Default)]
+    struct Host(Vec<(u32, Key)>);
+
+    impl Notes for Host {
+        fn next_event(&mut self) -> Option<HostEvent> {
+            None
+        }
+
+        fn try_send(&mut self, event: HostEvent) -> bool {
+            if let NoteEvent::NoteOn { timing, key, .. } = event {
+                self.0.push((timing, key));
+            }
+            true
+        }
+    }
+
+    fn on(key: i16) -> Body {
+        Body::NoteOn { note: NoteAddress { note_id: -1, port: 0, channel: 0, key }, velocity: 0.5 }
+    }
+
+    fn played(note: impl FnOnce(&mut Score, &mut Merge<'_, Host>)) -> Vec<(u32, Key)> {
+        let (mut host, mut held, mut score) = (Host::default(), Held::default(), Score::new());
+        let mut merge = Merge::new(&mut host, &mut held, true);
+        note(&mut score, &mut merge);
+        score.play(&mut merge);
+        merge.rest();
+        host.0
+    }
+
+    #[test]
+    fn streams_come_out_in_order_of_time() {
+        let heard = played(|score, merge| {
+            for (offset, key) in [(0, 1), (90, 2), (5, 3), (90, 4), (0, 5)] {
+                score.note(offset, on(key), merge);
+            }
+        });
+        let expected = [(0, 1), (0, 5), (5, 3), (90, 2), (90, 4)];
+        assert_eq!(heard, expected.map(|(offset, key)| (offset, Key::Number(key))));
+    }
+
+    #[test]
+    fn none_is_lost_however_many_there_are() {
+        let heard = played(|score, merge| {
+            // The second stream's come at the beginning again, when there is no room any more.
+            for offset in [100, 3] {
+                for _ in 0..EVENTS {
+                    score.note(offset, on(1), merge);
+                }
+            }
+        });
+        assert_eq!(heard.len(), 2 * EVENTS);
+        assert!(heard.is_sorted_by_key(|(timing, _)| *timing), "time goes back");
+    }
+}

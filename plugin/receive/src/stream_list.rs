@@ -147,7 +147,7 @@ fn track_row(
         ui.spacing_mut().item_spacing.x = 4.0;
         let reserved = match &track.playing {
             Some(_) => METER_WIDTH + FADER_WIDTH,
-            None if plays_many && track.is_local => 66.0,
+            None if plays_many && track.is_local => 76.0,
             None => 0.0,
         };
         if pickable(ui, &row, reserved) && !is_picked {

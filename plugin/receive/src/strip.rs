@@ -199,7 +199,7 @@ mod tests {
         let pan = |pan| Fader { pan, ..rest };
         check(pan(-1.0), rest, [1.0, 0.0, 1.0]);
         check(pan(1.0), rest, [0.0, 1.0, 1.0]);
-        check(pan(0.5), rest, [0.7071, 1.0, 1.0]);
+        check(pan(0.5), rest, [std::f32::consts::FRAC_1_SQRT_2, 1.0, 1.0]);
         check(pan(1.0), pan(-1.0), [1.0; 3]);
         assert_eq!(gains(pan(1.0), pan(1.0))[0], 0.0, "exactly");
     }

@@ -201,6 +201,66 @@ fn another_stream_is_picked_while_playing() {
     });
 }
 
+/// The first sample of each output: the main one, *Stream only*, then streams by themselves.
+fn heads(receive: &Rack<ReceivePart>) -> Vec<f32> {
+    let outputs = [&receive.main, &receive.aux].into_iter().chain(&receive.own);
+    outputs.map(|channels| channels[0][0]).collect()
+}
+
+#[test]
+fn a_session_is_mixed_by_its_faders_or_comes_out_separately() {
+    alone("a_session_is_mixed_by_its_faders_or_comes_out_separately", &[], || {
+        let mut drums = Rack::<SendPart>::new(SEND_A, ProcessMode::Realtime);
+        let mut bass = Rack::<SendPart>::new(SEND_B, ProcessMode::Realtime);
+        let device = status()["device"].as_str().unwrap().to_owned();
+        let state = |drums: &str, bass: &str| {
+            format!(
+                r#"{{"schema":2,"play":"session","faders":{{"{device}/00000000000000aa":{drums},"{device}/00000000000000bb":{bass}}}}}"#
+            )
+        };
+        // Both are this process' own: they are played because they are asked for.
+        let mut receive =
+            replacing(&state(r#"{"own":true,"output":3}"#, r#"{"own":true,"level":-6.02,"pan":1}"#));
+        let mut tail = Vec::new();
+        let mut until = |receive: &mut Rack<ReceivePart>, done: &dyn Fn(&Rack<ReceivePart>) -> bool| {
+            let reached = paced(5.0, |_| {
+                drums.main.iter_mut().for_each(|channel| channel.fill(0.5));
+                bass.main.iter_mut().for_each(|channel| channel.fill(0.25));
+                drums.process();
+                bass.process();
+                receive.process();
+                tail.extend_from_slice(&receive.main[1]);
+                done(receive)
+            });
+            assert!(reached, "{:?}", heads(receive));
+        };
+        let near = |value: f32, expected: f32| (value - expected).abs() < 1e-4;
+        // Panned to the right, the bass is not in the left channel.
+        until(&mut receive, &|receive| near(receive.main[1][0], 0.625) && receive.main[0][0] == 0.5);
+        assert_eq!(receive.main, receive.aux);
+        // The host's outputs are used: the bass takes the first that is free, and the project keeps it.
+        receive.set("outputs", 1.0);
+        until(&mut receive, &|receive| {
+            let heads = heads(receive);
+            heads[..2] == [0.0; 2] && heads[4] == 0.5 && near(receive.own[0][1][0], 0.125)
+        });
+        assert!(receive.own.iter().skip(3).flatten().flatten().all(|sample| *sample == 0.0));
+        let saved: Value = serde_json::from_str(&receive.save()).unwrap();
+        assert_eq!(saved["faders"][format!("{device}/00000000000000bb")]["output"], 1, "{saved}");
+        // Back into the mix, and the drums muted.
+        receive.set("outputs", 0.0);
+        receive.load(&state(r#"{"own":true,"mute":true}"#, r#"{"own":true}"#));
+        until(&mut receive, &|receive| heads(receive)[..2] == [0.25; 2]);
+        // One is no longer asked for.
+        receive.load(&state(r#"{"own":true}"#, "{}"));
+        until(&mut receive, &|receive| heads(receive)[..2] == [0.5; 2]);
+        // A stream that is heard from its beginning begins at once; from then on nothing jumps.
+        let begun = tail.iter().position(|sample| near(*sample, 0.625)).unwrap();
+        let steepest = tail[begun..].windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
+        assert!(steepest < 0.02, "a click of {steepest}");
+    });
+}
+
 #[test]
 fn an_offline_render_publishes_nothing_and_plays_silence() {
     alone("an_offline_render_publishes_nothing_and_plays_silence", &[], || {

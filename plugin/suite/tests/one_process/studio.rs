@@ -16,6 +16,8 @@ pub(crate) struct Rack<P: Part> {
     params: std::sync::Arc<dyn Params>,
     pub(crate) main: [Vec<f32>; 2],
     pub(crate) aux: [Vec<f32>; 2],
+    /// The outputs after that one.
+    pub(crate) own: Vec<[Vec<f32>; 2]>,
     pub(crate) notes_in: VecDeque<NoteEvent<()>>,
     pub(crate) notes_out: Vec<NoteEvent<()>>,
     active: bool,
@@ -28,11 +30,13 @@ impl<P: Part> Rack<P> {
         let params = plugin.params();
         let silence = || [vec![0.0; BLOCK], vec![0.0; BLOCK]];
         let (main, aux) = (silence(), silence());
+        let own = P::LAYOUTS[0].aux_output_ports.iter().skip(1).map(|_| silence()).collect();
         let mut rack = Self {
             plugin,
             params,
             main,
             aux,
+            own,
             notes_in: VecDeque::new(),
             notes_out: Vec::new(),
             active: false,
@@ -83,11 +87,18 @@ impl<P: Part> Rack<P> {
             transport: Some(Transport::new(RATE)),
             plugin: std::marker::PhantomData,
         };
-        let (mut main, mut aux) = (Buffer::default(), [Buffer::default()]);
+        let mut main = Buffer::default();
         fill(&mut main, &mut self.main);
-        fill(&mut aux[0], &mut self.aux);
-        let outputs = if P::LAYOUTS[0].aux_output_ports.is_empty() { &mut aux[..0] } else { &mut aux[..] };
-        let mut aux = AuxiliaryBuffers { inputs: &mut [], outputs };
+        let outputs = std::iter::once(&mut self.aux).chain(&mut self.own);
+        let mut outputs: Vec<Buffer<'_>> = outputs
+            .take(P::LAYOUTS[0].aux_output_ports.len())
+            .map(|channels| {
+                let mut buffer = Buffer::default();
+                fill(&mut buffer, channels);
+                buffer
+            })
+            .collect();
+        let mut aux = AuxiliaryBuffers { inputs: &mut [], outputs: &mut outputs };
         let status = self.plugin.process(&mut main, &mut aux, &mut context);
         assert_eq!(status, ProcessStatus::KeepAlive);
         self.notes_out.append(&mut context.notes_out);
