@@ -11,8 +11,8 @@ use audiocloud_rig::{
     session::{Pair, PairOptions, START, subscriptions},
 };
 
-/// 10 ms at 48 kHz.
-const FADE_FRAMES_MAX: usize = 480;
+/// At 48 kHz: the sound is carried on for 60 ms at most, and fades meanwhile.
+const FADE_FRAMES_MAX: usize = 2_880;
 /// Nothing sounds for so long: the stream is gone. 50 ms at 48 kHz.
 const SILENT_FRAMES: usize = 2400;
 
