@@ -284,6 +284,7 @@ impl PublicationShared {
             "sample_rate": self.sample_rate.hz(),
             "channels": self.channels,
             "codec": self.codec.name(),
+            "codecs": self.codecs.iter().map(|codec| codec.name()).collect::<Vec<_>>(),
             "subscribers": status.subscribers,
             "listeners": listeners,
             "counters": status.figures,
