@@ -81,7 +81,6 @@ mod tests {
     use bytes::Bytes;
     use quinn::{Connection, Endpoint};
 
-    use super::*;
     use crate::identity::Identity;
     use crate::tls;
 
