@@ -126,10 +126,19 @@ impl Stream {
 
     /// Asks for what is missing, and gives up what is past its time.
     fn seek(&mut self, epoch: u32, now: HostTime, out: Out<'_>) {
+        let Self { missing, deadlines, .. } = &mut *self;
+        let expired = missing.expire(now, |one| due_of(deadlines, epoch, one));
+        for _ in 0..expired.lost + expired.brought_back {
+            self.disorder.stayed();
+        }
+        if expired.brought_back > 0 {
+            self.loss.stayed_away(expired.brought_back, now);
+        }
+        self.lose(expired.lost, now);
+        // What has been learnt from these changes the pace.
         let pace = self.pace();
         let Self { missing, deadlines, .. } = self;
         let due = |one: &Missing| due_of(deadlines, epoch, one);
-        let expired = missing.expire(now, due);
         let copies = if self.loss.is_lossy() { 2 } else { 1 };
         let requests = missing.ask((self.config.stream, epoch), now, pace, due, |request| {
             let mut bytes = [0; REQUEST_BYTES];
@@ -140,13 +149,6 @@ impl Stream {
             }
         });
         self.figures.requests_sent += u64::from(requests) * copies;
-        for _ in 0..expired.lost + expired.brought_back {
-            self.disorder.stayed();
-        }
-        if expired.brought_back > 0 {
-            self.loss.stayed_away(expired.brought_back, now);
-        }
-        self.lose(expired.lost, now);
     }
 
     /// Makes up what cannot be waited for any longer.
