@@ -1,7 +1,12 @@
 use audiocloud_units::SampleRate;
 
-/// Seconds that are looked back over before the delay becomes shorter.
+/// Seconds that are looked back over before the delay becomes shorter; more, where that was regretted.
 const BUCKETS: usize = 20;
+/// A delay that was made shorter, and was too short within so many seconds, is regretted: from now on twice as much is
+/// looked back over, up to so many times, until nothing was late for as long as three times that.
+const REGRET_SECONDS: u64 = 40;
+const CAUTION_MAX: u64 = 8;
+const CALM: u64 = 3;
 /// A block that arrives this close to the callback that takes it might as well have missed it.
 const GUARD_MICROS: i64 = 300;
 /// What there must be to gain for the delay to become shorter.
@@ -27,6 +32,10 @@ pub(super) struct Delay {
     slack: [i64; BUCKETS],
     seconds: u64,
     outage_at: Option<u64>,
+    shortened_at: Option<u64>,
+    late_at: u64,
+    /// Seconds in each of `slack`, but for the first.
+    caution: u64,
     guard: i64,
     worth: i64,
     outage: i64,
@@ -53,6 +62,9 @@ impl Delay {
             slack: [i64::MAX; BUCKETS],
             seconds: 0,
             outage_at: None,
+            shortened_at: None,
+            late_at: 0,
+            caution: 1,
             guard: GUARD_MICROS * second / 1_000_000,
             worth: WORTH_MICROS * second / 1_000_000,
             outage: OUTAGE_MILLIS * second / 1_000,
@@ -63,6 +75,7 @@ impl Delay {
     pub(super) fn relearn(&mut self) {
         self.slack = [i64::MAX; BUCKETS];
         (self.elapsed, self.seconds, self.outage_at) = (0, 0, None);
+        (self.shortened_at, self.late_at, self.caution) = (None, 0, 1);
     }
 
     pub(super) fn observe(&mut self, block: Observed) {
@@ -78,6 +91,9 @@ impl Delay {
 
     /// The read position was moved back by so many frames: all margins are larger.
     pub(super) fn shift(&mut self, frames: i64) {
+        if frames < 0 {
+            self.shortened_at = Some(self.seconds);
+        }
         for seen in self.slack.iter_mut().filter(|seen| **seen != i64::MAX) {
             *seen = seen.saturating_add(frames);
         }
@@ -85,6 +101,10 @@ impl Delay {
 
     /// A block came `late` frames too late: by how much the delay should be longer.
     pub(super) fn late(&mut self, late: i64) -> i64 {
+        self.late_at = self.seconds;
+        if self.shortened_at.take().is_some_and(|at| self.seconds - at <= REGRET_SECONDS * self.caution) {
+            self.caution = (2 * self.caution).min(CAUTION_MAX);
+        }
         if late <= self.outage {
             return late;
         }
@@ -102,8 +122,13 @@ impl Delay {
         self.elapsed = 0;
         self.seconds += 1;
         let least = self.slack.iter().copied().min().unwrap_or(i64::MAX);
-        self.slack.rotate_right(1);
-        self.slack[0] = i64::MAX;
+        if self.seconds.is_multiple_of(self.caution) {
+            self.slack.rotate_right(1);
+            self.slack[0] = i64::MAX;
+        }
+        if self.caution > 1 && self.seconds - self.late_at >= CALM * self.caution * BUCKETS as u64 {
+            (self.caution, self.late_at) = (self.caution / 2, self.seconds);
+        }
         if least == i64::MAX || self.seconds < FIRST_LOOK_SECONDS {
             return None;
         }
@@ -163,6 +188,18 @@ mod tests {
         assert_eq!(said[20..], [Some(300); 2]);
         delay.shift(-300);
         assert_eq!(delay.advance(SECOND), None);
+    }
+
+    #[test]
+    fn a_delay_that_became_too_short_is_looked_back_over_for_longer() {
+        let mut delay = delay();
+        delay.shift(-100);
+        assert_eq!(delay.late(50), 50);
+        delay.observe(block(-50, 60));
+        delay.shift(50);
+        let said = watch(&mut delay, 60, block(300, 60));
+        let first = said.iter().position(|said| *said == Some(300));
+        assert!((38..=40).contains(&first.unwrap()), "{said:?}");
     }
 
     #[test]

@@ -256,11 +256,11 @@ fn what_a_wide_network_loses_is_computed() {
         loss: Loss::Bernoulli { probability: 0.01 },
         ..link::Config::default()
     };
-    for mode in [fixed(7), lowest()] {
+    for (mode, most_ms) in [(fixed(7), 10), (lowest(), 11)] {
         let seed = Seed::new(8).get();
         let outcome = Scenario { seed, seconds: 600, drift_ppm: 0.0, link: link.clone(), mode }.run();
         assert!(bad_ms(&outcome) <= 5.0, "{}: {outcome:#?}", bad_ms(&outcome));
-        assert!(outcome.status.latency.median < Nanos::from_millis(10), "{outcome:#?}");
+        assert!(outcome.status.latency.median < Nanos::from_millis(most_ms), "{outcome:#?}");
     }
 }
 
