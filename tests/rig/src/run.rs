@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How often the main thread looks after the plug-in's requests.
-const SERVICE: Duration = Duration::from_millis(5);
+const SERVICE: Duration = Duration::from_millis(20);
 
 /// Tells the parent process something, as a line of JSON.
 pub(crate) fn tell(event: &Value) {

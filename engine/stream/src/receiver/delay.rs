@@ -7,6 +7,8 @@ const BUCKETS: usize = 20;
 const REGRET_SECONDS: u64 = 40;
 const CAUTION_MAX: u64 = 8;
 const CALM: u64 = 3;
+/// Until then a stream is at its start.
+pub(super) const START_SECONDS: u64 = 10;
 /// A block that arrives this close to the callback that takes it might as well have missed it.
 const GUARD_MICROS: i64 = 300;
 /// What there must be to gain for the delay to become shorter.
@@ -14,7 +16,7 @@ const WORTH_MICROS: i64 = 400;
 /// Before that much has been seen the delay does not become shorter.
 const FIRST_LOOK_SECONDS: u64 = 3;
 /// What comes this much too late is an outage; only a second one soon after calls for a longer delay.
-const OUTAGE_MILLIS: i64 = 20;
+const OUTAGE_MILLIS: i64 = 5;
 const OUTAGE_MEMORY_SECONDS: u64 = 30;
 
 /// Decides how long frames wait: as briefly as what was seen in the last twenty seconds allows, longer at once when
@@ -89,9 +91,15 @@ impl Delay {
         self.slack[0] = self.slack[0].min(block.margin - wait);
     }
 
+    /// For how many seconds it has watched.
+    pub(super) fn seconds(&self) -> u64 {
+        self.seconds
+    }
+
     /// The read position was moved back by so many frames: all margins are larger.
     pub(super) fn shift(&mut self, frames: i64) {
-        if frames < 0 {
+        // What is found out at the start is no matter of regret.
+        if frames < 0 && self.seconds >= START_SECONDS {
             self.shortened_at = Some(self.seconds);
         }
         for seen in self.slack.iter_mut().filter(|seen| **seen != i64::MAX) {
@@ -193,6 +201,7 @@ mod tests {
     #[test]
     fn a_delay_that_became_too_short_is_looked_back_over_for_longer() {
         let mut delay = delay();
+        watch(&mut delay, 10, block(100, 60));
         delay.shift(-100);
         assert_eq!(delay.late(50), 50);
         delay.observe(block(-50, 60));
@@ -206,7 +215,7 @@ mod tests {
     fn what_is_late_makes_it_longer_but_for_a_lone_outage() {
         let mut delay = delay();
         assert_eq!(delay.late(37), 37);
-        assert_eq!(delay.late(2_000), 0);
+        assert_eq!(delay.late(241), 0);
         assert_eq!(delay.late(1_900), 0, "the same outage");
         watch(&mut delay, 5, block(300, 60));
         assert_eq!(delay.late(2_000), 2_000, "again, within half a minute");

@@ -328,7 +328,8 @@ impl Stream {
             Mode::Fixed { delay } => self.to_stream(delay.get()),
             // Before anything is known: room for a little jitter. It goes within seconds if there is none.
             Mode::Lowest { floor, ceiling } => {
-                (longest - waited + self.frames_in(2)).clamp(floor.get(), ceiling.get().max(floor.get()))
+                let (floor, ceiling) = (self.to_stream(floor.get()), self.to_stream(ceiling.get()));
+                (longest - waited + self.frames_in(1) / 2).clamp(floor, ceiling.max(floor))
             }
         };
         let look_ahead = i64::from(self.renderer.is_resampling()) * signed_count(self.renderer.look_ahead());

@@ -89,6 +89,11 @@ impl Loss {
         self.fast.share().max(self.slow.share())
     }
 
+    /// Whether anything has been lost lately.
+    pub(super) fn loses(&self) -> bool {
+        self.share() > NOTHING
+    }
+
     /// Whether as much is lost that what is sent back should be sent twice.
     pub(super) fn is_lossy(&self) -> bool {
         self.share() > LOSSY

@@ -7,10 +7,15 @@ use audiocloud_units::Frames;
 
 use super::{Cause, Mode, Stream, signed_count};
 use crate::receiver::Clock;
+use crate::receiver::delay::START_SECONDS;
 
-/// How like what follows must be for a cut at the first attempt; after [`SEARCH_MILLIS`] anything will do.
+/// How like what follows must be for a cut at the first attempt. Where there is much to gain, less and less is asked for,
+/// and after [`SEARCH_MILLIS`] nothing; sooner at the start, when nobody relies on anything yet. Later a little is not
+/// worth a cut that may be heard.
 const LIKENESS: f32 = 0.98;
-const SEARCH_MILLIS: i64 = 6_000;
+const SEARCH_MILLIS: i64 = 8_000;
+const SEARCH_AT_START_MILLIS: i64 = 2_000;
+const MUCH_MILLIS: i64 = 3;
 /// So much later than it is due, a frame that was lost is worth being brought back: it makes the delay longer, and the
 /// next one that is lost comes in time.
 const PATIENCE_MILLIS: i64 = 10;
@@ -133,9 +138,8 @@ impl Stream {
     pub(in crate::receiver) fn due(&self) -> Option<Due> {
         let anchor = self.anchor?;
         let patience = match self.settings.mode {
-            Mode::Lowest { ceiling, .. } => {
-                (self.to_stream(ceiling.get()) - self.typical).clamp(0, self.frames_of_stream(PATIENCE_MILLIS))
-            }
+            Mode::Lowest { ceiling, .. } => (self.to_stream(ceiling.get()) - self.typical)
+                .clamp(0, self.frames_of_stream(PATIENCE_MILLIS)),
             Mode::Fixed { .. } => 0,
         };
         Some(Due {
@@ -225,7 +229,14 @@ impl Stream {
             self.renderer.crossfade_frames(),
             (anchor.full, anchor.channels),
         );
-        let waited = after as f32 / self.frames_of_stream(SEARCH_MILLIS) as f32;
+        let patience = if self.delay.seconds() < START_SECONDS {
+            Some(SEARCH_AT_START_MILLIS)
+        } else if most > self.frames_of_stream(MUCH_MILLIS) {
+            Some(SEARCH_MILLIS)
+        } else {
+            None
+        };
+        let waited = patience.map_or(0.0, |millis| after as f32 / self.frames_of_stream(millis) as f32);
         let found = found.filter(|splice| splice.likeness >= LIKENESS - 2.0 * waited * waited);
         if let Some(splice) = found {
             self.move_by(splice.shift);

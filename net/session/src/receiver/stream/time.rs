@@ -13,6 +13,9 @@ use crate::receiver::loss::Wish;
 use crate::receiver::missing::{Missing, Pace};
 use crate::receiver::samples::Samples;
 
+/// A packet as long as this is waited for no longer than it should take.
+const PACKET_LONG: Nanos = Nanos::from_millis(4);
+
 /// How long a missing packet is of use where nothing plays yet.
 const PATIENCE: Nanos = Nanos::from_millis(50);
 /// Between reports where nothing comes.
@@ -104,7 +107,9 @@ impl Stream {
     /// frame.
     fn presume_at(&self) -> Option<(HostTime, u32, MediaTime)> {
         let (epoch, highest) = (self.epoch?, self.window.highest()?);
-        if self.presumed >= PRESUMED_MAX || self.packet.get() <= 0 {
+        // On a path that loses nothing the next packet tells early enough, unless it is long in coming.
+        let is_worth_it = self.loss.loses() || self.packet >= PACKET_LONG;
+        if self.presumed >= PRESUMED_MAX || self.packet.get() <= 0 || !is_worth_it {
             return None;
         }
         let length = self.packet.to_frames_nearest(self.config.sample_rate);
