@@ -13,8 +13,10 @@ pub(super) const START_SECONDS: u64 = 10;
 const GUARD_MICROS: i64 = 300;
 /// What there must be to gain for the delay to become shorter.
 const WORTH_MICROS: i64 = 400;
-/// Before that much has been seen the delay does not become shorter.
-const FIRST_LOOK_SECONDS: u64 = 3;
+/// What comes in the first seconds may still be a connection warming up: it is forgotten, and the delay does not become
+/// shorter before another one has been seen.
+const WARM_UP_SECONDS: u64 = 2;
+const FIRST_LOOK_SECONDS: u64 = 4;
 /// What comes this much too late is an outage; only a second one soon after calls for a longer delay.
 const OUTAGE_MILLIS: i64 = 5;
 const OUTAGE_MEMORY_SECONDS: u64 = 30;
@@ -114,7 +116,8 @@ impl Delay {
             self.caution = (2 * self.caution).min(CAUTION_MAX);
         }
         if late <= self.outage {
-            return late;
+            // Where clocks drift, a frame now is a frame each few callbacks.
+            return late.max(self.guard);
         }
         let before = self.outage_at.replace(self.seconds);
         let again = before.is_some_and(|at| at < self.seconds && self.seconds - at <= OUTAGE_MEMORY_SECONDS);
@@ -130,6 +133,10 @@ impl Delay {
         self.elapsed = 0;
         self.seconds += 1;
         let least = self.slack.iter().copied().min().unwrap_or(i64::MAX);
+        if self.seconds == WARM_UP_SECONDS {
+            (self.slack, self.outage_at) = ([i64::MAX; BUCKETS], None);
+            return None;
+        }
         if self.seconds.is_multiple_of(self.caution) {
             self.slack.rotate_right(1);
             self.slack[0] = i64::MAX;
@@ -172,27 +179,28 @@ mod tests {
     }
 
     #[test]
-    fn on_one_clock_all_that_is_to_spare_goes_after_three_seconds() {
-        assert_eq!(watch(&mut delay(), 3, block(200, 60)), [None, None, Some(200)]);
-        assert_eq!(watch(&mut delay(), 3, block(10, 60))[2], None, "not worth it");
-        assert_eq!(watch(&mut delay(), 3, block(200, 5))[2], Some(72), "it nearly missed the callback");
-        assert_eq!(watch(&mut delay(), 3, block(0, 5))[2], Some(-128), "longer, before one is late");
+    fn on_one_clock_all_that_is_to_spare_goes_after_four_seconds() {
+        assert_eq!(watch(&mut delay(), 4, block(200, 60)), [None, None, None, Some(200)]);
+        assert_eq!(watch(&mut delay(), 4, block(10, 60))[3], None, "not worth it");
+        assert_eq!(watch(&mut delay(), 4, block(200, 5))[3], Some(72), "it nearly missed the callback");
+        assert_eq!(watch(&mut delay(), 4, block(0, 5))[3], Some(-128), "longer, before one is late");
     }
 
     #[test]
     fn where_clocks_differ_a_whole_callback_is_kept() {
         let drifting = |margin, waited| Observed { is_drifting: true, ..block(margin, waited) };
-        assert_eq!(watch(&mut delay(), 3, drifting(200, 60))[2], Some(200 + 60 - 128 - 14));
-        assert_eq!(watch(&mut delay(), 3, drifting(68, 60))[2], Some(-14));
-        assert_eq!(watch(&mut delay(), 3, drifting(76, 60))[2], None);
+        assert_eq!(watch(&mut delay(), 4, drifting(200, 60))[3], Some(200 + 60 - 128 - 14));
+        assert_eq!(watch(&mut delay(), 4, drifting(68, 60))[3], Some(-14));
+        assert_eq!(watch(&mut delay(), 4, drifting(76, 60))[3], None);
     }
 
     #[test]
     fn one_tight_moment_counts_for_twenty_seconds() {
         let mut delay = delay();
+        assert_eq!(watch(&mut delay, 4, block(300, 60))[3], Some(300));
         delay.observe(block(50, 60));
         let said = watch(&mut delay, 22, block(300, 60));
-        assert_eq!(said[2..20], [Some(50); 18]);
+        assert_eq!(said[..20], [Some(50); 20]);
         assert_eq!(said[20..], [Some(300); 2]);
         delay.shift(-300);
         assert_eq!(delay.advance(SECOND), None);
@@ -214,6 +222,7 @@ mod tests {
     #[test]
     fn what_is_late_makes_it_longer_but_for_a_lone_outage() {
         let mut delay = delay();
+        watch(&mut delay, 3, block(300, 60));
         assert_eq!(delay.late(37), 37);
         assert_eq!(delay.late(241), 0);
         assert_eq!(delay.late(1_900), 0, "the same outage");

@@ -326,10 +326,11 @@ impl Stream {
         let longest = self.longest_callback();
         let delay = match self.settings.mode {
             Mode::Fixed { delay } => self.to_stream(delay.get()),
-            // Before anything is known: room for a little jitter. It goes within seconds if there is none.
+            // Before anything is known: room for a little jitter, and for 500 ppm of drift until it is found out. It goes
+            // within seconds if there is none.
             Mode::Lowest { floor, ceiling } => {
                 let (floor, ceiling) = (self.to_stream(floor.get()), self.to_stream(ceiling.get()));
-                (longest - waited + self.frames_in(1) / 2).clamp(floor, ceiling.max(floor))
+                (longest - waited + self.frames_in(5) / 2).clamp(floor, ceiling.max(floor))
             }
         };
         let look_ahead = i64::from(self.renderer.is_resampling()) * signed_count(self.renderer.look_ahead());
