@@ -25,8 +25,11 @@ const DRIFT_AGAIN_PPM: f64 = 10.0;
 /// The rate stays within this of the nominal one, whatever is observed.
 const DRIFT_MAX_PPM: f64 = 10_000.0;
 
-/// A callback this much off, and a block, is no jitter. A greater jitter seen widens it, by [`OUTLIER_JITTERS`].
-const OUTLIER_NS: f64 = 5e6;
+/// A callback this much off is no jitter: less than the shortest block that a host may leave out. A greater jitter seen
+/// widens it, by [`OUTLIER_JITTERS`]; as long as little was seen, 5 ms and a block do.
+const OUTLIER_NS: f64 = 1e6;
+const OUTLIER_EARLY_NS: f64 = 5e6;
+const EARLY: u32 = 200;
 const OUTLIER_JITTERS: f64 = 6.0;
 
 /// A single late callback is passed over, for the next ones catch up with it. This many in a row, or one so late, are
@@ -69,6 +72,7 @@ pub struct DelayLockedLoop {
     followed: u32,
     outliers: u32,
     leaps: u64,
+    leap_ns: f64,
     begun: bool,
 }
 
@@ -94,6 +98,7 @@ impl DelayLockedLoop {
             followed: 0,
             outliers: 0,
             leaps: 0,
+            leap_ns: 0.0,
             begun: false,
         }
     }
@@ -165,6 +170,7 @@ impl DelayLockedLoop {
     }
 
     fn leap(&mut self) {
+        self.leap_ns = -self.correction_ns;
         self.correction_ns = 0.0;
         self.outliers = 0;
         self.leaps = self.leaps.saturating_add(1);
@@ -174,7 +180,12 @@ impl DelayLockedLoop {
     }
 
     fn outlier_ns(&self, frames: u32) -> f64 {
-        OUTLIER_NS.max(OUTLIER_JITTERS * self.jitter_square.sqrt()) + f64::from(frames) * self.nominal_ns
+        let jitter = OUTLIER_JITTERS * self.jitter_square.sqrt();
+        if self.followed < EARLY {
+            OUTLIER_EARLY_NS.max(jitter) + f64::from(frames) * self.nominal_ns
+        } else {
+            OUTLIER_NS.max(jitter)
+        }
     }
 
     /// The frame that the last observed block began with: frames since the first observation.
@@ -223,6 +234,14 @@ impl DelayLockedLoop {
     #[must_use]
     pub fn leaps(&self) -> u64 {
         self.leaps
+    }
+
+    /// How much later frames were due after the last leap than before; earlier below 0.
+    ///
+    /// *Realtime-safe: yes*.
+    #[must_use]
+    pub fn last_leap(&self) -> Nanos {
+        nanos(self.leap_ns)
     }
 
     /// The frame, and the part of one, that is due at `time`; before the first one less than 0.

@@ -52,13 +52,13 @@ impl Drift {
         }
     }
 
-    /// A callback of so many frames began. Whether our clock stood still or leapt.
-    pub(super) fn observe_callback(&mut self, at: HostTime, frames: u32) -> bool {
-        let leapt = self.ours.observe(at, frames) == Observation::Leapt;
-        if leapt {
-            self.begin_anew();
+    /// A callback of so many frames began. For how long our device stood still, if it did: its clock lost so much.
+    pub(super) fn observe_callback(&mut self, at: HostTime, frames: u32) -> Option<Nanos> {
+        if self.ours.observe(at, frames) != Observation::Leapt {
+            return None;
         }
-        leapt
+        self.begin_anew();
+        Some(self.ours.last_leap())
     }
 
     /// The frame at `position` arrived; `phase` is how far it was ahead of a count of frames that only ever grows by

@@ -43,6 +43,8 @@ pub(super) struct Stream {
     shorten: Option<(i64, i64)>,
     /// The clocks differ: resampling begins when nothing else is going on.
     is_about_to_resample: bool,
+    /// Our device was found to have left callbacks out, for so long.
+    left_out: Option<Nanos>,
     /// Frames that the read position was moved by on purpose, summed.
     travelled: i64,
     since_on_time: i64,
@@ -110,6 +112,7 @@ impl Stream {
             typical: 0,
             shorten: None,
             is_about_to_resample: false,
+            left_out: None,
             travelled: 0,
             since_on_time: 0,
             late_in_a_row: 0,
@@ -210,7 +213,7 @@ impl Stream {
         self.taken = Taken::default();
         self.callbacks.note(signed(frames));
         let frames = u32::try_from(frames).unwrap_or(u32::MAX);
-        self.drift.observe_callback(now, frames);
+        self.left_out = self.drift.observe_callback(now, frames);
         self.adopt_settings();
         self.adopt_callback_length();
     }

@@ -3,7 +3,7 @@
 use audiocloud_rt::block_ring::Header;
 use audiocloud_rt::due::Due;
 use audiocloud_rt::log::What;
-use audiocloud_units::Frames;
+use audiocloud_units::{Frames, Nanos};
 
 use super::{Cause, Mode, Stream, signed_count};
 use crate::receiver::Clock;
@@ -89,6 +89,25 @@ impl Stream {
         }
     }
 
+    /// Our device left callbacks out, which was heard: what should have been played in them is left out as well, or
+    /// everything would be so much later from here on.
+    fn catch_up(&mut self, lost: Nanos) {
+        let Some(anchor) = self.anchor else { return };
+        let frames = lost.to_frames_nearest(self.rate).get();
+        let Ok(skipped) = usize::try_from(frames) else { return };
+        let reach = skipped + self.renderer.crossfade_frames() / 2;
+        if self.buffer.run(anchor.read, reach, anchor.full) == reach {
+            self.move_by(frames);
+            // To what was seen before, nothing has moved.
+            self.delay.shift(frames);
+            self.typical += frames;
+            if let Some(anchor) = self.anchor.as_mut() {
+                anchor.arrival_margin += frames;
+            }
+            self.note_move(frames, Cause::ReceiverStalled);
+        }
+    }
+
     /// What an original block says about the sender's clock.
     pub(super) fn observe_clock(&mut self, header: &Header, position: u64, margin: i64) {
         let since = self.since_arrival(header);
@@ -102,6 +121,9 @@ impl Stream {
         let differs = self.drift.advance(frames);
         if self.anchor.is_none() {
             return;
+        }
+        if let Some(lost) = self.left_out.take() {
+            self.catch_up(lost);
         }
         let may_resample = !self.renderer.is_resampling() && self.settings.clock == Clock::Automatic;
         if differs && may_resample && !self.is_about_to_resample {

@@ -100,6 +100,8 @@ pub(super) struct World {
     pub(super) ahead_nanos: i64,
     /// At which frame the sender's host stands still, and for how long.
     pub(super) stall: Option<(u64, i64)>,
+    /// At which frame of the output the receiver's device leaves callbacks out, and for how long.
+    pub(super) left_out: Option<(u64, i64)>,
     /// Frames of callbacks before the sender begins, and frames until it ends.
     pub(super) starts_after: u64,
     pub(super) ends_after: u64,
@@ -125,6 +127,7 @@ impl Default for World {
             joins_at: 0,
             ahead_nanos: 0,
             stall: None,
+            left_out: None,
             starts_after: 0,
             ends_after: u64::MAX,
             delays: Vec::new(),
@@ -170,7 +173,8 @@ impl World {
                 bench.playout.set(Settings::fixed(Frames::new(*delay)));
             }
             if index % self.receiver_burst == 0 {
-                bench.clock = HostTime::new(nanos(done));
+                let left_out = self.left_out.map_or(0, |(at, length)| if done >= at { length } else { 0 });
+                bench.clock = HostTime::new(nanos(done) + left_out);
             }
             let now = bench.now();
             while let Some((time, header)) = arrivals.next_if(|(time, _)| *time <= now.get()) {
