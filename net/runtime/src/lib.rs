@@ -42,7 +42,9 @@ pub use claim::{Claim, ClaimError};
 pub use config::{Config, ExplicitPeer};
 pub use counters::{LaneFigures, PublicationFigures, RuntimeFigures, SubscriptionFigures};
 pub use error::Error;
-pub use handle::{Handle, Publication, PublishConfig, Runtime, Shown, SubscribeConfig, Subscription, random_stream};
+pub use handle::{
+    Handle, Publication, PublishConfig, Runtime, Shown, SubscribeConfig, Subscription, random_stream,
+};
 pub use health::{Heard, ListenerStatus, Loss, Owner, PathFigures};
 pub use status::{
     Link, LossCause, PeerState, PeerStatus, PublicationStatus, Report, StreamEntry, SubscriptionStatus,
