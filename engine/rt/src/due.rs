@@ -20,7 +20,7 @@ pub struct Due {
     pub hold: Nanos,
     /// How much later than it is due a frame is still of use: the playout makes its delay so much longer for it.
     pub patience: Nanos,
-    /// From the arrival of the last frame until it leaves, the lengths of both callbacks' blocks included.
+    /// From the last block's arrival until its first frame leaves.
     pub latency: Nanos,
 }
 

@@ -23,7 +23,7 @@ const PATIENCE_MILLIS: i64 = 10;
 const SHORTEN_MILLIS: i64 = 15;
 const ATTEMPT_MILLIS: i64 = 20;
 /// A cut that makes it longer may repeat so much more than it must.
-const LENGTHEN_MILLIS: i64 = 6;
+const LENGTHEN_MILLIS: i64 = 1;
 
 impl Stream {
     /// The least delay that was asked for, or what holds where that is more, in frames of the stream.
