@@ -36,6 +36,7 @@ const OUTLIER_JITTERS: f64 = 6.0;
 /// frames that the device lost.
 const OUTLIERS_IN_A_ROW: u32 = 4;
 const STALL_NS: f64 = 200e6;
+const CATCHES_UP: f64 = 0.8;
 
 /// What became of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub struct DelayLockedLoop {
     jitter_square: f64,
     followed: u32,
     outliers: u32,
+    /// The error of the first of them.
+    outlier_first_ns: f64,
     leaps: u64,
     leap_ns: f64,
     begun: bool,
@@ -97,6 +100,7 @@ impl DelayLockedLoop {
             jitter_square: 0.0,
             followed: 0,
             outliers: 0,
+            outlier_first_ns: 0.0,
             leaps: 0,
             leap_ns: 0.0,
             begun: false,
@@ -118,6 +122,11 @@ impl DelayLockedLoop {
         }
         let error_ns = self.advance(host_time, frames);
         if error_ns.abs() > self.outlier_ns(elapsed) {
+            // A host that was late and catches up comes nearer from callback to callback; a device that left some out
+            // does not.
+            if self.outliers == 0 || error_ns.abs() < CATCHES_UP * self.outlier_first_ns.abs() {
+                (self.outliers, self.outlier_first_ns) = (0, error_ns);
+            }
             self.outliers += 1;
             if self.outliers < OUTLIERS_IN_A_ROW && error_ns.abs() < STALL_NS {
                 return Observation::PassedOver;

@@ -95,6 +95,9 @@ impl Stream {
         let Some(anchor) = self.anchor else { return };
         let frames = lost.to_frames_nearest(self.rate).get();
         let Ok(skipped) = usize::try_from(frames) else { return };
+        if matches!(self.settings.mode, Mode::Fixed { .. }) {
+            return;
+        }
         let reach = skipped + self.renderer.crossfade_frames() / 2;
         if self.buffer.run(anchor.read, reach, anchor.full) == reach {
             self.move_by(frames);
