@@ -138,6 +138,8 @@ fn send_and_receive_in_one_process() {
     let mut options = Options::new(SEND_ID);
     options.fields.push(("stream".into(), send_field(STREAM)));
     options.then = Some((RECEIVE_ID.into(), vec![("stream".into(), receive_field(&device, STREAM))]));
+    options.then_parameters =
+        vec![("playout".into(), "Fixed".into()), ("delay".into(), PLAYOUT_MS.to_string())];
     options.input = Some(stage.recording("source", &source));
     let mut rig = stage.world.rig(&stage.tools, "both", &options).expect("a rig");
     rig.wait("ready", START).expect("ready");

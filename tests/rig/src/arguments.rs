@@ -92,6 +92,9 @@ pub(crate) struct RunArguments {
     /// A persisted field of the second plug-in: KEY=JSON.
     #[arg(long = "then-field", value_name = "KEY=JSON", value_parser = parse_field)]
     pub(crate) then_fields: Vec<(String, Value)>,
+    /// A parameter of the second plug-in to set before the first call: ID-OR-NAME=TEXT.
+    #[arg(long = "then-param", value_name = "NAME=TEXT", value_parser = parse_pair)]
+    pub(crate) then_parameters: Vec<(String, String)>,
     /// Run inside the callback of a JACK client of this name.
     #[arg(long, value_name = "CLIENT")]
     pub(crate) jack: Option<String>,

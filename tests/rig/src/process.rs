@@ -64,6 +64,8 @@ pub struct Options {
     pub fields: Vec<(String, Value)>,
     /// Parameters: id or name, and text.
     pub parameters: Vec<(String, String)>,
+    /// Parameters of the second plug-in, likewise.
+    pub then_parameters: Vec<(String, String)>,
     /// Saved state to load.
     pub state: Option<PathBuf>,
     /// Room for the recording, in seconds; the rig stops there.
@@ -95,6 +97,7 @@ impl Options {
             fifo: Some(70),
             fields: Vec::new(),
             parameters: Vec::new(),
+            then_parameters: Vec::new(),
             state: None,
             seconds_max: 120.0,
             offline: false,
@@ -151,6 +154,9 @@ impl Options {
             for (key, value) in fields {
                 push("--then-field", &format!("{key}={value}"));
             }
+        }
+        for (name, text) in &self.then_parameters {
+            push("--then-param", &format!("{name}={text}"));
         }
         for (name, text) in &self.parameters {
             push("--param", &format!("{name}={text}"));

@@ -105,7 +105,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
             let ports = plugin.select(arguments.channels)?;
             plugin.load_state(None, &arguments.then_fields)?;
             let processor = plugin.activate(arguments.rate, u32::try_from(block_max)?)?;
-            let after = Engine::new(&ports, arguments.rate, frames_max, block_min, block_max);
+            let mut after = Engine::new(&ports, arguments.rate, frames_max, block_min, block_max);
+            for (name, text) in &arguments.then_parameters {
+                after.parameters.push(plugin.parameter(name, text)?);
+            }
             engine.tail = Some(Box::new(Tail::new(after, processor)));
             Some(plugin)
         }
