@@ -18,6 +18,8 @@ const NET: Sight = Sight::Only(&[
     "audiocloud-wire",
     "audiocloud-codec",
     "audiocloud-session",
+    "audiocloud-membership",
+    "audiocloud-traversal",
     "audiocloud-runtime",
 ]);
 /// What `engine` may see: itself.
@@ -41,6 +43,8 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-codec", 2, NET),
     ("audiocloud-stream", 3, ENGINE),
     ("audiocloud-session", 3, NET),
+    ("audiocloud-membership", 2, NET),
+    ("audiocloud-traversal", 2, NET),
     ("audiocloud-runtime", 4, NET),
     ("audiocloud-engine", 5, ENGINE),
     ("audiocloud-net", 5, NET),

@@ -1,0 +1,3 @@
+//! Who belongs to a session, what each of them may do, and what all of them share.
+//!
+//! One sentence: **no I/O: bytes and time in, decisions out.** Nothing here opens a socket or a file or asks a clock.
