@@ -11,6 +11,14 @@
 //! [[peer]]                   # dialled always, wherever they are
 //! address = "studio-b.example.org:4720"
 //! key = "<64 hex digits>"    # the user's or the device's key, as `audiocloud identity` prints it there
+//! [[meeting]]                # a rendezvous node where this user's own machines find each other, wherever they are
+//! address = "meet.example.org:4720"
+//! key = "<64 hex digits>"    # the node's device key
+//! tls_port = 443             # TCP port of its relay, for networks that drop all UDP; default: none
+//! [serve]                    # what this machine does for others, as `audiocloud node` does by its options
+//! rendezvous = true          # introduce members of a session to each other
+//! relay = true               # forward their sealed packets where they have no direct way
+//! tcp = "[::]:443"           # and take those packets by TLS over TCP too; default: not
 //! ```
 
 use std::ffi::OsString;
@@ -43,6 +51,32 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// Peers that are dialled wherever they are.
     pub peers: Vec<ExplicitPeer>,
+    /// Rendezvous nodes where this user's own machines find each other.
+    pub meeting: Vec<MeetingPoint>,
+    /// What this runtime does for others.
+    pub serve: Option<Serve>,
+}
+
+/// A rendezvous node, as one finds it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MeetingPoint {
+    /// `host:port` of its UDP endpoint, a name or an address.
+    pub address: String,
+    /// Its device key: nobody else will do.
+    pub device: [u8; 32],
+    /// Where the same host takes the relay's packets by TLS over TCP.
+    pub tls_port: Option<u16>,
+}
+
+/// What a node does for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Serve {
+    /// Introduces the members of a room to each other.
+    pub rendezvous: bool,
+    /// Forwards sealed packets between members of a room.
+    pub relay: bool,
+    /// Takes those packets by TLS over TCP here.
+    pub tcp: Option<SocketAddr>,
 }
 
 /// A peer that the user has named.
@@ -80,6 +114,8 @@ struct File {
     mdns: Option<bool>,
     interfaces: Vec<Spanned<String>>,
     peer: Vec<FilePeer>,
+    meeting: Vec<FileMeeting>,
+    serve: Option<FileServe>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,6 +123,22 @@ struct File {
 struct FilePeer {
     address: Spanned<String>,
     key: Spanned<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileMeeting {
+    address: Spanned<String>,
+    key: Spanned<String>,
+    tls_port: Option<u16>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FileServe {
+    rendezvous: bool,
+    relay: bool,
+    tcp: Option<Spanned<String>>,
 }
 
 impl Config {
@@ -121,6 +173,8 @@ impl Config {
             mdns: true,
             interfaces: Vec::new(),
             peers: Vec::new(),
+            meeting: Vec::new(),
+            serve: None,
         }
     }
 
@@ -182,13 +236,17 @@ impl Config {
                 .push(checked(interface, |name| (!name.is_empty()).then(|| name.to_owned()).ok_or(remedy))?);
         }
         for peer in file.peer {
-            let remedy = "`address` must be a host and a port, such as \"studio-b.example.org:4720\"";
-            let address =
-                checked(peer.address, |text| has_port(text).then(|| text.to_owned()).ok_or(remedy))?;
-            let remedy =
-                "`key` must be 64 hexadecimal digits, as `audiocloud identity` prints them on the peer";
-            let key = checked(peer.key, |text| text.parse::<UserId>().map(|key| key.0).map_err(|_| remedy))?;
-            self.peers.push(ExplicitPeer { address, key });
+            self.peers.push(ExplicitPeer { address: host_and_port(peer.address)?, key: key(peer.key)? });
+        }
+        for meeting in file.meeting {
+            let (address, device) = (host_and_port(meeting.address)?, key(meeting.key)?);
+            self.meeting.push(MeetingPoint { address, device, tls_port: meeting.tls_port });
+        }
+        if let Some(serve) = file.serve {
+            let remedy = "`tcp` must be an IP address and a port, such as \"[::]:443\"";
+            let tcp =
+                serve.tcp.map(|tcp| checked(tcp, |text| text.parse().map_err(|_| remedy))).transpose()?;
+            self.serve = Some(Serve { rendezvous: serve.rendezvous, relay: serve.relay, tcp });
         }
         Ok(self)
     }
@@ -199,6 +257,16 @@ fn checked<T>(
     check: impl FnOnce(&str) -> Result<T, &'static str>,
 ) -> Result<T, (usize, String)> {
     check(value.get_ref()).map_err(|remedy| (value.span().start, remedy.to_owned()))
+}
+
+fn host_and_port(address: Spanned<String>) -> Result<String, (usize, String)> {
+    let remedy = "`address` must be a host and a port, such as \"studio-b.example.org:4720\"";
+    checked(address, |text| has_port(text).then(|| text.to_owned()).ok_or(remedy))
+}
+
+fn key(key: Spanned<String>) -> Result<[u8; 32], (usize, String)> {
+    let remedy = "`key` must be 64 hexadecimal digits, as `audiocloud identity` prints them there";
+    checked(key, |text| text.parse::<UserId>().map(|key| key.0).map_err(|_| remedy))
 }
 
 fn has_port(address: &str) -> bool {
@@ -279,7 +347,9 @@ mod tests {
             "name = \"Studio A\"\nbind = \"127.0.0.1:4720\"\nmdns = false\n\
              interfaces = [\"eth0\", \"wlan0\"]\n\
              [[peer]]\naddress = \"studio-b.example.org:4720\"\nkey = \"{key}\"\n\
-             [[peer]]\naddress = \"[fe80::1]:5\"\nkey = \"{key}\"\n"
+             [[peer]]\naddress = \"[fe80::1]:5\"\nkey = \"{key}\"\n\
+             [[meeting]]\naddress = \"meet.example.org:4720\"\nkey = \"{key}\"\ntls_port = 443\n\
+             [serve]\nrendezvous = true\ntcp = \"[::]:443\"\n"
         )));
         assert!(error.is_none(), "{error:?}");
         assert_eq!((config.name.as_str(), config.bind.port(), config.mdns), ("Studio A", 4720, false));
@@ -289,6 +359,10 @@ mod tests {
             config.peers[0],
             ExplicitPeer { address: "studio-b.example.org:4720".into(), key: [10; 32] }
         );
+        let address = "meet.example.org:4720".to_owned();
+        assert_eq!(config.meeting, [MeetingPoint { address, device: [10; 32], tls_port: Some(443) }]);
+        let tcp = Some("[::]:443".parse().unwrap());
+        assert_eq!(config.serve, Some(Serve { rendezvous: true, relay: false, tcp }));
     }
 
     #[test]
@@ -313,6 +387,8 @@ mod tests {
         check("[[peer]]\naddress = \"fe80::1:5\"\nkey = \"00\"", 2, "a host and a port");
         check("[[peer]]\naddress = \"a:1\"\nkey = \"00\"", 3, "64 hexadecimal digits");
         check("[[peer]]\naddress = \"a:1\"", 1, "missing field `key`");
+        check("[[meeting]]\naddress = \"a\"\nkey = \"00\"", 2, "a host and a port");
+        check("[serve]\nrelay = true\ntcp = \"443\"", 3, "such as \"[::]:443\"");
         check("name = ", 1, "");
     }
 

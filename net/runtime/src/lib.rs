@@ -39,7 +39,7 @@ mod tls;
 mod transport;
 
 pub use claim::{Claim, ClaimError};
-pub use config::{Config, ExplicitPeer};
+pub use config::{Config, ExplicitPeer, MeetingPoint, Serve};
 pub use counters::{LaneFigures, PublicationFigures, RuntimeFigures, SubscriptionFigures};
 pub use error::Error;
 pub use handle::{

@@ -21,13 +21,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn config(config_dir: &Path, runtime_dir: &Path, name: &str) -> Config {
     Config {
-        config_dir: config_dir.to_owned(),
-        runtime_dir: runtime_dir.to_owned(),
         name: name.to_owned(),
         bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         mdns: false,
-        interfaces: Vec::new(),
-        peers: Vec::new(),
+        ..Config::in_folders(config_dir, runtime_dir)
     }
 }
 
