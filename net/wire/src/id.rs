@@ -1,7 +1,7 @@
 //! Who and what: the identifiers that cross the wire.
 //!
 //! All are plain values. Nothing here draws random numbers or touches key material: constructors take bytes.
-//! In CBOR, keys and instance ids are byte strings and a stream id is an unsigned integer; in human-readable
+//! In CBOR, keys and instance ids are byte strings, ids of streams and inputs unsigned integers; in human-readable
 //! formats (JSON, TOML) each is lower-case hexadecimal text, as [`Display`](fmt::Display) writes it.
 
 use std::fmt;
@@ -156,6 +156,21 @@ byte_string_id! {
 }
 
 byte_string_id! {
+    /// A session: the Ed25519 public key of the pair that was drawn when it was founded.
+    SessionId, 32
+}
+
+byte_string_id! {
+    /// A change of a session's shared state: the hash that it has in its document's history.
+    ChangeHash, 32
+}
+
+byte_string_id! {
+    /// All that is known of who belongs to a session, as one hash.
+    RosterDigest, 32
+}
+
+byte_string_id! {
     /// An Ed25519 signature.
     Signature, 64
 }
@@ -176,72 +191,86 @@ impl fmt::Debug for Short {
     }
 }
 
-/// A stream among those of its publisher: drawn at random when the stream is made and kept in the user's
-/// project.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(pub u64);
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u64);
 
-impl StreamId {
-    /// The id with these bytes, most significant first.
-    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
-        Self(u64::from_be_bytes(bytes))
-    }
+        impl $name {
+            /// The id with these bytes, most significant first.
+            pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+                Self(u64::from_be_bytes(bytes))
+            }
 
-    /// Its bytes, most significant first.
-    pub const fn to_bytes(self) -> [u8; 8] {
-        self.0.to_be_bytes()
-    }
+            /// Its bytes, most significant first.
+            pub const fn to_bytes(self) -> [u8; 8] {
+                self.0.to_be_bytes()
+            }
 
-    /// The number, as it goes over the wire.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
+            /// The number, as it goes over the wire.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
 
-    /// The first eight hexadecimal digits: for people and log lines, never for comparing.
-    pub fn short(&self) -> Short {
-        let [a, b, c, d, ..] = self.to_bytes();
-        Short([a, b, c, d])
-    }
-}
-
-impl fmt::Display for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl fmt::Debug for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StreamId({self})")
-    }
-}
-
-impl FromStr for StreamId {
-    type Err = ParseIdError;
-
-    fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        parse_hex(text).map(Self::from_bytes)
-    }
-}
-
-impl Serialize for StreamId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            serializer.serialize_u64(self.0)
+            /// The first eight hexadecimal digits: for people and log lines, never for comparing.
+            pub fn short(&self) -> Short {
+                let [a, b, c, d, ..] = self.to_bytes();
+                Short([a, b, c, d])
+            }
         }
-    }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:016x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                parse_hex(text).map(Self::from_bytes)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    serializer.serialize_u64(self.0)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    deserializer.deserialize_str(HexVisitor::<8>).map(Self::from_bytes)
+                } else {
+                    u64::deserialize(deserializer).map(Self)
+                }
+            }
+        }
+    };
 }
 
-impl<'de> Deserialize<'de> for StreamId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            deserializer.deserialize_str(HexVisitor::<8>).map(Self::from_bytes)
-        } else {
-            u64::deserialize(deserializer).map(Self)
-        }
-    }
+number_id! {
+    /// A stream among those of its publisher: drawn at random when the stream is made and kept in the user's
+    /// project.
+    StreamId
+}
+
+number_id! {
+    /// Something that plays streams, among those of its device: drawn at random when it is made.
+    InputId
 }
 
 /// A stream among all streams: who publishes it, and which of theirs it is.
