@@ -2,6 +2,7 @@
 //!
 //! One sentence: **no I/O: bytes and time in, decisions out.** Nothing here opens a socket or a file or asks a clock.
 
+mod change;
 pub mod invitation;
 pub mod key;
 pub mod member;
@@ -9,4 +10,5 @@ pub mod pairing;
 pub mod revocation;
 pub mod rights;
 pub mod roster;
+pub mod shared;
 pub mod ticket;
