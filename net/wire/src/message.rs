@@ -7,17 +7,26 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use bytes::{Bytes, BytesError};
 pub use directory::{Directory, StreamAnnouncement};
 pub use hello::{Hello, HelloRefused, NoCommonVersion, RefusalReason, VERSIONS, VersionRange};
 pub use hello::{certificate_message, negotiate};
+pub use patch::{INPUTS_MAX, Input, Inputs, PLAYING_MAX, Patch, PatchRefused, Purpose};
+pub use session::{CHANGE_BYTES_MAX, CHANGES_MAX, HEADS_MAX, MEMBERSHIPS_MAX, PLACES_MAX};
+pub use session::{Membership, SessionChanges, SessionHave, SessionPlaces, SessionRoster};
+pub use session::{RECORD_BYTES_MAX, REVOCATION_BYTES_MAX, ROSTER_ITEMS_MAX};
 pub use text::{TEXT_BYTES_MAX, Text, TextError};
 
 use crate::id::StreamId;
 use crate::quality::Quality;
 
+mod bytes;
 mod directory;
 mod hello;
+mod list;
+mod patch;
 pub mod profile;
+mod session;
 mod text;
 
 /// The longest body of a frame, in bytes.
@@ -46,6 +55,20 @@ pub enum Message {
     Unsubscribe(Unsubscribe),
     /// A subscription that was not accepted, or is no longer.
     SubscribeRefused(SubscribeRefused),
+    /// Who belongs to a session.
+    SessionRoster(SessionRoster),
+    /// Where a member of a session is.
+    SessionPlaces(Box<SessionPlaces>),
+    /// What the peer has of what a session shares.
+    SessionHave(SessionHave),
+    /// Changes of what a session shares.
+    SessionChanges(SessionChanges),
+    /// What plays streams at the peer.
+    Inputs(Inputs),
+    /// Asks that one of these plays something else.
+    Patch(Patch),
+    /// That it will not.
+    PatchRefused(PatchRefused),
     /// Asks for a [`Pong`].
     Ping(Ping),
     /// Answers a [`Ping`].
@@ -249,6 +272,13 @@ impl Message {
             Self::Subscribe(_) => "subscribe",
             Self::Unsubscribe(_) => "unsubscribe",
             Self::SubscribeRefused(_) => "subscribe-refused",
+            Self::SessionRoster(_) => "session-roster",
+            Self::SessionPlaces(_) => "session-places",
+            Self::SessionHave(_) => "session-have",
+            Self::SessionChanges(_) => "session-changes",
+            Self::Inputs(_) => "inputs",
+            Self::Patch(_) => "patch",
+            Self::PatchRefused(_) => "patch-refused",
             Self::Ping(_) => "ping",
             Self::Pong(_) => "pong",
             Self::Goodbye(_) => "goodbye",
@@ -262,9 +292,7 @@ impl Message {
     ///
     /// What no reader would accept; `out` is then as before.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        if let Self::Directory(directory) = self {
-            directory.check().map_err(EncodeError::Field)?;
-        }
+        self.check().map_err(EncodeError::Field)?;
         let start = out.len();
         out.extend_from_slice(&[0; LENGTH_BYTES]);
         // Writing into a vector does not fail, and nothing in a message refuses to be serialised.
@@ -283,6 +311,25 @@ impl Message {
                 Err(EncodeError::TooLong(length))
             }
         }
+    }
+
+    /// Whether a reader would take it.
+    fn check(&self) -> Result<(), &'static str> {
+        let fits = match self {
+            Self::Hello(hello) => hello.memberships.len() <= MEMBERSHIPS_MAX,
+            Self::Directory(directory) => return directory.check(),
+            Self::SessionRoster(roster) => {
+                roster.records.len().max(roster.revocations.len()) <= ROSTER_ITEMS_MAX
+            }
+            Self::SessionPlaces(places) => places.places.len() <= PLACES_MAX,
+            Self::SessionHave(have) => have.heads.len() <= HEADS_MAX,
+            Self::SessionChanges(changes) => changes.changes.len() <= CHANGES_MAX,
+            Self::Inputs(Inputs { inputs }) => {
+                inputs.len() <= INPUTS_MAX && inputs.iter().all(|input| input.playing.len() <= PLAYING_MAX)
+            }
+            _ => true,
+        };
+        if fits { Ok(()) } else { Err("a list has more items than a reader takes") }
     }
 
     /// The message as a whole frame of its own: see [`Message::encode`].
@@ -309,6 +356,13 @@ impl Message {
             "subscribe" => read(kind, body).map(Self::Subscribe),
             "unsubscribe" => read(kind, body).map(Self::Unsubscribe),
             "subscribe-refused" => read(kind, body).map(Self::SubscribeRefused),
+            "session-roster" => read(kind, body).map(Self::SessionRoster),
+            "session-places" => read(kind, body).map(|places| Self::SessionPlaces(Box::new(places))),
+            "session-have" => read(kind, body).map(Self::SessionHave),
+            "session-changes" => read(kind, body).map(Self::SessionChanges),
+            "inputs" => read(kind, body).map(Self::Inputs),
+            "patch" => read(kind, body).map(Self::Patch),
+            "patch-refused" => read(kind, body).map(Self::PatchRefused),
             "ping" => read(kind, body).map(Self::Ping),
             "pong" => read(kind, body).map(Self::Pong),
             "goodbye" => read(kind, body).map(Self::Goodbye),

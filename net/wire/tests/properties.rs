@@ -2,11 +2,15 @@
 //! value.
 
 use audiocloud_wire::codec::Codec;
-use audiocloud_wire::id::{ConfigId, DeviceId, InstanceId, Signature, StreamId, UserId};
+use audiocloud_wire::id::{
+    ChangeHash, ConfigId, DeviceId, InputId, InstanceId, RosterDigest, SessionId, Signature, StreamId,
+    StreamKey, UserId,
+};
 use audiocloud_wire::message::{
-    Directory, Goodbye, GoodbyeReason, Hello, HelloRefused, Message, Ping, Pong, RefusalReason,
-    StreamAnnouncement, Subscribe, SubscribeRefusal, SubscribeRefused, Text, Unknown, Unsubscribe,
-    VersionRange, split_frame,
+    Bytes, Directory, Goodbye, GoodbyeReason, Hello, HelloRefused, Input, Inputs, Membership, Message, Patch,
+    PatchRefused, Ping, Pong, Purpose, RefusalReason, SessionChanges, SessionHave, SessionPlaces,
+    SessionRoster, StreamAnnouncement, Subscribe, SubscribeRefusal, SubscribeRefused, Text, Unknown,
+    Unsubscribe, VersionRange, split_frame,
 };
 use audiocloud_wire::packet::audio::{AUDIO_BYTES_MAX, AudioPacket, Flags, Header};
 use audiocloud_wire::packet::event::{self, Body, EventPacket, Expression, NoteAddress};
@@ -155,11 +159,12 @@ prop_compose! {
         stream in any::<u64>(), name in text(), config in any::<u16>(), epoch in any::<u32>(),
         sample_rate_hz in 1..=u32::MAX, channels in 1..=64_u8, codec in proptest::option::of(codec()),
         codecs in prop::sample::subsequence(&Codec::ALL[..], 0..=4).prop_shuffle(), clock_domain in text(),
-        block_frames_max in any::<u32>(),
+        block_frames_max in any::<u32>(), session in proptest::option::of(session()), talk_back in any::<bool>(),
     ) -> StreamAnnouncement {
         StreamAnnouncement {
             stream: StreamId(stream), name, config: ConfigId(config), epoch, sample_rate_hz, channels, codec,
-            codecs, clock_domain, block_frames_max,
+            codecs, clock_domain, block_frames_max, session,
+            purpose: if talk_back { Purpose::TalkBack } else { Purpose::Play },
         }
     }
 }
@@ -169,19 +174,83 @@ prop_compose! {
         (min, max) in any::<(u8, u8)>(), user in any::<[u8; 32]>(), device in any::<[u8; 32]>(),
         certificate in vec(any::<u8>(), 64), instance in any::<[u8; 16]>(), boot_epoch in any::<u64>(),
         name in text(), software in text(),
+        memberships in vec((session(), bytes()).prop_map(|(session, record)| Membership { session, record }), 0..=4),
     ) -> Message {
         Message::Hello(Box::new(Hello {
             versions: VersionRange { min, max }, user: UserId(user), device: DeviceId(device),
             certificate: Signature(certificate.try_into().unwrap()), instance: InstanceId(instance), boot_epoch,
-            name, software,
+            name, software, memberships,
         }))
     }
+}
+
+fn session() -> impl Strategy<Value = SessionId> {
+    any::<[u8; 32]>().prop_map(SessionId)
+}
+
+fn bytes<const MAX: usize>() -> impl Strategy<Value = Bytes<MAX>> {
+    vec(any::<u8>(), 0..200).prop_map(|bytes| Bytes::try_from(bytes).unwrap())
+}
+
+prop_compose! {
+    fn places()(
+        session in session(), user in any::<[u8; 32]>(), device in any::<[u8; 32]>(), keys in vec(any::<u8>(), 128),
+        instance in any::<[u8; 16]>(), places in vec(text(), 0..16), at_ms in any::<u64>(),
+    ) -> Message {
+        Message::SessionPlaces(Box::new(SessionPlaces {
+            session, user: UserId(user), device: DeviceId(device),
+            certificate: Signature(keys[..64].try_into().unwrap()), instance: InstanceId(instance), places, at_ms,
+            signature: Signature(keys[64..].try_into().unwrap()),
+        }))
+    }
+}
+
+fn stream_key() -> impl Strategy<Value = StreamKey> {
+    (any::<[u8; 32]>(), any::<u64>())
+        .prop_map(|(device, stream)| StreamKey::new(DeviceId(device), StreamId(stream)))
+}
+
+prop_compose! {
+    fn input()(
+        input in any::<u64>(), name in text(), session in proptest::option::of(session()),
+        playing in vec(stream_key(), 0..8), open in any::<bool>(),
+    ) -> Input {
+        Input { input: InputId(input), name, session, playing, open }
+    }
+}
+
+/// Messages about sessions and the patch bay.
+fn session_message() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        (session(), vec(bytes(), 0..8), vec(bytes(), 0..8)).prop_map(|(session, records, revocations)| {
+            Message::SessionRoster(SessionRoster { session, records, revocations })
+        }),
+        places(),
+        (session(), vec(any::<[u8; 32]>().prop_map(ChangeHash), 0..128), any::<[u8; 32]>()).prop_map(
+            |(session, heads, roster)| {
+                Message::SessionHave(SessionHave { session, heads, roster: RosterDigest(roster) })
+            }
+        ),
+        (session(), vec(bytes(), 0..8), any::<bool>()).prop_map(|(session, changes, more)| {
+            Message::SessionChanges(SessionChanges { session, changes, more })
+        }),
+        vec(input(), 0..8).prop_map(|inputs| Message::Inputs(Inputs { inputs })),
+        (any::<u64>(), stream_key(), any::<bool>()).prop_map(|(input, stream, on)| Message::Patch(Patch {
+            input: InputId(input),
+            stream,
+            on
+        })),
+        (any::<u64>(), stream_key(), text()).prop_map(|(input, stream, text)| {
+            Message::PatchRefused(PatchRefused { input: InputId(input), stream, text })
+        }),
+    ]
 }
 
 fn message() -> impl Strategy<Value = Message> {
     let stream = || any::<u64>().prop_map(StreamId);
     prop_oneof![
         hello(),
+        session_message(),
         text().prop_map(|text| {
             Message::HelloRefused(HelloRefused { reason: RefusalReason::NotTrusted, text })
         }),

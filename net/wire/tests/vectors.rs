@@ -170,7 +170,7 @@ fn the_schema_names_what_is_written() {
             for (key, value) in map.as_object().into_iter().flatten() {
                 assert!(in_schema(schema, key), "{key} is not in the schema");
                 let codes = match key.as_str() {
-                    "kind" | "reason" | "codec" => std::slice::from_ref(value),
+                    "kind" | "reason" | "codec" | "purpose" => std::slice::from_ref(value),
                     "codecs" => value.as_array().unwrap(),
                     _ => &[],
                 };

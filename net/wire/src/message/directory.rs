@@ -6,8 +6,8 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Codec};
-use crate::id::{ConfigId, StreamId};
-use crate::message::{DIRECTORY_STREAMS_MAX, Text};
+use crate::id::{ConfigId, SessionId, StreamId};
+use crate::message::{DIRECTORY_STREAMS_MAX, Purpose, Text};
 use crate::packet::CHANNELS_MAX;
 
 /// All streams that the peer publishes, in place of those of any earlier directory.
@@ -59,6 +59,12 @@ pub struct StreamAnnouncement {
     /// 0: unknown.
     #[serde(rename = "block-max", default)]
     pub block_frames_max: u32,
+    /// The session whose members it is for; none: for those who trust the publisher without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Purpose::is_play")]
+    pub purpose: Purpose,
 }
 
 impl StreamAnnouncement {
@@ -123,6 +129,8 @@ mod tests {
             codecs: vec![Codec::PcmS16, Codec::Opus],
             clock_domain: Text::default(),
             block_frames_max: 0,
+            session: None,
+            purpose: Purpose::Play,
         }
     }
 

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::list;
 use crate::id::{DeviceId, InstanceId, Signature, UserId};
-use crate::message::{Text, codes};
+use crate::message::{MEMBERSHIPS_MAX, Membership, Text, codes};
 
 /// The versions that a peer speaks, from `min` to `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,11 @@ pub struct Hello {
     pub name: Text,
     /// Name and version of the program, for people.
     pub software: Text,
+    /// Sessions that the user belongs to and that are the reason to connect: at most [`MEMBERSHIPS_MAX`]. Who answers
+    /// names only those that the dialling side named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "list::at_most::<MEMBERSHIPS_MAX, _, _>")]
+    pub memberships: Vec<Membership>,
 }
 
 /// What the user's key signs to make a device one of the user's: what it is for, a zero byte, and the

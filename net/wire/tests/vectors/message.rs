@@ -19,6 +19,13 @@ fn encode(fields: &Value) -> Vec<u8> {
         "subscribe" => Message::Subscribe(read(fields)),
         "unsubscribe" => Message::Unsubscribe(read(fields)),
         "subscribe-refused" => Message::SubscribeRefused(read(fields)),
+        "session-roster" => Message::SessionRoster(read(fields)),
+        "session-places" => Message::SessionPlaces(read(fields)),
+        "session-have" => Message::SessionHave(read(fields)),
+        "session-changes" => Message::SessionChanges(read(fields)),
+        "inputs" => Message::Inputs(read(fields)),
+        "patch" => Message::Patch(read(fields)),
+        "patch-refused" => Message::PatchRefused(read(fields)),
         "ping" => Message::Ping(read(fields)),
         "pong" => Message::Pong(read(fields)),
         "goodbye" => Message::Goodbye(read(fields)),
@@ -99,9 +106,58 @@ pub(super) fn cases() -> Vec<Case> {
         valid("goodbye", json!({ "kind": "goodbye", "reason": "shutdown", "text": "" })),
         valid("a kind that is not known", json!({ "kind": "song" })),
     ];
+    cases.extend(session_cases());
     cases.extend(decode_only_cases());
     cases.extend(invalid_cases());
     cases
+}
+
+fn session_cases() -> Vec<Case> {
+    let valid = |name, fields| FORMAT.valid(name, fields);
+    let session = "55".repeat(32);
+    let key = json!({ "publisher": "22".repeat(32), "stream": "0123456789abcdef" });
+    let memberships = json!([{ "session": session, "record": "a0a1a2" }]);
+    let in_session = with(announcement(), "session", json!(session));
+    let talk_back = with(in_session.clone(), "purpose", json!("talk-back"));
+    let places = json!({
+        "kind": "session-places", "session": session, "user": "11".repeat(32), "device": "22".repeat(32),
+        "certificate": "33".repeat(64), "instance": "44".repeat(16), "places": ["192.0.2.1:4460", "[2001:db8::1]:4460"],
+        "at-ms": 1_700_000_000_000_u64, "signature": "66".repeat(64),
+    });
+    let changes = json!({ "kind": "session-changes", "session": session, "changes": ["", "c0ffee"] });
+    let input = |open: bool| json!({ "input": "00000000000000ff", "name": "Control room", "playing": [key], "open": open });
+    vec![
+        valid("hello of a member", with(hello(), "memberships", memberships)),
+        valid(
+            "directory of a session, with talk-back",
+            json!({ "kind": "directory", "revision": 4, "streams": [in_session, talk_back] }),
+        ),
+        valid(
+            "who belongs to a session",
+            json!({
+                "kind": "session-roster", "session": session, "records": ["a0a1a2", "b0"], "revocations": ["c0c1"],
+            }),
+        ),
+        valid("where a member is", places),
+        valid(
+            "what a peer has",
+            json!({
+                "kind": "session-have", "session": session, "heads": ["77".repeat(32), "88".repeat(32)],
+                "roster": "99".repeat(32),
+            }),
+        ),
+        valid("changes", changes.clone()),
+        valid("changes, and there are more", with(changes, "more", json!(true))),
+        valid(
+            "what plays streams",
+            json!({ "kind": "inputs", "inputs": [input(false), with(input(true), "session", json!(session))] }),
+        ),
+        valid("patch", json!({ "kind": "patch", "input": "00000000000000ff", "stream": key, "on": true })),
+        valid(
+            "patch refused",
+            json!({ "kind": "patch-refused", "input": "00000000000000ff", "stream": key, "text": "not open" }),
+        ),
+    ]
 }
 
 fn decode_only_cases() -> Vec<Case> {
@@ -195,7 +251,23 @@ fn invalid_cases() -> Vec<Case> {
         [&list[..at], to, &list[at + from.len()..]].concat()
     };
     let deep = [&b"\xa2\x64kind\x64ping\x61a"[..], &[0x81; 8], &[0]].concat();
+    let membership = [&b"\xa2\x67session\x58\x20"[..], &[0x55; 32], b"\x66record\x40"].concat();
+    let five = [&hello[5..], b"\x6bmemberships\x85", &membership.repeat(5)].concat();
+    let five = [&[hello[4] + 1], &five[..]].concat();
+    let heads = |count: u8| {
+        let list: Vec<u8> =
+            (0..count).flat_map(|number| [&[0x58, 0x20][..], &[number; 32]].concat()).collect();
+        let keys = [
+            &b"\xa4\x64kind\x6csession-have\x67session\x58\x20"[..],
+            &[0x55; 32],
+            b"\x66roster\x58\x20",
+            &[0; 32],
+        ];
+        [&keys.concat()[..], b"\x65heads\x98", &[count], &list].concat()
+    };
     vec![
+        bad("a member of five sessions", &five, "field"),
+        bad("129 heads", &heads(129), "field"),
         invalid("a frame of length 0", &[0, 0, 0, 0], "frame-length"),
         invalid("a frame longer than 65,536 bytes", &[0, 1, 0, 1], "frame-length"),
         invalid("a frame that is not complete", &hello[..hello.len() - 1], "incomplete"),
