@@ -11,7 +11,7 @@ use audiocloud_rt::block_ring::{Epoch, Flags, Header, block_ring};
 use audiocloud_rt::event::event_ring;
 use audiocloud_rt::{host_time, priority};
 use audiocloud_runtime::{Config, Link, PublishConfig, Runtime, SubscribeConfig, random_stream};
-use audiocloud_units::{Frames, MediaTime, SampleRate};
+use audiocloud_units::{Frames, MediaTime, Nanos, SampleRate};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::StreamKey;
 
@@ -35,6 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         codecs: Vec::new(),
         bitrate_max_bps: 0,
         max_block: frames,
+        session: None,
+        purpose: audiocloud_wire::message::Purpose::Play,
     };
     let room = usize::try_from(frames)? * usize::from(channels) * 64;
     let (mut blocks, blocks_out) = block_ring(64, room);
@@ -70,6 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             host_time: host_time::now(),
             session_time: None,
             flags: Flags::NONE,
+            recovery: Nanos::ZERO,
         };
         let mut sent = Vec::new();
         let mut late = Duration::ZERO;

@@ -17,7 +17,7 @@ use audiocloud_rt::block_ring::{Epoch, Flags, Header, Producer, block_ring};
 use audiocloud_rt::event::event_ring;
 use audiocloud_rt::{host_time, priority};
 use audiocloud_runtime::{Config, Handle, PublishConfig, Report, Runtime, SubscribeConfig};
-use audiocloud_units::{Frames, MediaTime, SampleRate};
+use audiocloud_units::{Frames, MediaTime, Nanos, SampleRate};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{StreamId, StreamKey};
 
@@ -90,6 +90,8 @@ fn send(load: Load) -> Result<(), Failure> {
             codecs: Vec::new(),
             bitrate_max_bps: 0,
             max_block: load.frames,
+            session: None,
+            purpose: audiocloud_wire::message::Purpose::Play,
         };
         let claim = handle.claim(StreamId(stream))?;
         publications.push(handle.publish(claim, publish, blocks_out, events_out, no_report()));
@@ -160,6 +162,7 @@ fn callback(load: Load, sample_rate: SampleRate, mut rings: Vec<Producer>, wake:
         host_time: host_time::now(),
         session_time: None,
         flags: Flags::NONE,
+        recovery: Nanos::ZERO,
     };
     let noise = noise(NOISE_SAMPLES);
     let mut from = 0;

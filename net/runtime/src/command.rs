@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use audiocloud_rt::due::Due;
 use audiocloud_rt::{block_ring, event, snapshot};
-use audiocloud_wire::id::StreamId;
+use audiocloud_wire::id::{DeviceId, InputId, StreamId, StreamKey, UserId};
 use audiocloud_wire::quality::Quality;
 
+use crate::input::InputShared;
 use crate::status::{PublicationShared, SubscriptionShared};
 use crate::subscriber::SubscriptionId;
 
@@ -38,5 +39,24 @@ pub(crate) enum Command {
     },
     Unsubscribe {
         id: SubscriptionId,
+    },
+    AddInput {
+        input: Arc<InputShared>,
+    },
+    /// One of them is called something else, or plays something else.
+    InputsChanged,
+    RemoveInput {
+        input: InputId,
+    },
+    /// That an input of a device, this one too, plays a stream or no longer.
+    Patch {
+        device: DeviceId,
+        input: InputId,
+        stream: StreamKey,
+        on: bool,
+    },
+    /// Lets a stranger in, from now on.
+    Accept {
+        user: UserId,
     },
 }

@@ -73,6 +73,8 @@ impl Hub {
             sample_rate: publisher.shared.sample_rate,
             channels: publisher.shared.channels,
             codec: Some(publisher.shared.codec),
+            session: publisher.shared.session,
+            purpose: publisher.shared.purpose,
             local: true,
         }
     }
@@ -86,18 +88,22 @@ fn remote_entry(link: &Connected, stream: &StreamAnnouncement) -> Option<StreamE
         sample_rate: SampleRate::new(stream.sample_rate_hz)?,
         channels: stream.channels.into(),
         codec: stream.codec,
+        session: stream.session,
+        purpose: stream.purpose,
         local: false,
     })
 }
 
-fn connected_status(link: &Connected) -> PeerStatus {
+fn connected_status(link: &Connected, paths: &Paths) -> PeerStatus {
     let stats = link.connection.stats();
+    let (address, way) = paths.shown(link.address);
     PeerStatus {
         device: Some(link.peer.device),
         user: Some(link.peer.user),
         instance: Some(link.peer.instance),
         name: link.peer.name.clone(),
-        address: link.address,
+        address,
+        way,
         state: PeerState::Connected,
         reason: String::new(),
         path: PathFigures::of(&link.connection),
@@ -119,6 +125,7 @@ fn candidate_status(candidate: &Candidate) -> Option<PeerStatus> {
         instance: candidate.instance,
         name: String::new(),
         address,
+        way: String::new(),
         state,
         reason: candidate.refused.clone().unwrap_or_default(),
         path: PathFigures::default(),
@@ -153,6 +160,8 @@ mod tests {
                 codecs: Vec::new(),
                 clock_domain: Text::new(""),
                 block_frames_max: 128,
+                session: None,
+                purpose: audiocloud_wire::message::Purpose::Play,
             };
             let streams: Vec<_> = (0..count).rev().map(stream).collect();
             let fitted = fitting(Directory { revision: 1, streams });

@@ -8,12 +8,15 @@ use audiocloud_rt::wake::Waker;
 use audiocloud_rt::{block_ring, event, snapshot};
 use audiocloud_units::SampleRate;
 use audiocloud_wire::codec::Codec;
-use audiocloud_wire::id::{DeviceId, InstanceId, StreamId, StreamKey, UserId};
+use audiocloud_wire::id::{DeviceId, InputId, InstanceId, SessionId, StreamId, StreamKey, UserId};
+use audiocloud_wire::message::Purpose;
 use audiocloud_wire::quality::Quality;
 use tokio::sync::mpsc;
 
 use crate::claim::{Claim, ClaimError, Claims};
 use crate::command::Command;
+use crate::input::{Input, InputConfig, InputShared, InputStatus, PatchRefusal};
+use crate::sessions::{SessionStatus, Stranger};
 use crate::counters::{PublicationCounters, RuntimeFigures};
 use crate::status::{
     PeerStatus, PublicationShared, PublicationStatus, Report, Shared, StreamEntry, SubscriptionShared,
@@ -167,6 +170,10 @@ pub struct PublishConfig {
     pub bitrate_max_bps: u32,
     /// The most frames that the host processes at once; 0: unknown.
     pub max_block: u32,
+    /// The session whose members may hear it; none: this user's devices, and who is named or accepted, alone.
+    pub session: Option<SessionId>,
+    /// Talk-back is listed, and never part of what plays a person or a whole session.
+    pub purpose: Purpose,
 }
 
 /// What is played, and how.
@@ -248,6 +255,8 @@ impl Handle {
             codec: config.codec,
             codecs: offered(config.codec, config.codecs),
             bitrate_max_bps: config.bitrate_max_bps,
+            session: config.session,
+            purpose: config.purpose,
             subscribers: 0.into(),
             listeners: Mutex::default(),
             counters: PublicationCounters::default(),
@@ -291,6 +300,55 @@ impl Handle {
         lock(&self.shared.instances).push(Arc::downgrade(&report));
         Shown { _report: report }
     }
+
+    // ---- Sessions.
+
+    /// The sessions of this user, by name. Empty, too, while it is not known: see [`Handle::sessions_known`].
+    pub fn sessions(&self) -> Vec<SessionStatus> {
+        lock(&self.shared.sessions).clone().unwrap_or_default()
+    }
+
+    /// Whether what is kept of sessions has been read.
+    pub fn sessions_known(&self) -> bool {
+        lock(&self.shared.sessions).is_some()
+    }
+
+    /// Those who want to connect and are not trusted: to be shown by name and fingerprint, and accepted or not.
+    pub fn strangers(&self) -> Vec<Stranger> {
+        lock(&self.shared.strangers).clone()
+    }
+
+    /// Lets somebody in, from now on, and on all devices that share this configuration.
+    pub fn accept(&self, user: UserId) {
+        send(&self.commands, Command::Accept { user });
+    }
+
+    // ---- The patch bay.
+
+    /// Shows something that plays streams in the patch bay, until what is returned is dropped.
+    pub fn input(&self, config: InputConfig) -> Input {
+        let shared = Arc::new(InputShared::new(InputId(random_stream().get()), config));
+        send(&self.commands, Command::AddInput { input: Arc::clone(&shared) });
+        Input { shared, commands: self.commands.clone() }
+    }
+
+    /// All inputs that can be seen now, ours and those of peers.
+    pub fn inputs(&self) -> Vec<InputStatus> {
+        lock(&self.shared.inputs).clone()
+    }
+
+    /// Asks that an input plays a stream, or no longer. Whether it does shows in [`Handle::inputs`]; that it will not, in
+    /// [`Handle::patch_refusals`].
+    pub fn patch(&self, device: DeviceId, input: InputId, stream: StreamKey, on: bool) {
+        send(&self.commands, Command::Patch { device, input, stream, on });
+    }
+
+    /// Patches that were asked for here and are not followed, oldest first.
+    pub fn patch_refusals(&self) -> Vec<PatchRefusal> {
+        lock(&self.shared.patch_refusals).clone()
+    }
+
+    // ---- What there is.
 
     /// All streams that can be reached now, those of this process included.
     pub fn streams(&self) -> Vec<StreamEntry> {

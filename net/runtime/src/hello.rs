@@ -40,6 +40,7 @@ pub(crate) fn own(identity: &Identity, name: &str, instance: audiocloud_wire::id
         boot_epoch: now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)),
         name: Text::new(name),
         software: Text::new(concat!("audiocloud ", env!("CARGO_PKG_VERSION"))),
+        memberships: Vec::new(),
     }
 }
 

@@ -12,18 +12,20 @@ use std::time::Instant;
 
 use audiocloud_rt::host_time;
 use audiocloud_units::{HostTime, SampleRate};
-use audiocloud_wire::id::{ConfigId, DeviceId, StreamId, StreamKey};
+use audiocloud_wire::id::{ConfigId, DeviceId, InstanceId, StreamId, StreamKey};
 use audiocloud_wire::message::{
     Directory, Hello, Message, StreamAnnouncement, Subscribe, SubscribeRefusal, SubscribeRefused, Text,
     Unsubscribe,
 };
 use tokio::sync::{Notify, mpsc};
 
+use crate::address_table;
 use crate::candidates::{Candidate, Candidates, Place};
 use crate::command::Command;
-use crate::congestion::Outlet;
+use crate::congestion::{self, Outlet};
 use crate::directory;
 use crate::health::PathFigures;
+use crate::meeting::peers::Moved;
 use crate::peer::{Peer, dials};
 use crate::publisher::Publisher;
 use crate::status::{Link, LossCause, Shared, lock};
@@ -161,6 +163,11 @@ impl Hub {
                 self.detach(id);
                 self.subscribers.remove(&id);
             }
+            Command::AddInput { .. }
+            | Command::InputsChanged
+            | Command::RemoveInput { .. }
+            | Command::Patch { .. }
+            | Command::Accept { .. } => {}
         }
     }
 
@@ -251,6 +258,48 @@ impl Hub {
         self.candidates.disconnected(link.peer.instance, for_good, Instant::now(), self.random());
         self.dialler.notify_one();
         self.settle(cause);
+    }
+
+    /// Puts every way that leads to a connected peer beneath its connection. The number of its virtual address, unless they
+    /// are there already.
+    pub(crate) fn adopt(&mut self, device: DeviceId, instance: InstanceId) -> Option<u64> {
+        let mut links = self.links.values_mut();
+        let link = links.find(|link| (link.peer.device, link.peer.instance) == (device, instance))?;
+        let address = link.connection.remote_address();
+        let number = self.shared.paths.table().adopt(address)?;
+        link.address = address;
+        Some(number)
+    }
+
+    /// An introduced peer's packets go another way.
+    pub(crate) fn way_changed(&mut self, moved: &Moved) {
+        let address = address_table::address(moved.number);
+        let Some(link) = self.links.values().find(|link| link.address == address) else { return };
+        // What was measured was the other way's.
+        congestion::path_changed(&link.connection);
+        let line = match moved.now {
+            Some(way) => format!("{} is reached {way} now", link.peer),
+            None => format!("no way leads to {} now", link.peer),
+        };
+        self.shared.journal.note(&line);
+        self.show();
+    }
+
+    /// Follows peers whose address has changed, as QUIC has noticed and proved (RFC 9000, clause 9).
+    pub(crate) fn follow_migrations(&mut self) {
+        for link in self.links.values_mut() {
+            let mut table = self.shared.paths.table();
+            let address = table.real_of(link.connection.remote_address());
+            if let Some(address) = address.filter(|address| *address != link.address) {
+                table.pin(address);
+                table.unpin(link.address);
+                drop(table);
+                let line = format!("{} has moved from {} to {address}", link.peer, link.address);
+                self.shared.journal.note(&line);
+                link.address = address;
+                congestion::path_changed(&link.connection);
+            }
+        }
     }
 
     /// Without settling what depends on it.
@@ -492,7 +541,7 @@ impl Hub {
             Route::Link(link) => {
                 let Some(link) = self.links.get(&link) else { return };
                 state.publisher_name.clone_from(&link.peer.name);
-                state.address = Some(link.address);
+                state.address = Some(self.shared.paths.shown(link.address).0);
                 state.path = PathFigures::of(&link.connection);
                 if let Some(stream) = link.streams.get(&key.stream) {
                     state.stream_name = stream.name.to_string();

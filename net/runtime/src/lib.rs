@@ -11,7 +11,9 @@ pub mod claim;
 pub mod config;
 pub mod control;
 pub mod discovery;
+pub mod doctor;
 pub mod identity;
+pub mod sessions;
 
 mod address_table;
 mod alarm;
@@ -27,6 +29,7 @@ mod handle;
 mod health;
 mod hello;
 mod hub;
+mod input;
 mod journal;
 mod peer;
 mod private_file;
@@ -45,7 +48,9 @@ pub use error::Error;
 pub use handle::{
     Handle, Publication, PublishConfig, Runtime, Shown, SubscribeConfig, Subscription, random_stream,
 };
+pub use input::{Input, InputConfig, InputStatus, PatchRefusal, PatchWish};
 pub use health::{Heard, ListenerStatus, Loss, Owner, PathFigures};
+pub use sessions::{SessionMember, SessionStatus, Stranger};
 pub use status::{
     Link, LossCause, PeerState, PeerStatus, PublicationStatus, Report, StreamEntry, SubscriptionStatus,
 };

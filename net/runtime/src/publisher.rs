@@ -115,6 +115,8 @@ impl Publisher {
             codecs: self.shared.codecs.clone(),
             clock_domain: Text::default(),
             block_frames_max: self.block_frames_max,
+            session: self.shared.session,
+            purpose: self.shared.purpose,
         }
     }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use audiocloud_rt::host_time;
 use audiocloud_units::{HostTime, SampleRate};
 use audiocloud_wire::codec::Codec;
-use audiocloud_wire::id::{DeviceId, InstanceId, StreamId, StreamKey, UserId};
+use audiocloud_wire::id::{DeviceId, InstanceId, SessionId, StreamId, StreamKey, UserId};
+use audiocloud_wire::message::Purpose;
 use serde_json::{Value, json};
 
 use crate::counters::{
@@ -15,7 +16,9 @@ use crate::counters::{
     SubscriptionFigures,
 };
 use crate::health::{ListenerStatus, PathFigures};
+use crate::input::{InputStatus, PatchRefusal};
 use crate::journal::Journal;
+use crate::sessions::{SessionStatus, Stranger};
 use crate::socket::Paths;
 
 /// Extra figures for the status command, such as those of the playout. Called on the network thread, so it must not
@@ -93,6 +96,10 @@ pub struct StreamEntry {
     pub channels: u16,
     /// None: one that this version does not know.
     pub codec: Option<Codec>,
+    /// The session whose members it is for.
+    pub session: Option<SessionId>,
+    /// What it is for: talk-back is never part of what plays a person or a session.
+    pub purpose: Purpose,
     /// Published in this process.
     pub local: bool,
 }
@@ -127,7 +134,10 @@ pub struct PeerStatus {
     pub user: Option<UserId>,
     pub instance: Option<InstanceId>,
     pub name: String,
+    /// Where its packets come from: of a relay, when they come by one.
     pub address: SocketAddr,
+    /// How they come, in words; empty when it is not connected.
+    pub way: String,
     pub state: PeerState,
     /// Why, where the state needs it.
     pub reason: String,
@@ -176,6 +186,8 @@ pub(crate) struct PublicationShared {
     /// What subscribers may ask for, the preferred one first.
     pub(crate) codecs: Vec<Codec>,
     pub(crate) bitrate_max_bps: u32,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) purpose: Purpose,
     pub(crate) subscribers: AtomicUsize,
     /// Brought up to date a few times a second.
     pub(crate) listeners: Mutex<Vec<ListenerStatus>>,
@@ -284,6 +296,8 @@ impl PublicationShared {
             "sample_rate": self.sample_rate.hz(),
             "channels": self.channels,
             "codec": self.codec.name(),
+            "session": self.session.map(|session| session.to_string()),
+            "purpose": self.purpose.code(),
             "codecs": self.codecs.iter().map(|codec| codec.name()).collect::<Vec<_>>(),
             "subscribers": status.subscribers,
             "listeners": listeners,
@@ -306,6 +320,11 @@ pub(crate) struct Shared {
     pub(crate) paths: Arc<Paths>,
     pub(crate) streams: Mutex<Vec<StreamEntry>>,
     pub(crate) peers: Mutex<Vec<PeerStatus>>,
+    /// None until the store has been read once.
+    pub(crate) sessions: Mutex<Option<Vec<SessionStatus>>>,
+    pub(crate) strangers: Mutex<Vec<Stranger>>,
+    pub(crate) inputs: Mutex<Vec<InputStatus>>,
+    pub(crate) patch_refusals: Mutex<Vec<PatchRefusal>>,
     /// Reports of plug-ins, whether they publish, play, or neither.
     pub(crate) instances: Mutex<Vec<Weak<Report>>>,
     pub(crate) publications: Mutex<Vec<Weak<PublicationShared>>>,
@@ -334,6 +353,9 @@ impl Shared {
             "port": self.port.load(Ordering::Relaxed),
             "peers": lock(&self.peers).iter().map(peer_json).collect::<Vec<_>>(),
             "streams": lock(&self.streams).iter().map(stream_json).collect::<Vec<_>>(),
+            "sessions": lock(&self.sessions).iter().flatten().map(SessionStatus::to_json).collect::<Vec<_>>(),
+            "strangers": lock(&self.strangers).iter().map(Stranger::to_json).collect::<Vec<_>>(),
+            "inputs": lock(&self.inputs).iter().map(input_json).collect::<Vec<_>>(),
             "instances": instances.iter().map(|report| report()).collect::<Vec<_>>(),
             "publications": publications.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
             "subscriptions": subscriptions.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
@@ -367,6 +389,7 @@ fn peer_json(peer: &PeerStatus) -> Value {
         "instance": peer.instance.map(|id| id.to_string()),
         "name": peer.name,
         "address": peer.address.to_string(),
+        "way": peer.way,
         "state": peer.state.code(),
         "reason": peer.reason,
         "path": peer.path,
@@ -384,6 +407,24 @@ fn stream_json(stream: &StreamEntry) -> Value {
         "sample_rate": stream.sample_rate.hz(),
         "channels": stream.channels,
         "codec": stream.codec.map(Codec::name),
+        "session": stream.session.map(|session| session.to_string()),
+        "purpose": stream.purpose.code(),
         "local": stream.local,
+    })
+}
+
+fn input_json(input: &InputStatus) -> Value {
+    let playing = input.playing.iter().map(|key| {
+        json!({ "publisher": key.publisher.to_string(), "stream": key.stream.to_string() })
+    });
+    json!({
+        "device": input.device.to_string(),
+        "device_name": input.device_name,
+        "id": input.input.to_string(),
+        "name": input.name,
+        "session": input.session.map(|session| session.to_string()),
+        "open": input.open,
+        "local": input.local,
+        "playing": playing.collect::<Vec<_>>(),
     })
 }

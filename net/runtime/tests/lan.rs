@@ -13,7 +13,7 @@ use audiocloud_rt::block_ring::{Consumer, Epoch, Flags, Header, block_ring};
 use audiocloud_rt::event::event_ring;
 use audiocloud_rt::host_time;
 use audiocloud_runtime::{Config, Handle, Link, PeerState, PublishConfig, Runtime, SubscribeConfig};
-use audiocloud_units::{MediaTime, SampleRate};
+use audiocloud_units::{MediaTime, Nanos, SampleRate};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{DeviceId, StreamId, StreamKey};
 use namespace::ip;
@@ -60,6 +60,8 @@ fn the_other_machine() {
         codecs: Vec::new(),
         bitrate_max_bps: 0,
         max_block: FRAMES,
+        session: None,
+        purpose: audiocloud_wire::message::Purpose::Play,
     };
     let claim = handle.claim(STREAM).unwrap();
     let publication =
@@ -80,6 +82,7 @@ fn the_other_machine() {
             host_time: host_time::now(),
             session_time: None,
             flags: Flags::NONE,
+            recovery: Nanos::ZERO,
         };
         blocks
             .try_push(&header, |_, from, piece| {

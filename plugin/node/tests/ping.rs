@@ -41,6 +41,8 @@ impl Sender {
             codecs: Vec::new(),
             bitrate_max_bps: 0,
             max_block: BLOCK,
+            session: None,
+            purpose: audiocloud_net::wire::message::Purpose::Play,
         };
         let claim = handle.claim(handle.random_stream()).unwrap();
         let publication = handle.publish(claim, config, blocks_out, events_out, Box::new(|| Value::Null));
@@ -55,6 +57,7 @@ impl Sender {
             host_time: host_time::now(),
             session_time: None,
             flags: Flags::NONE,
+            recovery: Nanos::ZERO,
         };
         Self { publication, blocks, _events: events, header }
     }

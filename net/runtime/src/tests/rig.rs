@@ -8,7 +8,7 @@ use audiocloud_rt::block_ring::{self, Epoch, Flags, Header, block_ring};
 use audiocloud_rt::event::{self, Event, event_ring};
 use audiocloud_rt::host_time;
 use audiocloud_rt::wake::Waker;
-use audiocloud_units::{Frames, MediaTime, SampleRate};
+use audiocloud_units::{Frames, MediaTime, Nanos, SampleRate};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::StreamKey;
 
@@ -100,6 +100,8 @@ impl Sender {
             codecs: Codec::ALL.to_vec(),
             bitrate_max_bps: 0,
             max_block: frames,
+            session: None,
+            purpose: audiocloud_wire::message::Purpose::Play,
         };
         let report = Box::new(|| serde_json::json!({ "from": "sender" }));
         let publication = handle.publish(claim, config, blocks_out, events_out, report);
@@ -114,6 +116,7 @@ impl Sender {
             host_time: host_time::now(),
             session_time: None,
             flags: Flags::NONE,
+            recovery: Nanos::ZERO,
         };
         Self { publication, blocks, events, waker: handle.waker(), header }
     }
