@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use audiocloud_membership::key::SigningKey;
 use audiocloud_wire::id::{DeviceId, UserId};
 use audiocloud_wire::message::certificate_message;
 use ring::rand::SecureRandom;
@@ -52,8 +53,8 @@ pub struct NotCertified;
 
 /// The keys of this user and this device. Key bytes held here are wiped when it goes.
 pub struct Identity {
-    user: Ed25519KeyPair,
-    device: Ed25519KeyPair,
+    user: SigningKey,
+    device: SigningKey,
     device_pkcs8: Zeroizing<Vec<u8>>,
     certificate: CertificateDer<'static>,
 }
@@ -104,19 +105,17 @@ impl Identity {
 
     /// The device's public key.
     pub fn device(&self) -> DeviceId {
-        DeviceId(public_key(&self.device))
+        DeviceId(self.device.public())
     }
 
     /// The user's public key.
     pub fn user(&self) -> UserId {
-        UserId(public_key(&self.user))
+        UserId(self.user.public())
     }
 
     /// The user's word that this device is theirs: see [`verify_device`].
     pub fn certificate_by_user(&self) -> [u8; 64] {
-        let mut certificate = [0; 64];
-        certificate.copy_from_slice(self.user.sign(&certificate_message(&self.device())).as_ref());
-        certificate
+        self.user.sign(&certificate_message(&self.device()))
     }
 
     /// A self-signed X.509 certificate of the device key, and that key, for TLS. Peers pin the key and ignore
@@ -125,14 +124,23 @@ impl Identity {
         (self.certificate.clone(), PrivatePkcs8KeyDer::from(self.device_pkcs8.to_vec()).into())
     }
 
+    /// The user's key, which signs what this user says in sessions.
+    pub fn user_key(&self) -> SigningKey {
+        self.user.clone()
+    }
+
+    /// The device's key.
+    pub fn device_key(&self) -> SigningKey {
+        self.device.clone()
+    }
+
     /// A secret that all devices of this user have, and nobody else: by it they know each other's
     /// announcements.
     ///
     /// Derived from a signature and not from the key's bytes: Ed25519 signatures are deterministic (RFC 8032,
     /// 5.1.6), so it depends on the key alone, and no other use of the key signs this text.
     pub fn discovery_secret(&self) -> [u8; 32] {
-        let mut signature = [0; 64];
-        signature.copy_from_slice(self.user.sign(DISCOVERY_CONTEXT.as_bytes()).as_ref());
+        let mut signature = self.user.sign(DISCOVERY_CONTEXT.as_bytes());
         let secret = blake3::derive_key(DISCOVERY_CONTEXT, &signature);
         signature.zeroize();
         secret
@@ -153,12 +161,6 @@ fn self_signed(device_pkcs8: &[u8]) -> Result<CertificateDer<'static>, rcgen::Er
     let key = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&device_pkcs8.into(), &rcgen::PKCS_ED25519)?;
     let parameters = rcgen::CertificateParams::new(vec!["audiocloud".to_owned()])?;
     Ok(parameters.self_signed(&key)?.der().clone())
-}
-
-fn public_key(pair: &Ed25519KeyPair) -> [u8; 32] {
-    let mut key = [0; 32];
-    key.copy_from_slice(pair.public_key().as_ref());
-    key
 }
 
 fn io_error(act: &'static str, path: &Path, cause: io::Error) -> Error {
@@ -195,7 +197,7 @@ fn pem(pkcs8: &[u8; 48]) -> Zeroizing<String> {
     text
 }
 
-fn load_key(path: &Path) -> Result<(Ed25519KeyPair, Zeroizing<Vec<u8>>), Error> {
+fn load_key(path: &Path) -> Result<(SigningKey, Zeroizing<Vec<u8>>), Error> {
     let damaged = |cause| Error::Damaged { file: path.to_owned(), cause };
     let read = |cause| io_error("read the key file", path, cause);
     let file = std::fs::File::open(path).map_err(read)?;
@@ -208,7 +210,10 @@ fn load_key(path: &Path) -> Result<(Ed25519KeyPair, Zeroizing<Vec<u8>>), Error> 
     der.zeroize();
     let pair =
         Ed25519KeyPair::from_pkcs8_maybe_unchecked(&pkcs8).map_err(|_| damaged("not an Ed25519 key"))?;
-    Ok((pair, pkcs8))
+    // With or without the public half behind it (RFC 5958), all before the seed is equally long.
+    let seed = pkcs8.get(PKCS8_PREFIX.len()..).and_then(|rest| rest.first_chunk());
+    let key = seed.map(SigningKey::from_seed).filter(|key| key.public() == pair.public_key().as_ref());
+    Ok((key.ok_or_else(|| damaged("not an Ed25519 key in the short form of PKCS #8"))?, pkcs8))
 }
 
 /// A key that was copied by hand often comes with open rights: close them, and say so.
