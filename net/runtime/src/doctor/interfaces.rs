@@ -1,0 +1,65 @@
+//! The network interfaces of this machine and what the system says of them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// One interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Interface {
+    pub(super) name: String,
+    pub(super) index: u32,
+    /// Switched on.
+    pub(super) is_up: bool,
+    /// A cable, a radio network or the like is there.
+    pub(super) has_carrier: bool,
+    pub(super) has_multicast: bool,
+    pub(super) is_loopback: bool,
+    pub(super) v4: Vec<Ipv4Addr>,
+    pub(super) v6: Vec<Ipv6Addr>,
+}
+
+impl Interface {
+    /// Whether anything could be sent by it.
+    pub(super) fn is_usable(&self) -> bool {
+        self.is_up && self.has_carrier && !(self.v4.is_empty() && self.v6.is_empty())
+    }
+}
+
+/// All interfaces, by name; `None` where this system cannot be asked.
+#[cfg(unix)]
+pub(super) fn interfaces() -> Option<Vec<Interface>> {
+    use nix::net::if_::InterfaceFlags as Flags;
+    use std::collections::BTreeMap;
+
+    let mut found = BTreeMap::new();
+    for entry in nix::ifaddrs::getifaddrs().ok()? {
+        let one: &mut Interface = found.entry(entry.interface_name.clone()).or_default();
+        one.index = nix::net::if_::if_nametoindex(entry.interface_name.as_str()).unwrap_or(0);
+        one.name = entry.interface_name;
+        one.is_up = entry.flags.contains(Flags::IFF_UP);
+        one.has_carrier = entry.flags.contains(Flags::IFF_RUNNING);
+        one.has_multicast = entry.flags.contains(Flags::IFF_MULTICAST);
+        one.is_loopback = entry.flags.contains(Flags::IFF_LOOPBACK);
+        let Some(address) = entry.address else { continue };
+        if let Some(v4) = address.as_sockaddr_in() {
+            one.v4.push(v4.ip());
+        } else if let Some(v6) = address.as_sockaddr_in6() {
+            one.v6.push(v6.ip());
+        }
+    }
+    Some(found.into_values().collect())
+}
+
+#[cfg(not(unix))]
+pub(super) fn interfaces() -> Option<Vec<Interface>> {
+    None
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #[test]
+    fn loopback_is_found_and_is_what_it_is() {
+        let found = super::interfaces().unwrap();
+        let loopback = found.iter().find(|one| one.is_loopback).expect("every machine has one");
+        assert!(loopback.index > 0 && loopback.v4.iter().all(|ip| ip.is_loopback()), "{loopback:?}");
+    }
+}
