@@ -11,4 +11,5 @@ pub mod revocation;
 pub mod rights;
 pub mod roster;
 pub mod shared;
+mod signed;
 pub mod ticket;
