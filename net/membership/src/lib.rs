@@ -2,6 +2,7 @@
 //!
 //! One sentence: **no I/O: bytes and time in, decisions out.** Nothing here opens a socket or a file or asks a clock.
 
+mod base64url;
 mod change;
 pub mod invitation;
 pub mod key;
