@@ -1,7 +1,7 @@
 //! A ring of audio blocks between the callback and the runtime: headers in one `rtrb` ring, planar samples in
 //! another. Samples are committed before their header, so that whoever sees a header sees its samples.
 
-use audiocloud_units::{HostTime, MediaTime, SampleRate, SessionTime};
+use audiocloud_units::{HostTime, MediaTime, Nanos, SampleRate, SessionTime};
 
 /// One uninterrupted life of a stream: random, and new at a restart, a rate change or a suspension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +64,9 @@ pub struct Header {
     pub session_time: Option<SessionTime>,
     /// What is special about it.
     pub flags: Flags,
+    /// From when a block usually comes until one that was lost has been brought back in its place, as the decoder reckons
+    /// with; 0 where nothing is lost, or where nothing brings it back.
+    pub recovery: Nanos,
 }
 
 impl Header {
@@ -299,6 +302,7 @@ mod tests {
             host_time: HostTime::new(0),
             session_time: None,
             flags: Flags::NONE,
+            recovery: Nanos::ZERO,
         }
     }
 

@@ -29,7 +29,7 @@ const DRIFT_MAX_PPM: f64 = 10_000.0;
 /// widens it, by [`OUTLIER_JITTERS`]; as long as little was seen, 5 ms and a block do.
 const OUTLIER_NS: f64 = 1e6;
 const OUTLIER_EARLY_NS: f64 = 5e6;
-const EARLY: u32 = 200;
+const EARLY: u32 = 24;
 const OUTLIER_JITTERS: f64 = 6.0;
 
 /// A single late callback is passed over, for the next ones catch up with it. This many in a row, or one so late, are

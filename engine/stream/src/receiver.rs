@@ -13,11 +13,13 @@ mod callbacks;
 mod delay;
 mod drift;
 mod histogram;
+mod need;
 mod notes;
 mod render;
 mod settings;
 mod splice;
 mod status;
+mod steps;
 mod stream;
 
 use audiocloud_rt::block_ring;

@@ -263,6 +263,7 @@ impl Tap {
             session_time: session_time
                 .map(|time| time + length(from).to_nanos_floor(self.config.sample_rate)),
             flags,
+            recovery: Nanos::ZERO,
         };
         let pushed = self.blocks.try_push(&header, |channel, offset, destination| {
             if let Some(samples) = input.get(channel) {

@@ -346,6 +346,7 @@ mod tests {
             host_time: host_time::now(),
             session_time: None,
             flags: Flags::NONE,
+            recovery: Nanos::ZERO,
         };
         let pushed = (0..5).filter(|_| subscriber.push_block(&header, |_, _, out| out.fill(0.5))).count();
         let figures = subscriber.shared.counters.figures();

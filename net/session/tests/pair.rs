@@ -211,6 +211,7 @@ fn play(path: Path, hold_us: i64, seconds: u32, notes_every: u64, seed: u64) -> 
             host_time: now,
             session_time: None,
             flags: Flags::NONE,
+            recovery: Nanos::ZERO,
         };
         let mut sent = Vec::new();
         if block % notes_every == 0 {

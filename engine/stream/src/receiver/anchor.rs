@@ -71,7 +71,7 @@ impl Anchor {
 mod tests {
     use super::*;
     use audiocloud_rt::block_ring::Flags;
-    use audiocloud_units::{HostTime, SampleRate};
+    use audiocloud_units::{HostTime, Nanos, SampleRate};
 
     #[test]
     fn positions_and_media_times() {
@@ -86,6 +86,7 @@ mod tests {
             host_time: HostTime::new(0),
             session_time: None,
             flags: Flags::NONE,
+            recovery: Nanos::ZERO,
         };
         let anchor = Anchor::new(&header, 1 << 41, 2);
         assert_eq!((anchor.channels, anchor.full), (2, 0b11));

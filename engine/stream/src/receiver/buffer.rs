@@ -169,7 +169,7 @@ pub(super) fn count(frames: usize) -> u64 {
 mod tests {
     use super::*;
     use audiocloud_rt::block_ring::{Epoch, Flags, block_ring};
-    use audiocloud_units::{HostTime, MediaTime, SampleRate};
+    use audiocloud_units::{HostTime, MediaTime, Nanos, SampleRate};
     use proptest::prelude::*;
 
     fn write(buffer: &mut Buffer, position: u64, frames: usize, first: u16, channels: u16) -> Written {
@@ -184,6 +184,7 @@ mod tests {
             host_time: HostTime::new(0),
             session_time: None,
             flags: Flags::NONE,
+            recovery: Nanos::ZERO,
         };
         let (mut producer, mut consumer) = block_ring(1, 4_096);
         producer

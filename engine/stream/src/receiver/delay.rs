@@ -83,14 +83,23 @@ impl Delay {
     }
 
     pub(super) fn observe(&mut self, block: Observed) {
-        let wait = if block.is_drifting {
+        self.slack[0] = self.slack[0].min(block.margin - self.wait(block));
+    }
+
+    /// The least margin with which such a block comes in time again and again.
+    pub(super) fn wait(&self, block: Observed) -> i64 {
+        if block.is_drifting {
             block.callback - block.waited + self.guard
         } else if block.waited < self.guard {
             block.callback
         } else {
             0
-        };
-        self.slack[0] = self.slack[0].min(block.margin - wait);
+        }
+    }
+
+    /// What may be missing of a delay without its being changed.
+    pub(super) fn guard(&self) -> i64 {
+        self.guard
     }
 
     /// For how many seconds it has watched.

@@ -13,6 +13,8 @@ const HISTORY_LEAST: usize = 8;
 /// Drift is what moved the phase this far, along a straight line.
 const MOVED_MICROS: i64 = 250;
 const STRAIGHT: f64 = 0.97;
+/// No two clocks differ by more than this: what does is no drift.
+const DRIFT_MAX: f64 = 600e-6;
 /// A phase error is worked off with this time constant, by at most so much.
 const TRIM_SECONDS: f64 = 20.0;
 const TRIM_MAX: f64 = 50e-6;
@@ -88,6 +90,11 @@ impl Drift {
     /// What is now is as it should be.
     pub(super) fn begin_anew(&mut self) {
         self.target = None;
+        self.phases.clear();
+    }
+
+    /// The phase moved in a step: what was before says nothing about drift.
+    pub(super) fn forget_phases(&mut self) {
         self.phases.clear();
     }
 
@@ -222,8 +229,9 @@ impl Phases {
             let (x, y) = (index as f64 - middle, phase - mean);
             (xx, xy, yy) = (xx + x * x, xy + x * y, yy + y * y);
         }
-        let moved = xy / xx * (n - 1.0);
-        moved.abs() >= self.moved && xy * xy >= STRAIGHT * xx * yy
+        let slope = xy / xx;
+        let rate = slope / (self.window as f64 * f64::from(self.every));
+        rate.abs() <= DRIFT_MAX && slope.abs() * (n - 1.0) >= self.moved && xy * xy >= STRAIGHT * xx * yy
     }
 }
 

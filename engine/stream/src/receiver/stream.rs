@@ -7,6 +7,7 @@ use super::buffer::{self, Buffer, count};
 use super::callbacks::Callbacks;
 use super::delay::{Delay, Observed};
 use super::drift::Drift;
+use super::need::{self, Need};
 use super::render::{Renderer, Source};
 use super::splice::Search;
 use super::status::{Cause, Latency, State, Status};
@@ -28,6 +29,7 @@ pub(super) struct Stream {
     buffer: Buffer,
     callbacks: Callbacks,
     delay: Delay,
+    need: Need,
     drift: Drift,
     renderer: Renderer,
     search: Search,
@@ -100,6 +102,7 @@ impl Stream {
             buffer: Buffer::new(channels, usize::try_from(frames).unwrap_or(0)),
             callbacks: Callbacks::new(config.sample_rate),
             delay: Delay::new(config.sample_rate),
+            need: Need::new(config.sample_rate),
             drift: Drift::new(config.sample_rate, config.sample_rate),
             renderer: Renderer::new(config.sample_rate, channels, config.stream_rate),
             search: Search::new(),
@@ -315,6 +318,7 @@ impl Stream {
         if self.rate != header.sample_rate {
             self.rate = header.sample_rate;
             self.delay = Delay::new(self.rate);
+            self.need = Need::new(self.rate);
             self.drift = Drift::new(self.rate, self.config.sample_rate);
         }
         self.renderer.begin(self.rate);
@@ -333,7 +337,9 @@ impl Stream {
             // within seconds if there is none.
             Mode::Lowest { floor, ceiling } => {
                 let (floor, ceiling) = (self.to_stream(floor.get()), self.to_stream(ceiling.get()));
-                (longest - waited + self.frames_in(5) / 2).clamp(floor, ceiling.max(floor))
+                let seen = Observed { margin: 0, waited, callback: longest, is_drifting: false };
+                let needed = need::for_recovery(seen, self.recovery(header));
+                needed.max(longest - waited + self.frames_in(5) / 2).clamp(floor, ceiling.max(floor))
             }
         };
         let look_ahead = i64::from(self.renderer.is_resampling()) * signed_count(self.renderer.look_ahead());
@@ -411,13 +417,15 @@ impl Stream {
         let is_original = !header.flags.contains(Flags::REPEAT);
         let frames = i64::from(header.frames);
         if header.first_channel == 0 {
-            self.delay.observe(Observed {
+            let seen = Observed {
                 margin,
                 waited,
                 callback: self.longest_callback(),
                 is_drifting: self.renderer.is_resampling(),
-            });
+            };
+            self.delay.observe(seen);
             if is_original {
+                self.need.observe(seen, self.delay.wait(seen), self.recovery(header));
                 self.typical += (margin - self.typical) / 64 + (margin - self.typical).signum();
                 self.observe_clock(header, position, margin);
             }
@@ -477,19 +485,6 @@ impl Stream {
         self.adapt(self.to_stream(frames));
     }
 
-    /// Nothing comes in time any more: read where the latest block is one delay away.
-    fn follow_the_late(&mut self, position: u64) {
-        let Some(anchor) = self.anchor else { return };
-        let target = position.saturating_add_signed(-self.delay_in_effect());
-        self.move_by(signed_distance(target, anchor.read));
-        self.relearn();
-        self.since_on_time = 0;
-        self.late_in_a_row = 0;
-        // The stream stood still, and we wait for it: of the silence nothing was missing.
-        self.gap = 0;
-        self.note_resync(Cause::BlocksLate, anchor.media(target), anchor.media(anchor.read));
-    }
-
     fn note_resync(&mut self, cause: Cause, new: MediaTime, old: MediaTime) {
         self.status.resyncs += 1;
         self.note_cause(cause);
@@ -509,6 +504,7 @@ impl Stream {
         self.typical -= frames;
         self.travelled += frames;
         self.delay.shift(-frames);
+        self.need.shift(-frames);
         self.drift.moved(frames);
     }
 

@@ -374,6 +374,7 @@ impl Part {
             host_time,
             session_time: None,
             flags,
+            recovery: Nanos::ZERO,
         }
     }
 }

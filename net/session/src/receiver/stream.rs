@@ -62,6 +62,8 @@ pub(super) struct Stream {
     pub(super) figures: Figures,
 
     epoch: Option<u32>,
+    /// When that began.
+    epoch_since: HostTime,
     /// The one before, of which packets may still come.
     epoch_before: Option<u32>,
     window: Window,
@@ -108,6 +110,7 @@ impl Stream {
             deadlines: Deadlines::default(),
             figures: Figures::default(),
             epoch: None,
+            epoch_since: now,
             epoch_before: None,
             window: Window::default(),
             arrivals: Arrivals::new(config.sample_rate),
@@ -297,7 +300,8 @@ impl Stream {
         {
             let response = float(response);
             let known = self.response.get_or_insert(response);
-            *known += (response - *known) / 8.0;
+            // One that took very long says little about the next.
+            *known += (response.min(2.0 * *known) - *known) / 8.0;
         }
         match self.missing.find(sequence) {
             Some(missing) if missing.state == missing::State::Open => {
@@ -345,8 +349,9 @@ impl Stream {
         }
         let stream = self.config.stream;
         if header.codec == Codec::Opus {
+            let recovery = self.recovery();
             let mut emit = |header: &Header, samples: Samples<'_>| {
-                out(Output::Block { stream, header: *header, samples });
+                out(Output::Block { stream, header: Header { recovery, ..*header }, samples });
             };
             let outcome =
                 self.parts.handle(common(&self.config, header.epoch), packet, now, flags, &mut emit);
@@ -382,6 +387,7 @@ impl Stream {
             host_time: now,
             session_time: (header.session_time_ns != 0).then(|| SessionTime::new(header.session_time_ns)),
             flags,
+            recovery: self.recovery(),
         };
         out(Output::Block { stream, header: block, samples: Samples::packet(samples) });
     }
@@ -470,6 +476,7 @@ impl Stream {
         }
         self.events = Events::new(epoch, self.epoch.is_none());
         self.epoch_before = self.epoch.replace(epoch);
+        self.epoch_since = now;
         self.window = Window::default();
         self.arrivals = Arrivals::new(self.config.sample_rate);
         self.counts = Counts::default();

@@ -5,7 +5,7 @@ use audiocloud_rt::due::Due;
 use audiocloud_rt::log::What;
 use audiocloud_units::{Frames, Nanos};
 
-use super::{Cause, Mode, Stream, signed_count};
+use super::{Cause, Mode, Stream, signed_count, signed_distance};
 use crate::receiver::Clock;
 use crate::receiver::delay::START_SECONDS;
 
@@ -22,6 +22,8 @@ const PATIENCE_MILLIS: i64 = 10;
 /// The most that one cut makes the delay shorter by, and how often a place for it is looked for.
 const SHORTEN_MILLIS: i64 = 15;
 const ATTEMPT_MILLIS: i64 = 20;
+/// Longer than this nothing is waited for only because it might be lost.
+const RECOVERY_MILLIS: i64 = 20;
 /// A cut that makes it longer may repeat so much more than it must.
 const LENGTHEN_MILLIS: i64 = 1;
 
@@ -39,6 +41,7 @@ impl Stream {
     /// What was learnt of the network and of the sender's clock holds no longer.
     pub(super) fn relearn(&mut self) {
         self.delay.relearn();
+        self.need.relearn();
         self.drift.forget_sender();
         self.shorten = None;
         self.is_about_to_resample = false;
@@ -90,12 +93,12 @@ impl Stream {
     }
 
     /// Our device left callbacks out, which was heard: what should have been played in them is left out as well, or
-    /// everything would be so much later from here on.
+    /// everything would be so much later from here on. Unless that is just what was lacking.
     fn catch_up(&mut self, lost: Nanos) {
         let Some(anchor) = self.anchor else { return };
-        let frames = lost.to_frames_nearest(self.rate).get();
+        let frames = lost.to_frames_nearest(self.rate).get().min(self.need.spare_now());
         let Ok(skipped) = usize::try_from(frames) else { return };
-        if matches!(self.settings.mode, Mode::Fixed { .. }) {
+        if skipped == 0 || matches!(self.settings.mode, Mode::Fixed { .. }) {
             return;
         }
         let reach = skipped + self.renderer.crossfade_frames() / 2;
@@ -111,17 +114,36 @@ impl Stream {
         }
     }
 
+    /// Nothing comes in time any more: read where the latest block is one delay away.
+    pub(super) fn follow_the_late(&mut self, position: u64) {
+        let Some(anchor) = self.anchor else { return };
+        let target = position.saturating_add_signed(-self.delay_in_effect());
+        self.move_by(signed_distance(target, anchor.read));
+        self.relearn();
+        self.since_on_time = 0;
+        self.late_in_a_row = 0;
+        // The stream stood still, and we wait for it: of the silence nothing was missing.
+        self.gap = 0;
+        self.note_resync(Cause::BlocksLate, anchor.media(target), anchor.media(anchor.read));
+    }
+
     /// What an original block says about the sender's clock.
     pub(super) fn observe_clock(&mut self, header: &Header, position: u64, margin: i64) {
         let since = self.since_arrival(header);
         if (0..i64::from(self.rate.hz())).contains(&since) {
-            self.drift.observe_block(header.host_time, position, margin + since + self.travelled);
+            let phase = margin + since + self.travelled;
+            self.drift.observe_block(header.host_time, position, phase);
+            if self.need.steps.observe(phase) {
+                // That is not how clocks drift.
+                self.drift.forget_phases();
+            }
         }
     }
 
     /// All blocks of this callback are taken, and `frames` frames go by.
     pub(super) fn adapt(&mut self, frames: i64) {
         let differs = self.drift.advance(frames);
+        self.need.steps.advance(frames);
         if self.anchor.is_none() {
             return;
         }
@@ -146,6 +168,12 @@ impl Stream {
                 self.shorten = None;
                 return;
             }
+        }
+        let lacking = self.need.lacking().min(ceiling - self.typical);
+        if lacking > self.delay.guard() {
+            self.lengthen(lacking);
+            self.shorten = None;
+            return;
         }
         match said {
             Some(slack) if slack < 0 => self.lengthen((-slack).min(ceiling - self.typical)),
@@ -176,6 +204,11 @@ impl Stream {
             patience: Frames::new(patience).to_nanos_floor(self.rate),
             latency: self.status.latency.last,
         })
+    }
+
+    /// After how many frames what was lost is brought back.
+    pub(super) fn recovery(&self, header: &Header) -> i64 {
+        header.recovery.to_frames_ceil(self.rate).get().clamp(0, self.frames_of_stream(RECOVERY_MILLIS))
     }
 
     fn frames_of_stream(&self, millis: i64) -> i64 {
@@ -239,7 +272,11 @@ impl Stream {
 
     fn try_to_shorten(&mut self, frames: i64) {
         let Some((most, tried)) = self.shorten else { return };
-        let Some(anchor) = self.anchor else { return };
+        let most = most.min(self.need.spare());
+        if most <= 0 {
+            self.shorten = None;
+        }
+        let Some(anchor) = self.anchor.filter(|_| most > 0) else { return };
         let every = self.frames_of_stream(ATTEMPT_MILLIS);
         let after = tried + frames;
         self.shorten = Some((most, after));

@@ -223,6 +223,7 @@ impl World {
                 host_time: HostTime::new(0),
                 session_time: None,
                 flags: Flags::NONE,
+                recovery: Nanos::ZERO,
             };
             if index >= self.joins_at {
                 let chance = hash(index ^ 0xabcd);

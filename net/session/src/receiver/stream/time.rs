@@ -29,6 +29,14 @@ const LOSS_FREE: f64 = 0.001;
 /// This many requests in a row bring back as good as everything; with fewer than the second there is a need for more.
 const ROUNDS_ENOUGH: f64 = 3.0;
 const ROUNDS_FEW: f64 = 2.5;
+/// The longest that playouts are told to wait for what was asked for: where that takes longer, repairs are sent.
+const RECOVERY_MAX: Nanos = Nanos::from_millis(12);
+/// What is waited for on suspicion alone, and what for a third answer, which is hardly ever needed.
+const RECOVERY_SHORT: Nanos = Nanos::from_millis(7);
+/// For so long a path may lose what it has not lost yet.
+const UNKNOWN: Nanos = Nanos::from_secs(2);
+/// Where less than this is lost, asking twice suffices.
+const LOSS_LITTLE: f64 = 0.02;
 /// The most packets that are taken for missing before a later one proves it.
 const PRESUMED_MAX: u32 = 8;
 
@@ -71,6 +79,28 @@ impl Stream {
         let pace = self.pace();
         let left = float(hold - self.detection() - pace.response);
         if left < 0.0 { 0.0 } else { 1.0 + left / float(pace.again) }
+    }
+
+    /// From when a packet usually comes until a lost one has been brought back by asking for it, often enough for what is
+    /// lost here: [`Header::recovery`]. In the first seconds, when nobody knows the path, as if a little were lost.
+    pub(super) fn recovery(&self) -> Nanos {
+        let is_new = self.newest_at - self.epoch_since < UNKNOWN;
+        if self.packet.get() <= 0 || !is_new && !self.loss.loses() {
+            return Nanos::ZERO;
+        }
+        let pace = self.pace();
+        let asked_once = self.detection() + self.response();
+        let (twice, thrice) = (asked_once + pace.again, asked_once + pace.again + pace.again);
+        let most = if self.loss.loses() { RECOVERY_MAX } else { RECOVERY_SHORT };
+        if self.loss.share() > LOSS_LITTLE && thrice <= RECOVERY_SHORT {
+            thrice
+        } else if twice <= most {
+            twice
+        } else if asked_once <= most {
+            asked_once
+        } else {
+            Nanos::ZERO
+        }
     }
 
     /// From when a packet should have come until it is asked for.
