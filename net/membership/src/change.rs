@@ -81,12 +81,12 @@ pub(crate) enum Operation {
 
 impl SignedChange {
     /// Signs a change of the session that follows `after`.
-    pub(crate) fn sign(
+    pub(crate) fn sign<O: Serialize>(
         author: &SigningKey,
         session: SessionId,
         after: Vec<ChangeHash>,
         at_ms: u64,
-        operation: Operation,
+        operation: O,
     ) -> Result<Self, EditError> {
         let mut bytes = Vec::new();
         ciborium::into_writer(&Body { session, after, at_ms, operation }, &mut bytes)
@@ -153,7 +153,7 @@ impl SignedChange {
             ciborium::from_reader(&self.bytes[..]).map_err(|_| BadChange::Malformed)?;
         match body.after.len() {
             _ if body.session != *session => Err(BadChange::Session),
-            many @ AFTER_MAX.. if many > AFTER_MAX => Err(BadChange::Follows(many)),
+            many if many > AFTER_MAX => Err(BadChange::Follows(many)),
             _ => Ok(body),
         }
     }

@@ -297,18 +297,24 @@ impl SharedState {
         merged: &mut Merged,
     ) -> Result<Option<ChangeHash>, Rejected> {
         let hash = change.hash();
-        if self.nodes.contains_key(&hash) || self.waiting.contains(&hash) {
+        if self.nodes.contains_key(&hash) {
             return Ok(None);
         }
-        let node = Node::read(change.clone(), &self.session)?;
-        change.verify()?;
+        let node = match self.waiting.remove(&hash) {
+            Some(node) => node,
+            None => {
+                let node = Node::read(change.clone(), &self.session)?;
+                change.verify()?;
+                node
+            }
+        };
         let follows_placed = node.after.iter().all(|parent| self.nodes.contains_key(parent));
         if follows_placed && node.authorised(may_edit) {
             if self.bytes + change.len() > DOCUMENT_BYTES_MAX {
                 return Err(Rejected::Full);
             }
+            merged.news.push(node.change.clone());
             self.place(hash, node);
-            merged.news.push(change.clone());
             return Ok(None);
         }
         let dropped = self.waiting.insert(hash, node);

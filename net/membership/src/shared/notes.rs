@@ -172,7 +172,7 @@ mod tests {
         check("verse chorus", "verse, chorus", 0, ",");
         check("aaa", "aaaa", 0, "a");
         check("aaaa", "aa", 2, "");
-        check("über", "unter", 2, "nt");
+        check("über", "unter", 2, "unt");
         check("Bass: E–A–D–G", "Bass: D–A–D–G", 1, "D");
     }
 

@@ -24,10 +24,6 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn contains(&self, hash: &ChangeHash) -> bool {
-        self.nodes.contains_key(hash)
-    }
-
     pub(super) fn get(&self, hash: &ChangeHash) -> Option<&Node> {
         self.nodes.get(hash).map(|(_, node)| node)
     }
