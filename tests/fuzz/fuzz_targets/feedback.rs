@@ -59,6 +59,7 @@ fuzz_target!(|input: &[u8]| {
         host_time: now,
         session_time: None,
         flags: Flags::NONE,
+        recovery: Nanos::ZERO,
     };
     let (mut blocks_in, mut blocks_out) = block_ring(1, header.samples());
     for _ in 0..STEPS_MAX {
