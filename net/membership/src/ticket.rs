@@ -23,8 +23,10 @@ pub const TICKET_BYTES_MAX: usize = 8192;
 pub const HOPS_MAX: usize = 8;
 /// The most blocks of a hop: the one that grants, and those that narrow it.
 pub const BLOCKS_MAX: usize = 4;
-/// The longest text of a block. A block with all that rights can list has fewer; what a stranger's block refers to
-/// again and again has more.
+/// The longest hop. Of so many bytes a stranger's block can make about a million of text, by naming one long symbol
+/// again and again: a millisecond, and that is all.
+const HOP_BYTES_MAX: usize = 4096;
+/// The longest text of a block. One with all that rights can list is shorter.
 const SOURCE_BYTES_MAX: usize = 8192;
 const CHAIN_CONTEXT: &str = "audiocloud 2026 ticket chain v1";
 
@@ -182,7 +184,7 @@ impl Ticket {
         rights: &Rights,
         expires_s: Option<u64>,
     ) -> Result<Self, TicketError> {
-        let made = Some(Made { to, after: self.hash() });
+        let made = Some(Made { to, after: hash(&self.to_bytes()) });
         let source = source(made, rights, expires_s)?;
         let biscuit = Biscuit::builder().code(source).and_then(|builder| builder.build(&signer.pair()));
         let bytes =
@@ -212,11 +214,6 @@ impl Ticket {
             return Err(TicketError::TooManyHops);
         }
         Ok(self)
-    }
-
-    /// The hash that the next hop names, if there is one to be named.
-    fn hash(&self) -> Option<[u8; 32]> {
-        (!self.hops.is_empty()).then(|| blake3::derive_key(CHAIN_CONTEXT, &self.to_bytes()))
     }
 
     /// Its bytes: those of each hop after their number, two bytes, the most significant first.
@@ -308,10 +305,10 @@ impl Ticket {
             rights: Rights::everything(),
             expires_s: None,
         };
-        let mut before = Self { hops: Vec::with_capacity(self.hops.len()) };
+        let mut before = Vec::new();
         for (place, hop) in self.hops.iter().enumerate() {
-            chain.pass_on(place, hop, before.hash())?;
-            before.hops.push(hop.clone());
+            chain.pass_on(place, hop, hash(&before))?;
+            hop.write(&mut before);
         }
         Ok(chain)
     }
@@ -354,6 +351,9 @@ impl Chain {
 
 impl Hop {
     fn read(bytes: &[u8]) -> Result<Self, TicketError> {
+        if bytes.len() > HOP_BYTES_MAX {
+            return Err(TicketError::Malformed("a part too long"));
+        }
         let biscuit =
             UnverifiedBiscuit::from(bytes).map_err(|_| TicketError::Malformed("not a chain of biscuits"))?;
         if biscuit.block_count() > BLOCKS_MAX {
@@ -376,6 +376,17 @@ impl Hop {
         }
         Ok(Self { bytes: bytes.to_vec(), biscuit, made, rights, expires_s })
     }
+
+    fn write(&self, ticket: &mut Vec<u8>) {
+        let length = u16::try_from(self.bytes.len()).expect("a hop that was read is not too long");
+        ticket.extend_from_slice(&length.to_be_bytes());
+        ticket.extend_from_slice(&self.bytes);
+    }
+}
+
+/// What the hop after these names, if there are any.
+fn hash(hops: &[u8]) -> Option<[u8; 32]> {
+    (!hops.is_empty()).then(|| blake3::derive_key(CHAIN_CONTEXT, hops))
 }
 
 fn read_block(biscuit: &UnverifiedBiscuit, index: usize) -> Result<Block, TicketError> {

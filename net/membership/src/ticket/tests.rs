@@ -274,3 +274,19 @@ fn each_operation_has_its_words() {
     assert!(late.contains("expired 3 seconds ago;"), "{late}");
     assert_eq!(Publish::ALL.streams, u16::MAX);
 }
+
+#[test]
+fn a_block_that_repeats_itself_is_not_spelt_out_for_long() {
+    // One long symbol and many references to it: printed, each is the whole symbol.
+    let hop = |symbol_bytes: usize, references: usize| {
+        let symbol = format!("\"{}\"", "x".repeat(symbol_bytes));
+        let source = format!("a({})", vec![symbol; references].join(", "));
+        let biscuit = Biscuit::builder().code(source).unwrap().build(&key(0).pair()).unwrap();
+        biscuit.to_vec().unwrap()
+    };
+    let largest = hop(1900, 400);
+    assert!((3900..=HOP_BYTES_MAX).contains(&largest.len()), "{}", largest.len());
+    assert_eq!(Hop::read(&largest).map(|_| ()), Err(TicketError::Malformed("a block too long")));
+    let larger = hop(4000, 500);
+    assert_eq!(Hop::read(&larger).map(|_| ()), Err(TicketError::Malformed("a part too long")));
+}
