@@ -22,8 +22,6 @@ use path::{Path, Use};
 
 mod flow;
 mod path;
-#[cfg(test)]
-mod tests;
 
 /// The most direct ways to one peer: those that it named, and those that its probes came by.
 pub const DIRECT_MAX: usize = 12;
