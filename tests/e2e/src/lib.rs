@@ -4,6 +4,8 @@
 //! bundle and the programs are found by `AUDIOCLOUD_BUNDLE_DIR`, `AUDIOCLOUD_BIN` and `AUDIOCLOUD_RIG`, which
 //! `cargo xtask test` sets.
 
+pub mod net;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -50,6 +52,15 @@ impl Stage {
     /// The folders cannot be made.
     pub fn another(&self, name: &str, lines: &str) -> World {
         World::with_config(&self.folder.path().join(name), lines).expect("a world")
+    }
+
+    /// The machine of a person in a net, with folders and an identity of its own. Its processes bind all interfaces of the
+    /// host; `lines` are added to its `config.toml`.
+    ///
+    /// # Panics
+    /// The folders cannot be made.
+    pub fn on_host(&self, name: &str, host: &net::Host, lines: &str) -> World {
+        World::in_namespace(&self.folder.path().join(name), Some(&host.namespace), lines).expect("a world")
     }
 
     /// Writes a recording where rigs can read it.

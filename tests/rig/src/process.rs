@@ -78,6 +78,8 @@ pub struct Options {
     pub then: Option<(String, Vec<(String, Value)>)>,
     /// Name of a JACK client: run inside a JACK client instead of the paced loop.
     pub jack: Option<String>,
+    /// Network namespace to run in; none: this one.
+    pub namespace: Option<String>,
     /// Further environment of the process.
     pub environment: Vec<(String, String)>,
 }
@@ -104,6 +106,7 @@ impl Options {
             start: false,
             then: None,
             jack: None,
+            namespace: None,
             environment: Vec::new(),
         }
     }
@@ -196,6 +199,14 @@ pub struct Run {
     pub state: Value,
 }
 
+/// A command that runs in a network namespace, as one process.
+pub fn command_in(namespace: Option<&str>, program: &Path) -> Command {
+    let Some(namespace) = namespace else { return Command::new(program) };
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace]).arg(program);
+    command
+}
+
 impl Rig {
     /// Starts `binary` on `plugin`; its files are `folder/name.*`. The process's standard error goes to a file there.
     ///
@@ -204,7 +215,7 @@ impl Rig {
     pub fn spawn(binary: &Path, plugin: &Path, folder: &Path, name: &str, options: &Options) -> Result<Self> {
         let files = folder.join(name);
         let errors = std::fs::File::create(files.with_extension("stderr"))?;
-        let mut child = Command::new(binary)
+        let mut child = command_in(options.namespace.as_deref(), binary)
             .arg("run")
             .arg("--plugin")
             .arg(plugin)

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     analysis::{self, Comparison, Latency},
     audio::Audio,
-    process::{Block, Options, Pace, Rig, Run},
+    process::{Block, Options, Pace, Rig, Run, command_in},
 };
 
 /// CLAP id of audiocloud Send.
@@ -73,6 +73,8 @@ pub struct World {
     pub runtime: PathBuf,
     /// Where the rigs' files go.
     pub files: PathBuf,
+    /// Network namespace of its processes; none: this one.
+    pub namespace: Option<String>,
 }
 
 /// Who a [`World`] is.
@@ -98,8 +100,16 @@ impl World {
     /// # Errors
     /// As [`World::new`].
     pub fn with_config(root: &Path, lines: &str) -> Result<Self> {
-        let world =
-            Self { config: root.join("config"), runtime: root.join("runtime"), files: root.join("files") };
+        Self::in_namespace(root, None, lines)
+    }
+
+    /// As [`World::with_config`], with processes that run in a network namespace, and bind all of its interfaces.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn in_namespace(root: &Path, namespace: Option<&str>, lines: &str) -> Result<Self> {
+        let [config, runtime, files] = ["config", "runtime", "files"].map(|folder| root.join(folder));
+        let world = Self { config, runtime, files, namespace: namespace.map(str::to_owned) };
         for folder in [&world.config, &world.runtime, &world.files] {
             fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         }
@@ -112,7 +122,8 @@ impl World {
     /// # Errors
     /// It cannot be written.
     pub fn configure(&self, lines: &str) -> Result<()> {
-        let config = format!("name = \"Test\"\nbind = \"127.0.0.1:0\"\nmdns = false\n{lines}");
+        let bind = if self.namespace.is_some() { "[::]:0" } else { "127.0.0.1:0" };
+        let config = format!("name = \"Test\"\nbind = \"{bind}\"\nmdns = false\n{lines}");
         fs::write(self.config.join("config.toml"), config).context("writing config.toml")
     }
 
@@ -145,8 +156,19 @@ impl World {
         self.ask(tools, &["status", "--json"])
     }
 
-    fn ask(&self, tools: &Tools, arguments: &[&str]) -> Result<Value> {
-        let output = Command::new(&tools.audiocloud).args(arguments).envs(self.environment()).output()?;
+    /// The command `audiocloud` with these arguments, as a process of this world.
+    pub fn audiocloud(&self, tools: &Tools, arguments: &[&str]) -> Command {
+        let mut command = command_in(self.namespace.as_deref(), &tools.audiocloud);
+        command.args(arguments).envs(self.environment());
+        command
+    }
+
+    /// What a command answers in JSON.
+    ///
+    /// # Errors
+    /// The binary fails or does not answer in JSON.
+    pub fn ask(&self, tools: &Tools, arguments: &[&str]) -> Result<Value> {
+        let output = self.audiocloud(tools, arguments).output()?;
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "audiocloud {arguments:?}: {}: {errors}", output.status);
         serde_json::from_slice(&output.stdout).with_context(|| {
@@ -187,6 +209,7 @@ impl World {
         let mut environment = self.environment();
         environment.append(&mut options.environment);
         options.environment = environment;
+        options.namespace = options.namespace.or_else(|| self.namespace.clone());
         Rig::spawn(&tools.rig, &tools.plugin, &self.files, name, &options)
     }
 }
