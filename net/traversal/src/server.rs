@@ -11,6 +11,8 @@ pub use crate::ways::Carrier;
 mod bucket;
 mod relay;
 mod rendezvous;
+#[cfg(test)]
+mod tests;
 
 /// A client's connection to the node, as the caller numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
