@@ -190,6 +190,10 @@ impl Ticket {
         let bytes =
             biscuit.and_then(|biscuit| biscuit.to_vec()).map_err(|_| TicketError::Rights("refused"))?;
         self.hops.push(Hop::read(&bytes)?);
+        // A link is of use only if there is a hop left for who comes through it.
+        if matches!(to, Holder::Link { .. }) && self.hops.len() == HOPS_MAX {
+            return Err(TicketError::TooManyHops);
+        }
         self.within_limits()
     }
 

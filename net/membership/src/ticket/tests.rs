@@ -208,6 +208,8 @@ fn a_ticket_has_bounds() {
     let everything = Rights::everything();
     let mut ticket = issue(&everything, None);
     for hop in 2..=8 {
+        let to_link = ticket.delegate(&key(hop - 1), link(9, 1), &everything, None);
+        assert_eq!(to_link.is_ok(), hop < 8, "a link needs one hop more");
         ticket = ticket.delegate(&key(hop - 1), user(hop), &everything, None).unwrap();
     }
     let grant = reread(&ticket).verify(&session(), &id(8), NOW_S).unwrap();
