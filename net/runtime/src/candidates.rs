@@ -3,8 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use audiocloud_wire::id::{DeviceId, InstanceId};
+use audiocloud_membership::invitation;
+use audiocloud_wire::id::{DeviceId, InstanceId, SessionId};
+use audiocloud_wire::message::MEMBERSHIPS_MAX;
 
+use crate::address_table::canonical;
 use crate::backoff;
 use crate::config::ExplicitPeer;
 use crate::discovery::{Discovered, Source};
@@ -43,6 +46,8 @@ pub(crate) struct Candidate {
     /// The key that the user gave for it.
     pub(crate) key: Option<[u8; 32]>,
     pub(crate) refused: Option<String>,
+    /// Sessions of whose members it was said: they are named in the hello.
+    pub(crate) sessions: Vec<SessionId>,
     source: Source,
     /// A peer of ours was there: its network may come back.
     proven: bool,
@@ -68,6 +73,11 @@ impl Candidate {
             // Each takes five seconds and the time of a handshake: over an hour.
             _ if self.proven && self.source != Source::Local => 500,
             Source::Local => 30,
+            // As long as it stays introduced.
+            Source::Introduced => 500,
+            // Members say again where they are, and links are tried again.
+            Source::Member => 30,
+            Source::Stranger => 30,
             Source::Mdns => 10,
             Source::LastSeen => 4,
         }
@@ -89,6 +99,7 @@ impl Candidates {
             instance: None,
             key: Some(peer.key),
             refused: None,
+            sessions: Vec::new(),
             source: Source::Explicit,
             proven: false,
             failures: 0,
@@ -107,11 +118,49 @@ impl Candidates {
         if hint.instance == Some(self.own) {
             return false;
         }
-        let place = Place::Address(hint.address);
+        self.learned(Place::Address(hint.address), &hint, now)
+    }
+
+    /// Takes the word of a member, or of a link, that there is a member. Whether it says anything new.
+    pub(crate) fn member(
+        &mut self,
+        session: SessionId,
+        place: &invitation::Place,
+        peer: Option<(DeviceId, InstanceId)>,
+        now: Instant,
+    ) -> bool {
+        let hint = Discovered {
+            device: peer.map(|(device, _)| device).or(place.device.map(DeviceId)),
+            instance: peer.map(|(_, instance)| instance),
+            // Of a name it is not known yet.
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            source: Source::Member,
+            session: Some(session),
+        };
+        let parsed: Option<SocketAddr> = place.address.parse().ok();
+        match parsed {
+            Some(address) if address.port() == 0 || address.ip().is_unspecified() => false,
+            Some(address) => self.discovered(Discovered { address: canonical(address), ..hint }, now),
+            None => self.learned(Place::Named(place.address.to_string()), &hint, now),
+        }
+    }
+
+    fn learned(&mut self, place: Place, hint: &Discovered, now: Instant) -> bool {
         if let Some(known) = self.list.iter_mut().find(|candidate| candidate.place == place) {
+            // Where another device was found, a mere word that this one is there counts less.
+            let contradicts = known.device.is_some() && hint.device.is_some() && known.device != hint.device;
+            if known.proven && contradicts && hint.source == Source::Member {
+                return false;
+            }
+            let joins = hint.session.filter(|session| !known.sessions.contains(session));
+            if let Some(session) = joins.filter(|_| known.sessions.len() < MEMBERSHIPS_MAX) {
+                known.sessions.push(session);
+                // It is another matter now.
+                (known.refused, known.failures, known.due) = (None, 0, now);
+            }
             let same = hint.instance.is_none() || known.instance == hint.instance;
             if known.source == Source::Explicit || (same && known.refused.is_some()) {
-                return false;
+                return joins.is_some();
             }
             known.device = hint.device.or(known.device);
             known.instance = hint.instance.or(known.instance);
@@ -133,6 +182,7 @@ impl Candidates {
             instance: hint.instance,
             key: None,
             refused: None,
+            sessions: hint.session.into_iter().collect(),
             source: hint.source,
             proven: false,
             failures: 0,
@@ -206,6 +256,13 @@ impl Candidates {
         self.list.retain(|one| one.dialling || one.failures <= one.failures_max());
     }
 
+    /// Somebody may have changed their mind: whoever was refused is dialled anew.
+    pub(crate) fn forgive(&mut self, now: Instant) {
+        for candidate in self.list.iter_mut().filter(|one| one.refused.is_some() && !one.dialling) {
+            (candidate.refused, candidate.failures, candidate.due) = (None, 0, now);
+        }
+    }
+
     /// Nobody worth dialling is there: ourselves, for one.
     pub(crate) fn forget(&mut self, place: &Place) {
         self.list.retain(|one| one.place != *place || one.source == Source::Explicit);
@@ -245,6 +302,7 @@ mod tests {
             instance: Some(InstanceId([instance; 16])),
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             source,
+            session: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod tests;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -63,9 +64,20 @@ pub(crate) fn rate_cap(connection: &Connection) -> Option<u64> {
     path_state(connection)?.rate_cap_bps
 }
 
+/// The connection's packets take another path from now on: what was measured is history.
+pub(crate) fn path_changed(connection: &Connection) {
+    if let Some(controller) = controller(connection) {
+        controller.paths.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 fn control(connection: &Connection) -> Option<RateControl> {
-    let controller = connection.congestion_state().into_any().downcast::<MediaController>().ok()?;
-    Some(controller.control)
+    Some(controller(connection)?.control)
+}
+
+/// A copy of it.
+fn controller(connection: &Connection) -> Option<Box<MediaController>> {
+    connection.congestion_state().into_any().downcast().ok()
 }
 
 /// What became of a datagram.
@@ -126,6 +138,19 @@ impl Outlet {
 #[derive(Clone, Debug)]
 pub(crate) struct MediaController {
     control: RateControl,
+    /// How many paths the connection has had, as those know who change them beneath QUIC, and as is known here.
+    paths: Arc<AtomicU32>,
+    path: u32,
+}
+
+impl MediaController {
+    fn follow(&mut self, now: Instant) {
+        let path = self.paths.load(Ordering::Relaxed);
+        if path != self.path {
+            self.path = path;
+            self.control = RateControl::new(now);
+        }
+    }
 }
 
 impl Controller for MediaController {
@@ -138,6 +163,7 @@ impl Controller for MediaController {
     }
 
     fn on_end_acks(&mut self, now: Instant, _in_flight: u64, _app_limited: bool, _largest: Option<u64>) {
+        self.follow(now);
         self.control.handle_acks_end(now);
     }
 
@@ -181,7 +207,7 @@ pub(crate) struct MediaControllers;
 
 impl ControllerFactory for MediaControllers {
     fn build(self: Arc<Self>, now: Instant, _current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(MediaController { control: RateControl::new(now) })
+        Box::new(MediaController { control: RateControl::new(now), paths: Arc::default(), path: 0 })
     }
 }
 

@@ -20,6 +20,12 @@ pub enum Error {
         "cannot open UDP port {address}: {source}; choose another `bind` in config.toml, or port 0 for any"
     )]
     Bind { address: SocketAddr, source: io::Error },
+    /// The TCP port could not be opened.
+    #[error(
+        "cannot open TCP port {address}: {source}; choose another address for the relay, or, for ports below 1024, give the \
+         program the right to them (setcap cap_net_bind_service=+ep)"
+    )]
+    BindTcp { address: SocketAddr, source: io::Error },
     /// TLS refuses our own certificate or settings.
     #[error(
         "TLS does not take this device's certificate: {0}; this is a mistake in audiocloud, please report it"

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use audiocloud_wire::id::DeviceId;
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -21,6 +21,10 @@ use crate::identity::Identity;
 
 /// The application protocol of all audiocloud peers; versions are agreed in the hello.
 pub(crate) const ALPN: &[u8] = b"audiocloud";
+/// That of the talk with a rendezvous node; its messages are [`audiocloud_traversal`]'s.
+pub(crate) const MEETING_ALPN: &[u8] = b"audiocloud-meet";
+/// That of TLS over TCP with datagrams inside.
+const TUNNEL_ALPN: &[u8] = b"audiocloud-tunnel";
 /// TLS wants a name; peers have keys instead.
 pub(crate) const SERVER_NAME: &str = "audiocloud";
 /// A SubjectPublicKeyInfo of Ed25519 up to the 32 bytes of the key (RFC 8410, clause 4).
@@ -166,11 +170,33 @@ fn verifier(expected: Option<DeviceId>) -> (Arc<DeviceVerifier>, Mismatch) {
     (Arc::new(DeviceVerifier { provider, expected, mismatch: mismatch.clone() }), mismatch)
 }
 
-/// For dialling: `expected` pins the device's key where it is known.
+/// For dialling a peer: `expected` pins the device's key where it is known.
 pub(crate) fn client_config(
     identity: &Identity,
     expected: Option<DeviceId>,
 ) -> Result<(quinn::ClientConfig, Mismatch), Error> {
+    let (config, mismatch) = client(identity, expected, ALPN)?;
+    Ok((over_quic(config)?, mismatch))
+}
+
+/// For dialling a rendezvous node.
+pub(crate) fn meeting_client_config(
+    identity: &Identity,
+    node: DeviceId,
+) -> Result<quinn::ClientConfig, Error> {
+    over_quic(client(identity, Some(node), MEETING_ALPN)?.0)
+}
+
+/// For dialling the TCP port of a rendezvous node.
+pub(crate) fn tunnel_client_config(identity: &Identity, node: DeviceId) -> Result<Arc<ClientConfig>, Error> {
+    Ok(Arc::new(client(identity, Some(node), TUNNEL_ALPN)?.0))
+}
+
+fn client(
+    identity: &Identity,
+    expected: Option<DeviceId>,
+    protocol: &[u8],
+) -> Result<(ClientConfig, Mismatch), Error> {
     let tls = |error: rustls::Error| Error::Tls(error.to_string());
     let (verifier, mismatch) = verifier(expected);
     let (certificate, key) = identity.rustls_certificate();
@@ -181,17 +207,43 @@ pub(crate) fn client_config(
         .with_custom_certificate_verifier(verifier)
         .with_client_auth_cert(vec![certificate], key)
         .map_err(tls)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     // Every connection proves its key anew.
     config.resumption = Resumption::disabled();
-    let crypto = QuicClientConfig::try_from(config).map_err(|error| Error::Tls(error.to_string()))?;
-    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(crate::transport::transport());
     Ok((config, mismatch))
 }
 
-/// For being dialled.
-pub(crate) fn server_config(identity: &Identity, incoming_max: usize) -> Result<quinn::ServerConfig, Error> {
+fn over_quic(config: ClientConfig) -> Result<quinn::ClientConfig, Error> {
+    let crypto = QuicClientConfig::try_from(config).map_err(|error| Error::Tls(error.to_string()))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(crate::transport::transport());
+    Ok(config)
+}
+
+/// For being dialled by peers, and by those who want to meet if this is a rendezvous node.
+pub(crate) fn server_config(
+    identity: &Identity,
+    incoming_max: usize,
+    rendezvous: bool,
+) -> Result<quinn::ServerConfig, Error> {
+    let protocols: &[&[u8]] = if rendezvous { &[ALPN, MEETING_ALPN] } else { &[ALPN] };
+    let config = server(identity, protocols)?;
+    let crypto = QuicServerConfig::try_from(config).map_err(|error| Error::Tls(error.to_string()))?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    config
+        .transport_config(crate::transport::transport())
+        .max_incoming(incoming_max)
+        .incoming_buffer_size(16 << 10)
+        .incoming_buffer_size_total(512 << 10);
+    Ok(config)
+}
+
+/// For the TCP port of a rendezvous node.
+pub(crate) fn tunnel_server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
+    Ok(Arc::new(server(identity, &[TUNNEL_ALPN])?))
+}
+
+fn server(identity: &Identity, protocols: &[&[u8]]) -> Result<ServerConfig, Error> {
     let tls = |error: rustls::Error| Error::Tls(error.to_string());
     let (verifier, _) = verifier(None);
     let (certificate, key) = identity.rustls_certificate();
@@ -201,16 +253,15 @@ pub(crate) fn server_config(identity: &Identity, incoming_max: usize) -> Result<
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![certificate], key)
         .map_err(tls)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config.send_tls13_tickets = 0;
-    let crypto = QuicServerConfig::try_from(config).map_err(|error| Error::Tls(error.to_string()))?;
-    let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-    config
-        .transport_config(crate::transport::transport())
-        .max_incoming(incoming_max)
-        .incoming_buffer_size(16 << 10)
-        .incoming_buffer_size_total(512 << 10);
     Ok(config)
+}
+
+/// Whether the one at the other end of an established connection wants to meet somebody.
+pub(crate) fn is_meeting(connection: &quinn::Connection) -> bool {
+    let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+    data.is_some_and(|data| data.protocol.as_deref() == Some(MEETING_ALPN))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, TransportConfig, Va
 
 use crate::Error;
 use crate::congestion::MediaControllers;
-use crate::socket::ConnectionIds;
+use crate::connection_ids::ConnectionIds;
 
 /// What may wait for the socket, and for us: a fifth of a second of 64 stereo streams of 24 bits, for a thread that the
 /// machine held up. Congestion makes nothing wait here: what a path does not carry is refused before (`congestion`).
@@ -89,7 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let identity = Identity::load_or_create(folder.path()).unwrap();
         let address = (Ipv4Addr::LOCALHOST, 0).into();
-        let server = Endpoint::server(tls::server_config(&identity, 1).unwrap(), address).unwrap();
+        let server = Endpoint::server(tls::server_config(&identity, 1, false).unwrap(), address).unwrap();
         let client = Endpoint::client(address).unwrap();
         let (config, _) = tls::client_config(&identity, None).unwrap();
         let connecting = client.connect_with(config, server.local_addr().unwrap(), tls::SERVER_NAME).unwrap();

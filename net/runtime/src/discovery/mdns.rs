@@ -239,17 +239,18 @@ impl Names {
         else {
             return Vec::new();
         };
-        let strange = version != VERSION || !is_ours(&self.config.secret, name, hash, self.period);
-        if strange || self.own.iter().any(|own| own == name) {
+        if version != VERSION || self.own.iter().any(|own| own == name) {
             return Vec::new();
         }
+        let ours = is_ours(&self.config.secret, name, hash, self.period);
+        let source = if ours { Source::Mdns } else { Source::Stranger };
         let mut addresses: Vec<SocketAddr> =
             service.addresses.iter().map(|address| socket_address(address, service.port)).collect();
         addresses.retain(|address| self.config.ip.is_ipv6() || address.is_ipv4());
         // The likeliest first: link-local addresses last.
         addresses.sort_by_key(|address| (preference(address), *address));
         addresses.truncate(ADDRESSES_MAX);
-        let hint = |address| Discovered { device: None, instance: None, address, source: Source::Mdns };
+        let hint = |address| Discovered { device: None, instance: None, address, source, session: None };
         addresses.into_iter().map(hint).collect()
     }
 

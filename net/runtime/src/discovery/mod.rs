@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use audiocloud_wire::id::{DeviceId, InstanceId};
+use audiocloud_wire::id::{DeviceId, InstanceId, SessionId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -27,6 +27,12 @@ pub enum Source {
     LastSeen,
     /// Named by the user in `config.toml`.
     Explicit,
+    /// Said by a member of a session, or by the link that led into it.
+    Member,
+    /// Somebody on the local network who is not of this user: to be shown, and let in when accepted.
+    Stranger,
+    /// Introduced by a rendezvous node, with a way to it open.
+    Introduced,
 }
 
 /// An address where a peer may be.
@@ -40,6 +46,8 @@ pub struct Discovered {
     pub address: SocketAddr,
     /// How it was found.
     pub source: Source,
+    /// The session that it is a member of, where it was found as one.
+    pub session: Option<SessionId>,
 }
 
 /// What discovery needs to know of its runtime.
