@@ -6,6 +6,8 @@
 //!
 //! - `{"cmd":"status"}`: the runtime's status.
 //! - `{"cmd":"announce","instance":…,"device":…,"ip":…,"port":…}`: a newcomer says where it is, and is told the same.
+//! - `{"cmd":"patch","device":…,"input":…,"stream":{"publisher":…,"stream":…},"on":…}`: an input shall play a stream, or
+//!   no longer; what comes of it, the status tells.
 //!
 //! Lines, clients, requests and time are bounded, and whatever a client sends is answered or dropped, never
 //! trusted.
@@ -15,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use audiocloud_wire::id::{DeviceId, InstanceId};
+use audiocloud_wire::id::{DeviceId, InputId, InstanceId, StreamKey};
 use serde::{Deserialize, Serialize};
 
 use crate::discovery::{Discovered, Source};
@@ -30,11 +32,23 @@ use elsewhere as system;
 #[cfg(unix)]
 use unix as system;
 
-pub use system::{Control, query_all, serve};
+pub use system::{Control, patch, query_all, serve};
 pub(crate) use system::{announce, sockets};
 
 /// Makes the answer to `{"cmd":"status"}`. Called on the runtime's thread, so it must not wait.
 pub type Status = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// Takes a patch that was asked for by `{"cmd":"patch"}`. Called on the runtime's thread, so it must not wait.
+pub type Patches = Arc<dyn Fn(Patch) + Send + Sync>;
+
+/// That an input of a device, this one too, plays a stream or no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patch {
+    pub device: DeviceId,
+    pub input: InputId,
+    pub stream: StreamKey,
+    pub on: bool,
+}
 
 /// Why there is no control socket. The runtime works without; others on this machine just do not find it this
 /// way.
@@ -51,6 +65,9 @@ pub enum Error {
         "control sockets are not supported on this system yet; name the other processes as peers in config.toml"
     )]
     Unsupported,
+    /// The runtime that was asked did not answer as it should.
+    #[error("the audiocloud process that was asked did not answer: {0}; it may have ended: look at `audiocloud status`")]
+    NoAnswer(io::Error),
 }
 
 /// Where a runtime can be reached from the same machine.
@@ -80,6 +97,7 @@ impl Announcement {
             instance: Some(self.instance),
             address: SocketAddr::new(self.ip, self.port),
             source: Source::Local,
+            session: None,
         }
     }
 }
@@ -90,4 +108,5 @@ impl Announcement {
 enum Request {
     Status,
     Announce(Announcement),
+    Patch(Patch),
 }

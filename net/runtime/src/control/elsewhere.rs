@@ -5,14 +5,24 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::{Announcement, Error, Status};
+use super::{Announcement, Error, Patch, Patches, Status};
 use crate::discovery::Discovered;
 
 /// A control socket at work; there is none here.
 #[derive(Debug)]
 pub enum Control {}
 
-pub fn serve(_: &Path, _: Announcement, _: Status, _: mpsc::Sender<Discovered>) -> Result<Control, Error> {
+pub fn serve(
+    _: &Path,
+    _: Announcement,
+    _: Status,
+    _: Patches,
+    _: mpsc::Sender<Discovered>,
+) -> Result<Control, Error> {
+    Err(Error::Unsupported)
+}
+
+pub fn patch(_runtime_dir: &Path, _instance: &str, _patch: &Patch) -> Result<(), Error> {
     Err(Error::Unsupported)
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::{Announcement, Error, Request, Status};
+use super::{Announcement, Error, Patch, Patches, Request, Status};
 use crate::discovery::Discovered;
 use crate::private_file;
 
@@ -52,6 +52,7 @@ pub fn serve(
     runtime_dir: &Path,
     me: Announcement,
     status: Status,
+    patches: Patches,
     found: mpsc::Sender<Discovered>,
 ) -> Result<Control, Error> {
     let path = runtime_dir.join(format!("{}.sock", me.instance));
@@ -61,7 +62,7 @@ pub fn serve(
         return Err(Error::Exposed { folder: runtime_dir.to_owned(), exposure });
     }
     let listener = listen(&path).map_err(io)?;
-    let task = tokio::spawn(accept(listener, Desk { me, status, found }));
+    let task = tokio::spawn(accept(listener, Desk { me, status, patches, found }));
     Ok(Control { path, task })
 }
 
@@ -85,6 +86,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 struct Desk {
     me: Announcement,
     status: Status,
+    patches: Patches,
     found: mpsc::Sender<Discovered>,
 }
 
@@ -167,6 +169,10 @@ impl Desk {
                 }
                 (json!(self.me), true)
             }
+            Ok(Request::Patch(patch)) => {
+                (self.patches)(patch);
+                (json!({ "ok": true }), true)
+            }
             Err(error) => (json!({ "error": format!("not a request: {error}") }), false),
         }
     }
@@ -213,11 +219,33 @@ pub fn query_all(runtime_dir: &Path) -> Vec<serde_json::Value> {
     })
 }
 
+/// Asks the runtime of this instance id for a patch. Blocks.
+///
+/// # Errors
+/// It is not there any more, or of a version that knows no patches.
+pub fn patch(runtime_dir: &Path, instance: &str, patch: &Patch) -> Result<(), Error> {
+    let socket = sockets(runtime_dir).into_iter().find(|path| path.file_stem() == Some(OsStr::new(instance)));
+    let asked = socket
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+        .and_then(|socket| ask(&socket, &Request::Patch(*patch)));
+    match asked {
+        Ok(answer) if answer["ok"] == true => Ok(()),
+        Ok(answer) => {
+            Err(Error::NoAnswer(io::Error::other(answer["error"].as_str().unwrap_or_default().to_owned())))
+        }
+        Err(error) => Err(Error::NoAnswer(error)),
+    }
+}
+
 fn query(socket: &Path) -> io::Result<serde_json::Value> {
+    ask(socket, &Request::Status)
+}
+
+fn ask(socket: &Path, request: &Request) -> io::Result<serde_json::Value> {
     let mut stream = StdStream::connect(socket)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    stream.write_all(b"{\"cmd\":\"status\"}\n")?;
+    stream.write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes())?;
     let mut answer = Vec::new();
     io::BufReader::new(stream.take(ANSWER_BYTES_MAX)).read_until(b'\n', &mut answer)?;
     Ok(serde_json::from_slice(&answer)?)
@@ -226,8 +254,9 @@ fn query(socket: &Path) -> io::Result<serde_json::Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use audiocloud_wire::id::{DeviceId, InstanceId};
+    use audiocloud_wire::id::{DeviceId, InputId, InstanceId, StreamId, StreamKey};
     use std::net::SocketAddr;
+    use std::sync::Mutex;
 
     fn announcement(number: u8) -> Announcement {
         let bound = SocketAddr::from(([0, 0, 0, 0], 4000 + u16::from(number)));
@@ -238,13 +267,22 @@ mod tests {
         folder: tempfile::TempDir,
         found: mpsc::Receiver<Discovered>,
         control: Control,
+        patched: Arc<Mutex<Vec<Patch>>>,
+    }
+
+    fn deaf() -> Patches {
+        Arc::new(|_| ())
     }
 
     fn served() -> Served {
         let folder = tempfile::tempdir().unwrap();
         let (to, found) = mpsc::channel(4);
-        let control = serve(folder.path(), announcement(1), Arc::new(|| json!({ "pid": 7 })), to).unwrap();
-        Served { folder, found, control }
+        let patched = Arc::new(Mutex::new(Vec::new()));
+        let patches = Arc::clone(&patched);
+        let patches: Patches = Arc::new(move |patch| patches.lock().unwrap().push(patch));
+        let control =
+            serve(folder.path(), announcement(1), Arc::new(|| json!({ "pid": 7 })), patches, to).unwrap();
+        Served { folder, found, control, patched }
     }
 
     /// Blocking work beside the server, as another process would do it.
@@ -285,6 +323,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_patch_reaches_the_runtime_that_is_asked() {
+        let served = served();
+        let stream = StreamKey::new(DeviceId([8; 32]), StreamId(7));
+        let wish = Patch { device: DeviceId([9; 32]), input: InputId(5), stream, on: true };
+        let ask = async |instance: String| {
+            let folder = served.folder.path().to_owned();
+            beside(move || patch(&folder, &instance, &wish)).await
+        };
+        ask(announcement(1).instance.to_string()).await.unwrap();
+        assert_eq!(*served.patched.lock().unwrap(), [wish]);
+        let error = ask(announcement(2).instance.to_string()).await.unwrap_err().to_string();
+        assert!(error.contains("audiocloud status"), "{error}");
+    }
+
+    #[tokio::test]
     async fn hostile_clients_are_dropped_and_others_still_served() {
         let mut served = served();
         let path = served.control.path.clone();
@@ -297,6 +350,7 @@ mod tests {
         check(b"{\"cmd\":\"launch\"}\n", "unknown variant `launch`").await;
         check(b"\xff\x00garbage\n", "not a request").await;
         check(b"{\"cmd\":\"announce\",\"port\":70000}\n", "not a request").await;
+        check(b"{\"cmd\":\"patch\",\"device\":7}\n", "not a request").await;
         check(b"[[[[[[[[[[[[[[[[[[[[[[[[[[\n", "not a request").await;
         check(&vec![b'x'; 1 << 20], "").await;
         check(&b"{\"cmd\":\"status\"}\n".repeat(1000), "\"pid\":7").await;
@@ -342,7 +396,8 @@ mod tests {
     async fn a_folder_of_others_or_a_long_path_is_refused_with_a_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let serve_in = |path: &Path| {
-            let error = serve(path, announcement(1), Arc::new(|| json!({})), mpsc::channel(1).0).unwrap_err();
+            let error =
+                serve(path, announcement(1), Arc::new(|| json!({})), deaf(), mpsc::channel(1).0).unwrap_err();
             assert!(error.to_string().contains("AUDIOCLOUD_RUNTIME_DIR"), "{error}");
         };
         serve_in(&folder.path().join("x".repeat(120)));

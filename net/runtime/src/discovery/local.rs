@@ -63,9 +63,14 @@ mod tests {
             let bound = SocketAddr::from(([0, 0, 0, 0], 4000 + u16::from(number)));
             let me = Announcement::new(InstanceId([number; 16]), DeviceId([9; 32]), bound);
             let (to, found) = mpsc::channel(32);
-            let control =
-                control::serve(folder.path(), me, Arc::new(|| serde_json::json!({})), Arc::new(|_| ()), to.clone())
-                    .unwrap();
+            let control = control::serve(
+                folder.path(),
+                me,
+                Arc::new(|| serde_json::json!({})),
+                Arc::new(|_| ()),
+                to.clone(),
+            )
+            .unwrap();
             runtimes.push((control, found, tokio::spawn(run(folder.path().to_owned(), me, to))));
         }
         for (number, (_, found, _)) in (0..COUNT).zip(&mut runtimes) {

@@ -205,6 +205,7 @@ fn send(handle: &Handle, mut blocks: block_ring::Producer, began: Instant) {
         host_time: host_time::now(),
         session_time: None,
         flags: Flags::NONE,
+        recovery: audiocloud_units::Nanos::ZERO,
     };
     for number in 0..BLOCKS {
         std::thread::sleep(due(began, number).saturating_duration_since(Instant::now()));
