@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     made.extend([0, 1, 2, 3].map(|codec| ("intake", packets(codec))));
     made.extend([0, 1, 2, 3].map(|codec| ("feedback", listener(codec))));
     made.extend(audiocloud_fuzz::people::seeds());
+    made.extend(audiocloud_fuzz::traversal::seeds());
     for (number, (target, bytes)) in made.iter().enumerate() {
         let folder = here.join("corpus").join(target);
         std::fs::create_dir_all(&folder)?;
