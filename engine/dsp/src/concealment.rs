@@ -3,11 +3,11 @@
 //! Two predictions are added. The stretch that resembles the last 10 ms most is repeated, the same for all channels, so
 //! that the image stays where it is (D. J. Goodman et al., *Waveform Substitution Techniques for Recovering Missing Speech
 //! Segments in Packet Voice Communications*, IEEE Trans. ASSP 34(6), 1986), as loud as the resemblance warrants: noise
-//! hardly. What that leaves over of the last milliseconds is carried on by linear prediction, channel by channel, with the
-//! frequency and decay of each partial, so that the fill joins what was played without a seam (I. Kauppinen and K. Roth,
-//! *Audio Signal Extrapolation: Theory and Applications*, Proc. DAFx-02, 2002). Both in a row are the long and the short
-//! predictor of B. S. Atal and M. R. Schroeder, *Adaptive Predictive Coding of Speech Signals*, Bell Syst. Tech. J. 49(8),
-//! 1970.
+//! hardly. What that leaves over of the last milliseconds is carried on by linear prediction, channel by channel but by the
+//! same weights, with the frequency and decay of each partial, so that the fill joins what was played without a seam
+//! (I. Kauppinen and K. Roth, *Audio Signal Extrapolation: Theory and Applications*, Proc. DAFx-02, 2002). Both in a row
+//! are the long and the short predictor of B. S. Atal and M. R. Schroeder, *Adaptive Predictive Coding of Speech Signals*,
+//! Bell Syst. Tech. J. 49(8), 1970. Stretch and weights are found in the sum of all channels.
 //!
 //! Such a fill dies away. A longer one goes over into the bare repetition and, as in ITU-T G.711 Appendix I, 1999, ends in
 //! silence after 60 ms. What returns is faded in over the fill, which goes on below it.
@@ -22,10 +22,10 @@ use crate::linear_prediction::{Burg, Extrapolation};
 use similarity::{Similarity, Spans};
 
 /// What the weights are found from.
-const ANALYSIS_MS: f64 = 20.0;
+const ANALYSIS_MS: f64 = 12.0;
 
 /// Weights at 48 kHz; in proportion at other rates, so that they span the same time.
-const ORDER_AT_48_KHZ: f64 = 32.0;
+const ORDER_AT_48_KHZ: f64 = 24.0;
 
 /// The time constant by which a partial that would sound on dies away, at least.
 const DAMPING_MS: f64 = 50.0;
@@ -50,7 +50,9 @@ pub struct Concealer {
     channels: Box<[Channel]>,
     burg: Burg,
     similarity: Similarity,
-    /// The end of the history in a row, for analysis.
+    /// The end of the histories in a row: of all channels, of one, and for analysis.
+    mix: Box<[f32]>,
+    past: Box<[f32]>,
     samples: Box<[f64]>,
     weights: Box<[f64]>,
     damping: f64,
@@ -103,6 +105,8 @@ impl Concealer {
             channels: vec![channel; channels].into(),
             burg: Burg::new(order),
             similarity: Similarity::new(spans),
+            mix: vec![0.0; history].into(),
+            past: vec![0.0; history].into(),
             samples: vec![0.0; length(ANALYSIS_MS).max(2 * order)].into(),
             weights: vec![0.0; order].into(),
             damping: libm::exp(-1000.0 / (DAMPING_MS * rate_hz)),
@@ -136,7 +140,8 @@ impl Concealer {
     ///
     /// Channels beyond those of [`new`](Self::new) become silent; frames beyond the shortest slice are left out.
     ///
-    /// *Realtime-safe: yes*. The first call of a gap analyses what was played: about 25 µs for each channel at 48 kHz.
+    /// *Realtime-safe: yes*. The first call of a gap analyses what was played: at 48 kHz about 7 µs, and 3 µs for each
+    /// channel.
     pub fn conceal<C: AsMut<[f32]>>(&mut self, audio: &mut [C], frames: Range<usize>) {
         let frames = within(audio, frames);
         if frames.is_empty() {
@@ -151,9 +156,7 @@ impl Concealer {
             }
         };
         for (index, channel) in audio.iter_mut().enumerate() {
-            for (position, sample) in (first..).zip(&mut channel.as_mut()[frames.clone()]) {
-                *sample = self.fill_sample(index, position);
-            }
+            self.fill(index, first, &mut channel.as_mut()[frames.clone()], |sample, fill| *sample = fill);
         }
         // From there on all is silence, and nothing has to be counted.
         let filled = first.saturating_add(count(frames.len())).min(self.fade.end);
@@ -206,34 +209,69 @@ impl Concealer {
 
     /// A gap begins: how each channel goes on.
     fn begin(&mut self) {
-        let Self { channels, burg, similarity, samples, weights, next, .. } = self;
-        similarity.search(channels.len(), |index, past| recall(&channels[index].history, *next, past, |x| x));
+        self.mix();
+        let Self { channels, burg, similarity, mix, past, samples, weights, next, .. } = self;
+        similarity.search(mix);
+        let start = mix.len() - samples.len();
+        for (sample, mixed) in samples.iter_mut().zip(&mix[start..]) {
+            *sample = f64::from(*mixed);
+        }
+        burg.fit(samples, weights);
+        let order = weights.len();
+        let reach = (2 * similarity.lag).max(similarity.lag + order).min(past.len());
         for channel in channels {
-            channel.peak = peak(&channel.history);
-            recall(&channel.history, *next, samples, f64::from);
-            burg.fit(samples, weights);
-            recall(&channel.history, *next, similarity.samples(), |x| x);
-            similarity.cut(&mut channel.cycle);
+            let past = &mut past[..reach];
+            recall(&channel.history, *next, past);
+            similarity.cut(past, &mut channel.cycle);
             // What the repetition leaves over, and would leave a seam, is predicted.
-            similarity.leave_over(samples);
-            channel.extrapolation.begin(samples, weights, self.damping);
+            similarity.leave_over(past, &mut samples[..order]);
+            channel.extrapolation.begin(&samples[..order], weights, self.damping);
         }
     }
 
-    /// The fill's sample at this position of the gap, each once and in order.
-    fn fill_sample(&mut self, channel: usize, position: u32) -> f32 {
-        let Some(channel) = self.channels.get_mut(channel) else { return 0.0 };
-        if position >= self.fade.end {
-            return 0.0;
+    /// All channels as one, each with the sign that it has most in common with the loudest by, so that none cancels
+    /// another: what they have in common is searched for and predicted once.
+    fn mix(&mut self) {
+        let Self { channels, mix, past, next, .. } = self;
+        for channel in &mut *channels {
+            channel.peak = peak(&channel.history);
         }
-        let mut sample = channel.repeated(position, self.similarity.lag);
-        if position < self.repetition.end {
-            // A difference of two samples may be twice as loud as either.
-            let left_over = channel.extrapolation.next_sample(2.0 * f64::from(channel.peak));
-            let predicted = self.similarity.gain * sample + single(left_over);
-            sample = predicted + rise(position, &self.repetition) * (sample - predicted);
+        mix.fill(0.0);
+        let loudest = channels.iter().enumerate().max_by(|a, b| a.1.peak.total_cmp(&b.1.peak));
+        let Some(loudest) = loudest.map(|(index, _)| index) else { return };
+        recall(&channels[loudest].history, *next, mix);
+        for (_, channel) in channels.iter().enumerate().filter(|(index, _)| *index != loudest) {
+            recall(&channel.history, *next, past);
+            let last = past.len() - self.samples.len().min(past.len());
+            let sign = if similarity::product(&mix[last..], &past[last..]) < 0.0 { -1.0 } else { 1.0 };
+            for (mixed, sample) in mix.iter_mut().zip(past.iter()) {
+                *mixed += sign * sample;
+            }
         }
-        held(sample, channel.peak) * (1.0 - rise(position, &self.fade))
+    }
+
+    /// The fill from this position of the gap on, each once and in order: handed to `each` with the sample it is for.
+    fn fill(&mut self, channel: usize, first: u32, samples: &mut [f32], mut each: impl FnMut(&mut f32, f32)) {
+        let Self { channels, similarity, repetition, fade, .. } = self;
+        let Some(channel) = channels.get_mut(channel) else {
+            samples.iter_mut().for_each(|sample| each(sample, 0.0));
+            return;
+        };
+        let lag = similarity.lag.clamp(1, channel.cycle.len().max(1));
+        let mut place = first as usize % lag;
+        for (position, sample) in (first..).zip(samples) {
+            let repeated = channel.cycle.get(place).copied().unwrap_or(0.0);
+            place = if place + 1 == lag { 0 } else { place + 1 };
+            let mut fill = repeated;
+            if position < repetition.end {
+                // A difference of two samples may be twice as loud as either.
+                let left_over = channel.extrapolation.next_sample(2.0 * f64::from(channel.peak));
+                let predicted = similarity.gain * repeated + single(left_over);
+                fill = predicted + rise(position, repetition) * (repeated - predicted);
+            }
+            fill = held(fill, channel.peak) * (1.0 - rise(position, fade));
+            each(sample, if position < fade.end { fill } else { 0.0 });
+        }
     }
 
     /// Fades what returns in over the fill, as far as it goes in these frames.
@@ -245,13 +283,15 @@ impl Concealer {
         returned: u32,
     ) {
         let made = count(frames.len()).min(self.return_frames - returned);
+        let fade = 0..2 * self.return_frames;
         for (index, channel) in audio.iter_mut().enumerate().take(self.channels.len()) {
-            for (offset, sample) in (0..made).zip(&mut channel.as_mut()[frames.clone()]) {
-                let fill = self.fill_sample(index, filled.saturating_add(offset));
-                // In half frames, so that neither end of the fade is spent on a frame that is not faded.
-                let weight = rise(2 * (returned + offset) + 1, &(0..2 * self.return_frames));
-                *sample = fill + weight * (*sample - fill);
-            }
+            let samples = &mut channel.as_mut()[frames.clone()];
+            // In half frames, so that neither end of the fade is spent on a frame that is not faded.
+            let mut half = 2 * returned + 1;
+            self.fill(index, filled, &mut samples[..made as usize], |sample, fill| {
+                *sample = fill + rise(half, &fade) * (*sample - fill);
+                half += 2;
+            });
         }
         let (filled, returned) = (filled.saturating_add(made), returned + made);
         self.state = if returned < self.return_frames {
@@ -280,12 +320,6 @@ impl Concealer {
     }
 }
 
-impl Channel {
-    fn repeated(&self, position: u32, lag: usize) -> f32 {
-        self.cycle.get(position as usize % lag.max(1)).copied().unwrap_or(0.0)
-    }
-}
-
 /// `frames` as far as every slice reaches.
 fn within<C: AsMut<[f32]>>(audio: &mut [C], frames: Range<usize>) -> Range<usize> {
     let shortest = audio.iter_mut().map(|channel| channel.as_mut().len()).min().unwrap_or(0);
@@ -295,14 +329,14 @@ fn within<C: AsMut<[f32]>>(audio: &mut [C], frames: Range<usize>) -> Range<usize
 
 /// The last of a history that is written at `next`; what is no number is silence, and what is no sound, at +180 dB, is held
 /// there, where its square is still a number.
-fn recall<T>(history: &[f32], next: usize, result: &mut [T], convert: impl Fn(f32) -> T) {
+fn recall(history: &[f32], next: usize, result: &mut [f32]) {
     let (newer, older) = history.split_at(next);
     let newer = &newer[newer.len().saturating_sub(result.len())..];
     let (first, second) = result.split_at_mut(result.len() - newer.len());
     let older = &older[older.len().saturating_sub(first.len())..];
     for (result, samples) in [(first, older), (second, newer)] {
         for (result, &sample) in result.iter_mut().zip(samples) {
-            *result = convert(if sample.is_finite() { sample.clamp(-1e9, 1e9) } else { 0.0 });
+            *result = if sample.is_finite() { sample.clamp(-1e9, 1e9) } else { 0.0 };
         }
     }
 }

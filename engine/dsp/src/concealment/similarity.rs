@@ -8,7 +8,7 @@ const LAG_MIN_MS: f64 = 5.0;
 const LAG_MAX_MS: f64 = 20.0;
 
 /// The first search is made at about this rate.
-const COARSE_RATE_HZ: f64 = 12_000.0;
+const COARSE_RATE_HZ: f64 = 8_000.0;
 
 /// Lags that are summed side by side: what makes the correlation vector code.
 const LAGS: usize = 8;
@@ -51,10 +51,8 @@ impl Spans {
 #[derive(Clone, Debug)]
 pub(super) struct Similarity {
     spans: Spans,
-    /// One channel's last frames.
-    samples: Box<[f32]>,
     coarse: Box<[f32]>,
-    /// For each lag, over all channels: template times what lies there, and the power of what lies there.
+    /// For each lag: template times what lies there, and the power of what lies there.
     products: Box<[f32]>,
     powers: Box<[f32]>,
     pub(super) lag: usize,
@@ -68,7 +66,6 @@ impl Similarity {
         let lags = (spans.lag_max - spans.lag_min + 1).max(2 * spans.step + 1);
         Self {
             spans,
-            samples: vec![0.0; past].into(),
             coarse: vec![0.0; past / spans.step].into(),
             products: vec![0.0; lags].into(),
             powers: vec![0.0; lags].into(),
@@ -77,35 +74,19 @@ impl Similarity {
         }
     }
 
-    /// Where a channel's last frames are put for [`cut`](Self::cut) and [`leave_over`](Self::leave_over).
-    pub(super) fn samples(&mut self) -> &mut [f32] {
-        &mut self.samples
-    }
-
-    /// The lag at which all channels together correlate most, normalised: first at a coarse rate, then about there at the
-    /// full one. `recall` fetches a channel's last frames.
-    pub(super) fn search(&mut self, channels: usize, recall: impl Fn(usize, &mut [f32])) {
-        let Self { spans, samples, coarse, products, powers, .. } = self;
+    /// The lag at which `past`, the last frames of all channels, correlates most with itself, normalised: first at a coarse
+    /// rate, then about there at the full one.
+    pub(super) fn search(&mut self, past: &[f32]) {
+        let Self { spans, coarse, products, powers, .. } = self;
         let (step, lags) = (spans.step, spans.lag_max - spans.lag_min + 1);
-        products.fill(0.0);
-        powers.fill(0.0);
-        for channel in 0..channels {
-            recall(channel, samples);
-            // The mean of each step is filter enough: a wrong lag is off by what folds, which is the weakest.
-            for (coarse, samples) in coarse.iter_mut().rev().zip(samples.rchunks_exact(step)) {
-                *coarse = samples.iter().sum();
-            }
-            correlate(coarse, spans.template, spans.lag_min, &mut products[..lags], &mut powers[..lags]);
+        // The mean of each step is filter enough: a wrong lag is off by what folds, which is the weakest.
+        for (coarse, samples) in coarse.iter_mut().rev().zip(past.rchunks_exact(step)) {
+            *coarse = samples.iter().sum();
         }
+        correlate(coarse, spans.template, spans.lag_min, &mut products[..lags], &mut powers[..lags]);
         let found = (spans.lag_min + best(&products[..lags], &powers[..lags])) * step;
         let (lag_min, lags) = (found - step.min(found - 1), 2 * step + 1);
-        products.fill(0.0);
-        powers.fill(0.0);
-        for channel in 0..channels {
-            recall(channel, samples);
-            let template = spans.template * step;
-            correlate(samples, template, lag_min, &mut products[..lags], &mut powers[..lags]);
-        }
+        correlate(past, spans.template * step, lag_min, &mut products[..lags], &mut powers[..lags]);
         let index = best(&products[..lags], &powers[..lags]);
         self.lag = (lag_min + index).min(spans.lag_max());
         self.gain = (products[index] / powers[index].max(1e-20)).clamp(0.0, 1.0);
@@ -113,26 +94,43 @@ impl Similarity {
 
     /// The last `lag` of a channel's frames as a cycle: its last quarter is faded into what was a lag before, which is what
     /// leads to the cycle's beginning.
-    pub(super) fn cut(&self, cycle: &mut [f32]) {
+    pub(super) fn cut(&self, past: &[f32], cycle: &mut [f32]) {
         let lag = self.lag;
-        let Some(start) = self.samples.len().checked_sub(2 * lag) else { return };
-        let (before, last) = self.samples[start..].split_at(lag);
-        let fade = super::count(lag - lag / 4)..super::count(lag);
-        for (position, ((cycle, last), before)) in (0..).zip(cycle.iter_mut().zip(last).zip(before)) {
-            *cycle = last + super::rise(position, &fade) * (before - last);
+        let Some(start) = past.len().checked_sub(2 * lag) else { return };
+        let (before, last) = past[start..].split_at(lag);
+        let whole = lag - lag / 4;
+        cycle[..lag].copy_from_slice(last);
+        let fade = super::count(whole)..super::count(lag);
+        for (position, (cycle, before)) in fade.clone().zip(cycle[whole..].iter_mut().zip(&before[whole..])) {
+            *cycle += super::rise(position, &fade) * (before - *cycle);
         }
     }
 
-    /// Takes from a channel's last frames what the repetition would have made of them.
-    pub(super) fn leave_over(&self, samples: &mut [f64]) {
-        let (past, _) = self.samples.split_at(self.samples.len() - self.lag);
-        for (sample, past) in samples.iter_mut().rev().zip(past.iter().rev()) {
-            *sample -= f64::from(self.gain * past);
+    /// A channel's last frames without what the repetition would have made of them.
+    pub(super) fn leave_over(&self, past: &[f32], samples: &mut [f64]) {
+        let earlier = &past[..past.len() - self.lag];
+        for ((sample, last), earlier) in
+            samples.iter_mut().rev().zip(past.iter().rev()).zip(earlier.iter().rev())
+        {
+            *sample = f64::from(*last) - f64::from(self.gain * earlier);
         }
     }
 }
 
-/// Adds to `products` and `powers` those of the last `template` samples and what lies `lag_min` and more before.
+/// The scalar product of two stretches of equal length.
+pub(super) fn product(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LAGS>(), b.as_chunks::<LAGS>());
+    let mut sums = [0.0_f32; LAGS];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.into_iter().sum::<f32>() + rest
+}
+
+/// Sets `products` and `powers` to those of the last `template` samples and what lies `lag_min` and more before.
 fn correlate(samples: &[f32], template: usize, lag_min: usize, products: &mut [f32], powers: &mut [f32]) {
     let end = samples.len() - template;
     let last = &samples[end..];
@@ -146,14 +144,15 @@ fn correlate(samples: &[f32], template: usize, lag_min: usize, products: &mut [f
             }
         }
         for (product, sum) in products.iter_mut().zip(sums.iter().rev()) {
-            *product += sum;
+            *product = *sum;
         }
     }
     let square = |index: usize| f64::from(samples[index]).powi(2);
     let mut start = end.saturating_sub(lag_min);
-    let mut power: f64 = (start..start + template).map(square).sum();
+    let first = &samples[start..start + template];
+    let mut power = f64::from(product(first, first));
     for result in powers {
-        *result += super::single(power.max(0.0));
+        *result = super::single(power.max(0.0));
         // One more at the beginning, one less at the end.
         start = start.saturating_sub(1);
         power += square(start) - square(start + template);
@@ -162,7 +161,9 @@ fn correlate(samples: &[f32], template: usize, lag_min: usize, products: &mut [f
 
 /// The index of the greatest normalised correlation. The template's own power is the same for all.
 fn best(products: &[f32], powers: &[f32]) -> usize {
-    let scores = products.iter().zip(powers).map(|(product, power)| product / power.max(1e-20).sqrt());
+    // The square of the correlation orders them as well, and costs no root.
+    let scores =
+        products.iter().zip(powers).map(|(product, power)| product.max(0.0) * product / power.max(1e-20));
     let greatest = scores.enumerate().fold((0, 0.0), |(index, greatest), (candidate, score)| {
         if score > greatest { (candidate, score) } else { (index, greatest) }
     });

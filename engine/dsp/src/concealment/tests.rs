@@ -224,6 +224,14 @@ fn all_channels_repeat_the_same_stretch() {
     for ((first, second), third) in audio[0].iter().zip(&audio[1]).zip(&audio[2]) {
         assert!((second + 0.5 * first).abs() < 1e-5 && *third == 0.0, "{first} and {second}");
     }
+    // Nor do they cancel each other.
+    let mut audio = vowel(20_000);
+    audio.push(audio[0].iter().map(|sample| -sample).collect());
+    let mut concealer = Concealer::new(2, rate(48_000));
+    concealer.play(&mut audio, 0..18_000);
+    concealer.conceal(&mut audio, 18_000..20_000);
+    let power = |frames: Range<usize>| audio[0][frames].iter().map(|x| x * x).sum::<f32>();
+    assert!(power(18_000..18_480) > 0.5 * power(17_520..18_000), "fades too early");
 }
 
 proptest! {
