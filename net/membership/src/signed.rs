@@ -1,7 +1,8 @@
 //! What somebody says, as bytes: a signature, and the CBOR that it is for.
 //!
 //! What is signed is a text of its own for each kind of statement, a zero byte, and the CBOR exactly as it stands: so
-//! a signature for one kind is none for another, and bytes are passed on as they came.
+//! a signature for one kind is none for another, and bytes are passed on as they came. Nor is one for a biscuit, which the
+//! same keys sign: what that signs begins with a field of a block (`0x0a` to `0x42`) or a zero byte, a context with `a`.
 
 use std::fmt;
 

@@ -70,7 +70,7 @@ fn who_plays_host_cannot_hand_out_another_invitation() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn changed_messages_pass_nothing(at in any::<prop::sample::Index>(), change in 1..=255_u8, which in 0..3) {

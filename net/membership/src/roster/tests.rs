@@ -131,7 +131,7 @@ fn answers(roster: &Roster) -> Vec<Result<Grant, Refused>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(10))]
 
     #[test]
     fn the_order_does_not_matter(

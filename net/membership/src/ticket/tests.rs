@@ -85,7 +85,7 @@ fn any_end() -> impl Strategy<Value = Option<u64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// The one test that everything else stands on: what this crate says is what the checks in the ticket say, as
     /// the library evaluates them that defined their language.
