@@ -9,6 +9,15 @@ use serde::ser::{Serialize, Serializer};
 use super::{ADDRESSES_MAX, PASSED_BYTES_MAX, Room};
 use crate::probe::ProbeKey;
 
+/// A byte string; where people read it, hexadecimal digits, as ids have.
+fn serialize_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    if serializer.is_human_readable() {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        return serializer.serialize_str(&digits);
+    }
+    serializer.serialize_bytes(bytes)
+}
+
 struct Bytes32;
 
 impl Visitor<'_> for Bytes32 {
@@ -27,7 +36,7 @@ macro_rules! byte_string {
     ($name:ident) => {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_bytes(&self.0)
+                serialize_bytes(&self.0, serializer)
             }
         }
 
@@ -175,7 +184,7 @@ pub(super) mod bytes {
     }
 
     pub(in super::super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&bytes[..bytes.len().min(PASSED_BYTES_MAX)])
+        serialize_bytes(&bytes[..bytes.len().min(PASSED_BYTES_MAX)], serializer)
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(

@@ -313,7 +313,8 @@ impl World {
     fn transmit(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         let direct = from != self.node && to != self.node;
         let lost = self.random.below(1000) < self.lost_permille;
-        if !lost && !self.everything_blocked && !(direct && self.direct_blocked) {
+        let blocked = self.everything_blocked || direct && self.direct_blocked;
+        if !lost && !blocked {
             self.soon(Event::Datagram { from, to, bytes });
         }
     }
