@@ -153,26 +153,26 @@ impl Roster {
         }
         let is_known = known.is_some();
         let grant = record.verify_ever()?;
-        if !is_known {
-            self.make_place(now_s)?;
-        }
         self.members.insert(user, Member { record, grant });
         self.standing = self.judge();
-        Ok(match self.grant(&user, now_s) {
-            Ok(_) if is_known => News::Renewed(user),
-            Ok(_) => News::Joined(user),
-            Err(_) => News::Noted(user),
+        let is_let_in = self.grant(&user, now_s).is_ok();
+        if self.members.len() > MEMBERS_MAX {
+            self.make_place(&user, is_let_in, now_s)?;
+        }
+        Ok(match (is_let_in, is_known) {
+            (true, true) => News::Renewed(user),
+            (true, false) => News::Joined(user),
+            (false, _) => News::Noted(user),
         })
     }
 
-    /// Where there are as many members as there may be, one who is not let in goes.
-    fn make_place(&mut self, now_s: u64) -> Result<(), Rejected> {
-        if self.members.len() < MEMBERS_MAX {
-            return Ok(());
-        }
-        let gone = self.members.keys().find(|user| self.grant(user, now_s).is_err()).copied();
-        self.members.remove(&gone.ok_or(Rejected::MembersFull)?);
-        Ok(())
+    /// One too many: somebody who is not let in goes, and that is the one who just came unless they are let in. So
+    /// those who are out cannot come under ever new keys, and have each passed on and kept.
+    fn make_place(&mut self, newcomer: &UserId, is_let_in: bool, now_s: u64) -> Result<(), Rejected> {
+        let out = self.members.keys().find(|user| is_let_in && self.grant(user, now_s).is_err()).copied();
+        self.members.remove(&out.unwrap_or(*newcomer));
+        self.standing = self.judge();
+        out.map(|_| ()).ok_or(Rejected::MembersFull)
     }
 
     /// Takes in a revocation. `now_s` decides only who is told to have been in before.
@@ -186,7 +186,7 @@ impl Roster {
         }
         let key = (revocation.target, revocation.by);
         let known = self.revocations.get(&key).map(|known| &known.revocation);
-        if known.is_some_and(|known| earliness(known) <= earliness(&revocation)) {
+        if known.is_some_and(|known| rank(known) <= rank(&revocation)) {
             return Ok(News::Known);
         }
         let is_known = known.is_some();
@@ -343,9 +343,9 @@ fn newness(record: &MemberRecord) -> (u64, &[u8]) {
     (record.revision, record.to_bytes())
 }
 
-/// The least counts.
-fn earliness(revocation: &Revocation) -> (u64, &[u8]) {
-    (revocation.at_s, revocation.to_bytes())
+/// The least counts. Not the earliest: its author could date back one after the other for ever, and each would be news.
+fn rank(revocation: &Revocation) -> [u8; 32] {
+    *blake3::hash(revocation.to_bytes()).as_bytes()
 }
 
 #[cfg(test)]

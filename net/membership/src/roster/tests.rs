@@ -269,7 +269,8 @@ fn who_comes_too_many_is_turned_away() {
         roster.insert(&sign(number, None), NOW_S).unwrap();
     }
     assert_eq!(roster.insert(&sign(256, None), NOW_S), Err(Rejected::MembersFull));
-    // Once the first has expired there is a place.
+    // Once the first has expired there is a place, but not for one who has expired, too.
+    assert_eq!(roster.insert(&sign(257, Some(NOW_S)), NOW_S + 1), Err(Rejected::MembersFull));
     assert!(matches!(roster.insert(&sign(256, None), NOW_S + 1), Ok(News::Joined(_))));
     assert_eq!(roster.members().count(), MEMBERS_MAX);
     // Members cannot take the place of the founder's revocations.
