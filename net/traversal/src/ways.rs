@@ -31,6 +31,8 @@ pub const RELAYED_MAX: usize = 8;
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// Probes whose answers are waited for.
 const OUTSTANDING_MAX: usize = 512;
+/// A timer that is so late was held up by more than other work.
+const STOOD_STILL: Duration = Duration::from_millis(20);
 /// What nobody polls is not kept.
 const ACTIONS_MAX: usize = 256;
 /// Answers in a row before packets move to a way that never failed.
@@ -329,6 +331,12 @@ impl Ways {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        // Time in which this machine stood still is nobody's silence: what came meanwhile has yet to be read.
+        if let Some(late) = self.poll_timeout().and_then(|due| now.checked_duration_since(due))
+            && late > STOOD_STILL
+        {
+            self.paths.iter_mut().for_each(|path| path.excuse(late, now));
+        }
         while self.outstanding.front().is_some_and(|probe| now >= probe.at + ANSWER_WAIT) {
             self.outstanding.pop_front();
         }

@@ -227,6 +227,14 @@ impl Path {
         self.hurry(now);
     }
 
+    /// Nobody listened for so long.
+    pub(super) fn excuse(&mut self, span: Duration, now: Instant) {
+        if let Some(open) = &mut self.open {
+            open.answered = now.min(open.answered + span);
+            self.paced_since = now.min(self.paced_since + span);
+        }
+    }
+
     pub(super) fn close_if_silent(&mut self, now: Instant) {
         if self.closes_at().is_some_and(|at| now >= at) {
             self.open = None;

@@ -223,6 +223,27 @@ fn a_cable_that_was_pulled_is_found_again() {
 }
 
 #[test]
+fn a_machine_that_stands_still_blames_no_way() {
+    for seed in SEEDS {
+        let mut world = World::new(seed, [Kind::PortPreserving; 2]);
+        world.run(2 * SECOND);
+        world.media();
+        for stall_ms in [30, 100, 300, 1000] {
+            world.run(SECOND);
+            let moves = world.peers[0].taken.len();
+            world.peers[0].stalled_until = world.now + Duration::from_millis(stall_ms);
+            world.run(2 * SECOND);
+            assert_eq!(
+                world.peers[0].taken.len(),
+                moves,
+                "seed {seed}, {stall_ms} ms: {:?}",
+                world.peers[0].taken
+            );
+        }
+    }
+}
+
+#[test]
 fn a_seed_tells_everything() {
     let run = || {
         let mut world = World::new(5, [Kind::PortPreserving, Kind::EndpointIndependent]);

@@ -78,6 +78,8 @@ pub(crate) struct Peer {
     /// When each packet of media was sent, and whether the other has it.
     pub(crate) media: Vec<(Duration, bool)>,
     pub(crate) doubles: u64,
+    /// Its machine does nothing until then; what arrives waits.
+    pub(crate) stalled_until: Instant,
 }
 
 pub(crate) struct World {
@@ -115,6 +117,7 @@ impl World {
             sent: 0,
             media: Vec::new(),
             doubles: 0,
+            stalled_until: start,
         };
         let peers = [peer(0, kinds[0]), peer(1, kinds[1])];
         let seed = random.bytes();
@@ -157,11 +160,14 @@ impl World {
         let end = self.now + span;
         loop {
             let event = self.queue.peek().map(|Reverse((at, _))| *at);
-            let timers =
-                self.peers.iter().filter_map(|peer| Some(peer.ways.as_ref()?.poll_timeout()? + LATENESS));
+            let timers = self.peers.iter().filter_map(|peer| {
+                Some((peer.ways.as_ref()?.poll_timeout()? + LATENESS).max(peer.stalled_until))
+            });
             let timer = timers.chain(self.rendezvous.poll_timeout()).min();
             let Some(next) = event.into_iter().chain(timer).min().filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
+            // After a stall the timers are first: what came meanwhile is read later.
+            self.drive_peers();
             while let Some(Reverse((at, number))) = self.queue.peek().copied() {
                 if at > self.now {
                     break;
@@ -172,18 +178,24 @@ impl World {
             }
             self.rendezvous.handle_timeout(self.now);
             self.drive_node();
-            for peer in 0..2 {
-                if let Some(ways) = &mut self.peers[peer].ways {
-                    if ways.poll_timeout().is_some_and(|due| due <= self.now) {
-                        ways.handle_timeout(self.now);
-                        let due = ways.poll_timeout();
-                        assert!(due.is_none_or(|due| due > self.now), "what is due was done");
-                    }
-                    self.drive(peer);
-                }
-            }
+            self.drive_peers();
         }
         self.now = end;
+    }
+
+    fn drive_peers(&mut self) {
+        for peer in 0..2 {
+            let Peer { ways: Some(ways), stalled_until, .. } = &mut self.peers[peer] else { continue };
+            if *stalled_until > self.now {
+                continue;
+            }
+            if ways.poll_timeout().is_some_and(|due| due <= self.now) {
+                ways.handle_timeout(self.now);
+                let due = ways.poll_timeout();
+                assert!(due.is_none_or(|due| due > self.now), "what is due was done");
+            }
+            self.drive(peer);
+        }
     }
 
     fn at(&mut self, at: Instant, event: Event) {
@@ -198,7 +210,23 @@ impl World {
         self.at(self.now + self.delay + jitter, event);
     }
 
+    /// Whose machine has to do something for it.
+    fn concerned(&self, event: &Event) -> Option<usize> {
+        match event {
+            Event::Datagram { to, .. } => (0..2).find(|peer| self.peers[*peer].nat.public == to.ip()),
+            Event::Heard { peer, .. }
+            | Event::Tunnelled { peer, outward: false, .. }
+            | Event::Register { peer }
+            | Event::Media { peer } => Some(*peer),
+            Event::Told { .. } | Event::Tunnelled { .. } => None,
+        }
+    }
+
     fn happen(&mut self, event: Event) {
+        let stall = self.concerned(&event).map(|peer| self.peers[peer].stalled_until);
+        if let Some(until) = stall.filter(|until| *until > self.now) {
+            return self.at(until, event);
+        }
         match event {
             Event::Register { peer } => self.register(peer),
             Event::Media { peer } => self.send_media(peer),
