@@ -41,6 +41,8 @@ type RevocationKey = ([u8; 32], [u8; 32]);
 
 #[derive(Clone, Debug)]
 struct Member {
+    /// Of the record's bytes: what is known is known by it, and not read again.
+    hash: [u8; 32],
     record: MemberRecord,
     /// Whether it has expired is asked when it is used.
     grant: Grant,
@@ -48,6 +50,9 @@ struct Member {
 
 #[derive(Clone, Debug)]
 struct Revoked {
+    /// Of the revocation's bytes. Of several by one author for one target the least counts. Not the earliest: they could
+    /// be dated back one after the other for ever, and each would be news.
+    hash: [u8; 32],
     revocation: Revocation,
     /// By whose word: none for the session's own.
     authority: Vec<[u8; 32]>,
@@ -142,6 +147,10 @@ impl Roster {
     /// # Errors
     /// Why it is not believed, or there is no place.
     pub fn insert(&mut self, record: &[u8], now_s: u64) -> Result<News, Rejected> {
+        let hash = *blake3::hash(record).as_bytes();
+        if self.members.values().any(|member| member.hash == hash) {
+            return Ok(News::Known);
+        }
         let record = MemberRecord::from_bytes(record)?;
         if record.session != self.session {
             return Err(Rejected::AnotherSession);
@@ -153,7 +162,7 @@ impl Roster {
         }
         let is_known = known.is_some();
         let grant = record.verify_ever()?;
-        self.members.insert(user, Member { record, grant });
+        self.members.insert(user, Member { hash, record, grant });
         self.standing = self.judge();
         let is_let_in = self.grant(&user, now_s).is_ok();
         if self.members.len() > MEMBERS_MAX {
@@ -180,13 +189,17 @@ impl Roster {
     /// # Errors
     /// Why it is not believed, or there is no place.
     pub fn revoke(&mut self, revocation: &[u8], now_s: u64) -> Result<News, Rejected> {
+        let hash = *blake3::hash(revocation).as_bytes();
+        if self.revocations.values().any(|revoked| revoked.hash == hash) {
+            return Ok(News::Known);
+        }
         let revocation = Revocation::from_bytes(revocation)?;
         if revocation.session != self.session {
             return Err(Rejected::AnotherSession);
         }
         let key = (revocation.target, revocation.by);
-        let known = self.revocations.get(&key).map(|known| &known.revocation);
-        if known.is_some_and(|known| rank(known) <= rank(&revocation)) {
+        let known = self.revocations.get(&key);
+        if known.is_some_and(|known| known.hash < hash) {
             return Ok(News::Known);
         }
         let is_known = known.is_some();
@@ -195,7 +208,7 @@ impl Roster {
             return Err(Rejected::RevocationsFull);
         }
         let were_in: Vec<UserId> = self.let_in(now_s).collect();
-        self.revocations.insert(key, Revoked { revocation, authority });
+        self.revocations.insert(key, Revoked { hash, revocation, authority });
         self.standing = self.judge();
         let members = were_in.into_iter().filter(|user| self.grant(user, now_s).is_err()).collect();
         Ok(News::Revoked { target: key.0, members })
@@ -341,11 +354,6 @@ impl Roster {
 /// The greatest counts. Of two with one revision, any rule will do that is the same for all.
 fn newness(record: &MemberRecord) -> (u64, &[u8]) {
     (record.revision, record.to_bytes())
-}
-
-/// The least counts. Not the earliest: its author could date back one after the other for ever, and each would be news.
-fn rank(revocation: &Revocation) -> [u8; 32] {
-    *blake3::hash(revocation.to_bytes()).as_bytes()
 }
 
 #[cfg(test)]
