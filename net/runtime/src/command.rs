@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use audiocloud_membership::shared::Edit;
 use audiocloud_rt::due::Due;
 use audiocloud_rt::{block_ring, event, snapshot};
-use audiocloud_wire::id::{DeviceId, InputId, StreamId, StreamKey, UserId};
+use audiocloud_wire::id::{DeviceId, InputId, SessionId, StreamId, StreamKey, UserId};
 use audiocloud_wire::quality::Quality;
 
 use crate::input::InputShared;
@@ -54,6 +55,12 @@ pub(crate) enum Command {
         input: InputId,
         stream: StreamKey,
         on: bool,
+    },
+    /// Edits what a session shares.
+    Edit {
+        session: SessionId,
+        edit: Edit,
+        answer: std::sync::mpsc::Sender<Result<(), String>>,
     },
     /// Lets a stranger in, from now on.
     Accept {

@@ -6,19 +6,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use audiocloud_wire::id::DeviceId;
-use audiocloud_wire::message::{self, Hello, HelloRefused, Message, RefusalReason, Text, frame_length};
+use audiocloud_wire::id::{DeviceId, SessionId};
+use audiocloud_wire::message::{
+    self, Bytes, Hello, HelloRefused, MEMBERSHIPS_MAX, Membership, Message, RefusalReason, Text, frame_length,
+};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::address_table::canonical;
+use crate::address_table::{self, canonical};
 use crate::candidates::{Candidate, Place};
 use crate::discovery::Discovery;
-use crate::hello::{Refusal, Trust};
+use crate::hello::{self, Refusal, Trust};
 use crate::hub::{CONNECTIONS_MAX, CloseCode, Hub, OUTGOING_MAX};
 use crate::identity::Identity;
+use crate::meeting::{Meeting, Server};
 use crate::peer::Peer;
+use crate::sessions::live::Own;
+use crate::socket::PathSocket;
+use crate::standing::{Standing, Trusted};
 use crate::tls;
 
 /// From the first datagram to the end of the hello.
@@ -36,6 +42,10 @@ pub(crate) struct Context {
     pub(crate) trust: Trust,
     pub(crate) discovery: RefCell<Option<Discovery>>,
     pub(crate) handshakes: std::cell::Cell<usize>,
+    pub(crate) socket: Arc<PathSocket>,
+    pub(crate) meeting: Meeting,
+    /// Where this is a rendezvous node.
+    pub(crate) server: Option<Rc<Server>>,
 }
 
 /// Why there is no connection.
@@ -108,7 +118,9 @@ async fn dial(context: Rc<Context>, candidate: Candidate) {
             _ => {
                 let line = format!("refused {place}: {}", refusal.text);
                 hub.candidates.refused(place, &line, now);
-                hub.note_refusal(device, &line);
+                if !refusal.known_stranger {
+                    hub.note_refusal(device, &line);
+                }
             }
         },
         Err(Failure::Theirs(refusal, device)) => match refusal.reason {
@@ -117,7 +129,20 @@ async fn dial(context: Rc<Context>, candidate: Candidate) {
             _ => {
                 let line = format!("{place} refuses us ({}): {}", refusal.reason, refusal.text);
                 hub.candidates.refused(place, &line, now);
-                hub.note_refusal(device, &line);
+                let address = match place {
+                    Place::Address(address) => Some(*address),
+                    Place::Named(_) => None,
+                };
+                let is_stranger = refusal.reason == RefusalReason::NotTrusted && candidate.sessions.is_empty();
+                let known = match (device, address) {
+                    (Some(device), Some(address)) if is_stranger => {
+                        hub.knocked(None, device, "", address, "they have not accepted this user yet")
+                    }
+                    _ => false,
+                };
+                if !known {
+                    hub.note_refusal(device, &line);
+                }
             }
         },
     }
@@ -161,17 +186,17 @@ async fn dial_address(
             None => broken(error),
         })?;
         let device = tls::peer_device(&connection);
-        let exchanged = exchange_as_dialler(context, &connection, device, candidate.key).await;
+        let exchanged = exchange_as_dialler(context, &connection, device, candidate, address).await;
         if let Err(failure) = &exchanged {
             close_after(&connection, failure);
         }
-        exchanged.map(|(peer, send, receive)| (connection, peer, send, receive))
+        exchanged.map(|(admitted, send, receive)| (connection, admitted, send, receive))
     })
     .await
     .unwrap_or_else(|_| Err(broken("no answer within the handshake's time")));
     match result {
-        Ok((connection, peer, send, receive)) => {
-            run(context, peer.clone(), connection, address, true, send, receive);
+        Ok((connection, (peer, standing), send, receive)) => {
+            run(context, (peer.clone(), standing), connection, address, true, send, receive);
             Ok(peer)
         }
         Err(failure) => {
@@ -185,18 +210,19 @@ async fn exchange_as_dialler(
     context: &Rc<Context>,
     connection: &Connection,
     device: Option<DeviceId>,
-    pinned: Option<[u8; 32]>,
-) -> Result<(Peer, SendStream, RecvStream), Failure> {
+    candidate: &Candidate,
+    address: SocketAddr,
+) -> Result<(Admitted, SendStream, RecvStream), Failure> {
     let (mut send, mut receive) = connection.open_bi().await.map_err(broken)?;
-    write_message(&mut send, &Message::Hello(Box::new(context.trust.own.clone()))).await.map_err(broken)?;
-    let hello = match read_message(&mut receive).await.map_err(broken)? {
+    let hello = own_hello(context, &candidate.sessions);
+    write_message(&mut send, &Message::Hello(Box::new(hello))).await.map_err(broken)?;
+    let hello = match read_message(&mut receive).await.map_err(broken)?.0 {
         Message::Hello(hello) => hello,
         Message::HelloRefused(refused) => return Err(Failure::Theirs(refused, device)),
         _ => return Err(Failure::Ours(not_a_hello(), device)),
     };
-    let peer =
-        judge(context, &hello, device, pinned, true).map_err(|refusal| Failure::Ours(refusal, device))?;
-    Ok((peer, send, receive))
+    let admitted = judge(context, &hello, device, candidate.key, true, address).await;
+    Ok((admitted.map_err(|refusal| Failure::Ours(refusal, device))?, send, receive))
 }
 
 // ---- Being dialled.
@@ -230,21 +256,31 @@ async fn accept(context: &Rc<Context>, incoming: quinn::Incoming) -> Result<(), 
         .real_of(virtual_address)
         .ok_or_else(|| broken("its address was forgotten meanwhile"))?;
     let device = tls::peer_device(&connection);
+    if let (Some(server), Some(device), true) = (&context.server, device, tls::is_meeting(&connection)) {
+        tokio::task::spawn_local(Rc::clone(server).serve(connection, device));
+        return Ok(());
+    }
     let (mut send, mut receive) = connection.accept_bi().await.map_err(broken)?;
-    let judged = match read_message(&mut receive).await.map_err(broken)? {
-        Message::Hello(hello) => judge(context, &hello, device, None, false),
-        _ => Err(not_a_hello()),
+    let (judged, shown) = match read_message(&mut receive).await.map_err(broken)?.0 {
+        Message::Hello(hello) => {
+            let shown: Vec<SessionId> = hello.memberships.iter().map(|shown| shown.session).collect();
+            (judge(context, &hello, device, None, false, address).await, shown)
+        }
+        _ => (Err(not_a_hello()), Vec::new()),
     };
     match judged {
-        Ok(peer) => {
-            let hello = Message::Hello(Box::new(context.trust.own.clone()));
+        Ok((peer, standing)) => {
+            // Of sessions that the peer has not proved to be in, it learns nothing.
+            let common: Vec<_> = shown.into_iter().filter(|session| standing.grants.contains_key(session)).collect();
+            let hello = Message::Hello(Box::new(own_hello(context, &common)));
             write_message(&mut send, &hello).await.map_err(broken)?;
             paths.table().pin(address);
-            run(context, peer, connection, address, false, send, receive);
+            run(context, (peer, standing), connection, address, false, send, receive);
             Ok(())
         }
         Err(refusal) => {
-            let noisy = !matches!(refusal.reason, RefusalReason::Duplicate | RefusalReason::Oneself);
+            let quiet = matches!(refusal.reason, RefusalReason::Duplicate | RefusalReason::Oneself);
+            let noisy = !quiet && !refusal.known_stranger;
             if noisy {
                 let line = format!("refused {address}: {}", refusal.text);
                 context.hub.borrow_mut().note_refusal(device, &line);
@@ -266,22 +302,71 @@ fn not_a_hello() -> Refusal {
     Refusal::new(RefusalReason::Malformed, "the first message is not a hello")
 }
 
-fn judge(
+/// Our hello, with the memberships that the peer is to know of.
+fn own_hello(context: &Rc<Context>, sessions: &[SessionId]) -> Hello {
+    let hub = context.hub.borrow();
+    let own = sessions.iter().filter_map(|session| hub.own.get(session)).filter(|own| own.grant.is_ok());
+    let membership = |own: &Own| {
+        let record = Bytes::try_from(&own.record[..]).ok()?;
+        Some(Membership { session: own.session, record })
+    };
+    let memberships = own.filter_map(membership).take(MEMBERSHIPS_MAX).collect();
+    Hello { memberships, ..context.trust.own.clone() }
+}
+
+/// A peer that is let in, and as what.
+type Admitted = (Peer, Standing);
+
+async fn judge(
     context: &Rc<Context>,
     hello: &Hello,
     device: Option<DeviceId>,
     pinned: Option<[u8; 32]>,
     dialled_by_us: bool,
-) -> Result<Peer, Refusal> {
-    let peer = context.trust.judge(hello, device, pinned)?;
-    let hub = context.hub.borrow();
-    if hub.keeps_existing(&peer, dialled_by_us) {
+    address: SocketAddr,
+) -> Result<Admitted, Refusal> {
+    let peer = context.trust.check(hello, device, pinned)?;
+    fits(&mut context.hub.borrow_mut(), &peer, dialled_by_us)?;
+    let (trusted, live) = {
+        let hub = context.hub.borrow();
+        let accepted = hub.is_accepted(&peer.user).then_some(Trusted::Accepted);
+        (context.trust.trusted(&peer).or(accepted), hub.live.clone())
+    };
+    // Who is trusted need not wait for what its sessions come to.
+    if trusted.is_some() && hello.memberships.is_empty() {
+        return Ok((peer, Standing { trusted, ..Standing::default() }));
+    }
+    let admission = live.knock(peer.user, hello.memberships.clone()).await;
+    let standing = Standing { trusted, grants: admission.grants };
+    let mut hub = context.hub.borrow_mut();
+    if !standing.holds() {
+        let mut refusal = hello::stranger(&peer, &admission.refusals);
+        if admission.refusals.is_empty() {
+            let why = "not accepted yet";
+            refusal.known_stranger = hub.knocked(Some(peer.user), peer.device, &peer.name, address, why);
+        } else {
+            hub.turned_away(&peer, &admission.refusals);
+        }
+        return Err(refusal);
+    }
+    // Time has passed.
+    fits(&mut hub, &peer, dialled_by_us)?;
+    Ok((peer, standing))
+}
+
+/// Whether there is a place for this peer.
+fn fits(hub: &mut Hub, peer: &Peer, dialled_by_us: bool) -> Result<(), Refusal> {
+    if hub.keeps_existing(peer, dialled_by_us) {
         return Err(Refusal::new(RefusalReason::Duplicate, "already connected"));
     }
     if hub.connections() >= CONNECTIONS_MAX {
         return Err(Refusal::new(RefusalReason::TooMany, "as many peers as can be served are connected"));
     }
-    Ok(peer)
+    if hub.is_cut_off(&peer.device) {
+        let text = "this device broke the rules a moment ago; wait half a minute";
+        return Err(Refusal::new(RefusalReason::TooMany, text));
+    }
+    Ok(())
 }
 
 fn close_after(connection: &Connection, failure: &Failure) {
@@ -304,18 +389,22 @@ fn close_after(connection: &Connection, failure: &Failure) {
 
 fn run(
     context: &Rc<Context>,
-    peer: Peer,
+    (peer, standing): Admitted,
     connection: Connection,
     address: SocketAddr,
     dialled_by_us: bool,
     send: SendStream,
     receive: RecvStream,
 ) {
-    if dialled_by_us && let Some(discovery) = &*context.discovery.borrow() {
+    // Where an introduced peer is may be different the next time.
+    let is_real = address_table::number_of(address).is_none();
+    if dialled_by_us
+        && is_real
+        && let Some(discovery) = &*context.discovery.borrow() {
         discovery.proven(peer.device, address);
     }
     let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
-    let id = context.hub.borrow_mut().add_link(peer, connection.clone(), address, dialled_by_us, outgoing);
+    let id = context.hub.borrow_mut().add_link((peer, standing), connection.clone(), address, dialled_by_us, outgoing);
     tokio::task::spawn_local(write_messages(send, queue));
     tokio::task::spawn_local(read_messages(Rc::clone(context), id, connection.clone(), receive));
     tokio::task::spawn_local(read_datagrams(Rc::clone(context), id, connection));
@@ -335,7 +424,11 @@ async fn write_messages(mut send: SendStream, mut queue: mpsc::Receiver<Message>
 async fn read_messages(context: Rc<Context>, id: u64, connection: Connection, mut receive: RecvStream) {
     loop {
         match read_message(&mut receive).await {
-            Ok(message) => context.hub.borrow_mut().handle_message(id, message),
+            Ok((message, bytes)) => {
+                context.hub.borrow_mut().handle_message(id, message, bytes);
+                // However much one peer says, media has its turn after each message.
+                tokio::task::yield_now().await;
+            }
             Err(ReadError::Message(error)) => {
                 context.hub.borrow().shared.counters.undecodable_messages.add(1);
                 tracing::warn!(target: "audiocloud::net", %error, "a peer's message cannot be read; closing");
@@ -382,13 +475,14 @@ impl std::fmt::Display for ReadError {
     }
 }
 
-async fn read_message(receive: &mut RecvStream) -> Result<Message, ReadError> {
+/// A message, and how many bytes it took.
+async fn read_message(receive: &mut RecvStream) -> Result<(Message, usize), ReadError> {
     let stream = |error: quinn::ReadExactError| ReadError::Stream(error.to_string());
     let mut prefix = [0; message::LENGTH_BYTES];
     receive.read_exact(&mut prefix).await.map_err(stream)?;
     let mut body = vec![0; frame_length(prefix).map_err(ReadError::Message)?];
     receive.read_exact(&mut body).await.map_err(stream)?;
-    Message::decode(&body).map_err(ReadError::Message)
+    Message::decode(&body).map(|message| (message, body.len())).map_err(ReadError::Message)
 }
 
 async fn write_message(send: &mut SendStream, message: &Message) -> Result<(), String> {

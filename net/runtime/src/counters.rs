@@ -212,5 +212,15 @@ counters! {
         undecodable_messages,
         /// Messages of a kind that this version does not know.
         unknown_messages,
+        /// Messages about sessions that the peer, or we, are not in.
+        session_messages_ignored,
+        /// Messages about sessions that found no room; what was in them comes again.
+        session_messages_dropped,
+        /// Records, revocations and changes that were not believed, or whose author may not.
+        session_items_refused,
+        /// Streams of members that may not publish them.
+        streams_refused,
+        /// Peers cut off because they break the rules.
+        cut_off,
     }
 }

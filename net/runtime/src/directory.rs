@@ -8,6 +8,7 @@ use crate::candidates::{Candidate, Place};
 use crate::health::PathFigures;
 use crate::hub::{Connected, Hub};
 use crate::publisher::Publisher;
+use crate::socket::Paths;
 use crate::status::{PeerState, PeerStatus, StreamEntry, lock};
 use crate::subscriber::Route;
 
@@ -62,7 +63,9 @@ impl Hub {
 
     fn peer_entries(&self) -> Vec<PeerStatus> {
         let away = self.candidates.iter().filter(|one| !Self::is_connected(&self.links, one));
-        self.links.values().map(connected_status).chain(away.filter_map(candidate_status)).collect()
+        let paths = &self.shared.paths;
+        let connected = self.links.values().map(|link| connected_status(link, paths));
+        connected.chain(away.filter_map(candidate_status)).collect()
     }
 
     fn local_entry(&self, publisher: &Publisher) -> StreamEntry {

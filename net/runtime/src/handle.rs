@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use audiocloud_membership::shared::Edit;
 use audiocloud_rt::due::Due;
 use audiocloud_rt::wake::Waker;
 use audiocloud_rt::{block_ring, event, snapshot};
@@ -25,6 +27,9 @@ use crate::status::{
 use crate::subscriber::SubscriptionId;
 use crate::thread::NetworkThread;
 use crate::{Config, Error};
+
+/// An edit waits as long as the store does, and a little longer.
+const EDIT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The one of this process.
 static PROCESS: Slot = Slot(Mutex::new(Occupancy { leases: 0, running: None }));
@@ -217,6 +222,16 @@ impl Handle {
         self.shared.port.load(Ordering::Relaxed)
     }
 
+    /// The TCP port where packets to be relayed are taken by TLS, if they are.
+    pub fn tunnel_port(&self) -> Option<u16> {
+        self.shared.tunnel_port
+    }
+
+    #[cfg(test)]
+    pub(crate) fn paths(&self) -> &crate::socket::Paths {
+        &self.shared.paths
+    }
+
     /// To be rung, once per block, by the callback that publishes.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
@@ -257,6 +272,7 @@ impl Handle {
             bitrate_max_bps: config.bitrate_max_bps,
             session: config.session,
             purpose: config.purpose,
+            trouble: Mutex::default(),
             subscribers: 0.into(),
             listeners: Mutex::default(),
             counters: PublicationCounters::default(),
@@ -321,6 +337,17 @@ impl Handle {
     /// Lets somebody in, from now on, and on all devices that share this configuration.
     pub fn accept(&self, user: UserId) {
         send(&self.commands, Command::Accept { user });
+    }
+
+    /// Edits what a session shares. Waits until it is kept; the members hear of it meanwhile.
+    ///
+    /// # Errors
+    /// Why it cannot be done, cause and remedy.
+    pub fn edit(&self, session: SessionId, edit: Edit) -> Result<(), String> {
+        let (answer, answered) = std::sync::mpsc::channel();
+        send(&self.commands, Command::Edit { session, edit, answer });
+        let late = |_| "the edit was not made in time: the disk or another process is slow; try again".to_owned();
+        answered.recv_timeout(EDIT_TIMEOUT).map_err(late)?
     }
 
     // ---- The patch bay.

@@ -1,11 +1,12 @@
 //! Who may connect: the judgement on a peer's first message.
 
-use audiocloud_wire::id::{DeviceId, Signature, UserId};
+use audiocloud_wire::id::{DeviceId, SessionId, Signature, UserId};
 use audiocloud_wire::message::{Hello, RefusalReason, Text, VERSIONS, negotiate};
 
 use crate::config::ExplicitPeer;
 use crate::identity::{Identity, verify_device};
 use crate::peer::Peer;
+use crate::standing::Trusted;
 
 /// Whom we let in.
 #[derive(Clone, Debug)]
@@ -20,11 +21,13 @@ pub(crate) struct Trust {
 pub(crate) struct Refusal {
     pub(crate) reason: RefusalReason,
     pub(crate) text: String,
+    /// Somebody who knocked a moment ago already, and is shown: no line is needed.
+    pub(crate) known_stranger: bool,
 }
 
 impl Refusal {
     pub(crate) fn new(reason: RefusalReason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
+        Self { reason, text: text.into(), known_stranger: false }
     }
 }
 
@@ -49,9 +52,9 @@ impl Trust {
         Self { own, keys: peers.iter().map(|peer| peer.key).collect() }
     }
 
-    /// Checks a hello that came over a connection whose TLS key is `device`. `pinned` is the key that the user gave for
-    /// the address that was dialled.
-    pub(crate) fn judge(
+    /// Checks that a hello is true, that came over a connection whose TLS key is `device`. `pinned` is the key that the user
+    /// gave for the address that was dialled. Whether whoever it is may come in is another question.
+    pub(crate) fn check(
         &self,
         hello: &Hello,
         device: Option<DeviceId>,
@@ -80,15 +83,6 @@ impl Trust {
             );
             return Err(Refusal::new(RefusalReason::NotTrusted, text));
         }
-        let known =
-            hello.user == self.own.user || self.keys.iter().any(|key| is_of(*key, hello.user, hello.device));
-        if !known {
-            let text = format!(
-                "user {} is another user, and not named as a peer in config.toml; add the key to let them in",
-                hello.user
-            );
-            return Err(Refusal::new(RefusalReason::NotTrusted, text));
-        }
         Ok(Peer {
             device: hello.device,
             user: hello.user,
@@ -97,6 +91,35 @@ impl Trust {
             boot_epoch: hello.boot_epoch,
         })
     }
+
+    /// Why this peer is let in without any session, if it is; whom the user has accepted is known elsewhere.
+    pub(crate) fn trusted(&self, peer: &Peer) -> Option<Trusted> {
+        if peer.user == self.own.user {
+            Some(Trusted::Own)
+        } else {
+            let named = self.keys.iter().any(|key| is_of(*key, peer.user, peer.device));
+            named.then_some(Trusted::Named)
+        }
+    }
+}
+
+/// Nobody whom we know, who shows no membership, or none that holds.
+pub(crate) fn stranger(peer: &Peer, refusals: &[(SessionId, String)]) -> Refusal {
+    let text = match refusals {
+        [] => format!(
+            "user {} is another user, and neither accepted nor named as a peer in config.toml; \
+             `audiocloud accept {}` lets them in, or an invitation to a session",
+            peer.user,
+            peer.user.short()
+        ),
+        // The session is in the text where there are several.
+        [(_, why)] => why.clone(),
+        several => {
+            let each = several.iter().map(|(session, why)| format!("session {}: {why}", session.short()));
+            each.collect::<Vec<_>>().join("; ")
+        }
+    };
+    Refusal::new(RefusalReason::NotTrusted, text)
 }
 
 fn is_of(key: [u8; 32], user: UserId, device: DeviceId) -> bool {
@@ -121,7 +144,10 @@ mod tests {
         let (theirs, _theirs) = hello(2);
         let check = |keys: &[[u8; 32]], hello: &Hello, device, pinned, expected: Option<RefusalReason>| {
             let trust = Trust { own: ours.clone(), keys: keys.to_vec() };
-            let judged = trust.judge(hello, device, pinned);
+            let judged = trust.check(hello, device, pinned).and_then(|peer| match trust.trusted(&peer) {
+                Some(_) => Ok(peer),
+                None => Err(stranger(&peer, &[])),
+            });
             assert_eq!(judged.err().map(|refusal| refusal.reason), expected);
         };
         let device = Some(theirs.device);

@@ -3,7 +3,7 @@
 //! Everything here happens on one thread; nothing waits.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,32 +11,38 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use audiocloud_rt::host_time;
-use audiocloud_units::{HostTime, SampleRate};
-use audiocloud_wire::id::{ConfigId, DeviceId, InstanceId, StreamId, StreamKey};
+use audiocloud_units::HostTime;
+use audiocloud_wire::id::{ConfigId, DeviceId, InputId, InstanceId, SessionId, StreamId, UserId};
 use audiocloud_wire::message::{
-    Directory, Hello, Message, StreamAnnouncement, Subscribe, SubscribeRefusal, SubscribeRefused, Text,
-    Unsubscribe,
+    Hello, Input, Inputs, Message, StreamAnnouncement, Subscribe, SubscribeRefusal, Unsubscribe,
 };
 use tokio::sync::{Notify, mpsc};
 
 use crate::address_table;
+use crate::allowance::Allowance;
 use crate::candidates::{Candidate, Candidates, Place};
 use crate::command::Command;
 use crate::congestion::{self, Outlet};
-use crate::directory;
-use crate::health::PathFigures;
+use crate::input::InputShared;
 use crate::meeting::peers::Moved;
 use crate::peer::{Peer, dials};
 use crate::publisher::Publisher;
-use crate::status::{Link, LossCause, Shared, lock};
+use crate::sessions::Stranger;
+use crate::sessions::live::{Event, Gossip, Live, Own};
+use crate::standing::Standing;
+use crate::status::{Link, LossCause, Shared};
 use crate::subscriber::{Incoming, Route, Subscriber, SubscriptionId};
 
 mod media;
+mod members;
+mod patch_bay;
+mod routes;
+mod strangers;
 
 /// The most peers connected at once.
 pub(crate) const CONNECTIONS_MAX: usize = 256;
 /// Messages that may wait for a peer that does not read.
-pub(crate) const OUTGOING_MAX: usize = 256;
+pub(crate) const OUTGOING_MAX: usize = 1024;
 /// The most refused devices remembered.
 const REFUSED_MAX: usize = 64;
 
@@ -73,7 +79,22 @@ pub(crate) struct Connected {
     since: HostTime,
     outgoing: mpsc::Sender<Message>,
     incoming: Incoming,
+    /// What the peer is to us: asked at every door.
+    pub(crate) standing: Standing,
+    /// What is left of what it may say in this second.
+    pub(crate) allowance: Allowance,
+    /// All that it announces.
+    announced: Vec<StreamAnnouncement>,
+    /// What of that it may publish.
     pub(crate) streams: BTreeMap<StreamId, StreamAnnouncement>,
+    /// Of the others, why not.
+    refused_streams: Vec<String>,
+    /// Streams of it that we may not hear, and why.
+    denied: BTreeMap<StreamId, String>,
+    /// What plays there.
+    inputs: Vec<Input>,
+    /// What we last told it of ours.
+    inputs_told: Inputs,
 }
 
 impl Connected {
@@ -95,6 +116,16 @@ pub(crate) struct Hub {
     pub(crate) links: BTreeMap<u64, Connected>,
     pub(crate) publishers: HashMap<StreamId, Publisher>,
     pub(crate) subscribers: HashMap<SubscriptionId, Subscriber>,
+    pub(crate) live: Live,
+    /// Sessions of this user.
+    pub(crate) own: BTreeMap<SessionId, Own>,
+    accepted: BTreeSet<UserId>,
+    /// Publications that this user may not put into their session.
+    withheld: BTreeSet<StreamId>,
+    inputs: BTreeMap<InputId, Arc<InputShared>>,
+    strangers: Vec<(Stranger, Instant)>,
+    /// Devices that broke the rules, and when.
+    cut: BTreeMap<DeviceId, Instant>,
     configs: HashMap<StreamId, ConfigId>,
     refused: BTreeMap<DeviceId, String>,
     revision: u64,
@@ -108,8 +139,15 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(shared: Arc<Shared>, hello: Hello, candidates: Candidates) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, hello: Hello, candidates: Candidates, live: Live) -> Self {
         Self {
+            live,
+            own: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            withheld: BTreeSet::new(),
+            inputs: BTreeMap::new(),
+            strangers: Vec::new(),
+            cut: BTreeMap::new(),
             shared,
             hello,
             candidates,
@@ -163,11 +201,12 @@ impl Hub {
                 self.detach(id);
                 self.subscribers.remove(&id);
             }
-            Command::AddInput { .. }
-            | Command::InputsChanged
-            | Command::RemoveInput { .. }
-            | Command::Patch { .. }
-            | Command::Accept { .. } => {}
+            Command::AddInput { input } => self.add_input(input),
+            Command::InputsChanged => self.tell_inputs(),
+            Command::RemoveInput { input } => self.remove_input(input),
+            Command::Patch { device, input, stream, on } => self.patch(device, input, stream, on),
+            Command::Edit { session, edit, answer } => self.live.tell(Event::Edit { session, edit, answer }),
+            Command::Accept { user } => self.accept(user),
         }
     }
 
@@ -210,7 +249,7 @@ impl Hub {
     /// Takes in a peer whose hello was checked, in place of any earlier connection to it.
     pub(crate) fn add_link(
         &mut self,
-        peer: Peer,
+        (peer, standing): (Peer, Standing),
         connection: quinn::Connection,
         address: SocketAddr,
         dialled_by_us: bool,
@@ -219,14 +258,16 @@ impl Hub {
         let earlier = self.links.iter().find(|(_, link)| link.peer.is_same_process(&peer));
         let earlier = earlier.map(|(&id, _)| id).and_then(|id| self.drop_link(id));
         // It is the same process, so what it publishes is known already.
-        let streams = earlier.map_or_else(BTreeMap::new, |earlier| {
+        let (announced, inputs) = earlier.map_or_else(Default::default, |earlier| {
             earlier.connection.close(CloseCode::Duplicate.code(), b"another connection is kept");
-            earlier.streams
+            (earlier.announced, earlier.inputs)
         });
         self.next_link += 1;
         let id = self.next_link;
-        self.shared.journal.note(&format!("connected to {peer} at {address}"));
+        self.shared.journal.note(&format!("connected to {peer} at {address}, {}", standing.words()));
         self.refused.remove(&peer.device);
+        self.no_stranger(peer.device);
+        self.live.tell(Event::Up { link: id, peer: peer.clone() });
         let link = Connected {
             peer,
             outlet: Rc::new(RefCell::new(Outlet::new(connection.clone()))),
@@ -236,10 +277,19 @@ impl Hub {
             since: host_time::now(),
             outgoing,
             incoming: Incoming::default(),
-            streams,
+            standing,
+            allowance: Allowance::new(Instant::now()),
+            announced,
+            streams: BTreeMap::new(),
+            refused_streams: Vec::new(),
+            denied: BTreeMap::new(),
+            inputs,
+            inputs_told: Inputs::default(),
         };
-        link.send(Message::Directory(self.directory()));
+        link.send(Message::Directory(self.directory(&link.standing)));
         self.links.insert(id, link);
+        self.filter_streams(id);
+        self.tell_inputs();
         self.settle(LossCause::ConnectionBroken);
         id
     }
@@ -254,7 +304,12 @@ impl Hub {
             quinn::ConnectionError::TimedOut => (LossCause::Timeout, false),
             _ => (LossCause::ConnectionBroken, false),
         };
-        self.shared.journal.note(&format!("disconnected from {} at {}: {error}", link.peer, link.address));
+        let line = format!("disconnected from {} at {}: {error}", link.peer, link.address);
+        self.shared.journal.note(&line);
+        let put_out = |close: &quinn::ApplicationClose| close.error_code == CloseCode::Refused.code();
+        if matches!(error, quinn::ConnectionError::ApplicationClosed(close) if put_out(close)) {
+            self.note_refusal(Some(link.peer.device), &line);
+        }
         self.candidates.disconnected(link.peer.instance, for_good, Instant::now(), self.random());
         self.dialler.notify_one();
         self.settle(cause);
@@ -266,8 +321,14 @@ impl Hub {
         let mut links = self.links.values_mut();
         let link = links.find(|link| (link.peer.device, link.peer.instance) == (device, instance))?;
         let address = link.connection.remote_address();
-        let number = self.shared.paths.table().adopt(address)?;
+        let paths = &self.shared.paths;
+        let mut peers = paths.peers();
+        let mut table = paths.table();
+        let number = table.adopt(address)?;
         link.address = address;
+        if let Some(known) = peers.find(device, instance) {
+            peers.move_to(known, number, &mut table);
+        }
         Some(number)
     }
 
@@ -305,6 +366,7 @@ impl Hub {
     /// Without settling what depends on it.
     fn drop_link(&mut self, id: u64) -> Option<Connected> {
         let link = self.links.remove(&id)?;
+        self.live.tell(Event::Down { link: id });
         self.shared.paths.table().unpin(link.address);
         for publisher in self.publishers.values_mut() {
             publisher.remove_remote(id);
@@ -332,29 +394,37 @@ impl Hub {
         }
     }
 
-    pub(crate) fn handle_message(&mut self, id: u64, message: Message) {
+    /// Takes a message of so many bytes.
+    pub(crate) fn handle_message(&mut self, id: u64, message: Message, bytes: usize) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        if let Err(why) = link.allowance.take(bytes, Instant::now()) {
+            return self.cut_off(id, why);
+        }
         match message {
-            Message::Directory(directory) => {
-                link.streams = directory.streams.into_iter().map(|stream| (stream.stream, stream)).collect();
-                self.settle(LossCause::Unpublished);
-            }
-            Message::Subscribe(Subscribe { stream, quality }) => match self.publishers.get_mut(&stream) {
-                Some(publisher) => publisher.add_remote(id, &link.outlet, quality),
-                None => link.send(Message::SubscribeRefused(SubscribeRefused {
-                    stream,
-                    reason: SubscribeRefusal::NotPublished,
-                    text: Text::new("no stream with this id is published here"),
-                })),
-            },
+            Message::Directory(directory) => self.take_directory(id, directory),
+            Message::Subscribe(Subscribe { stream, quality }) => self.subscribed(id, stream, quality),
             Message::Unsubscribe(Unsubscribe { stream }) => {
                 if let Some(publisher) = self.publishers.get_mut(&stream) {
                     publisher.remove_remote(id);
                 }
             }
             Message::SubscribeRefused(refused) => {
-                link.streams.remove(&refused.stream);
+                if refused.reason != SubscribeRefusal::NotAllowed {
+                    link.streams.remove(&refused.stream);
+                } else if link.streams.contains_key(&refused.stream) {
+                    link.denied.insert(refused.stream, refused.text.into());
+                }
                 self.settle(LossCause::Unpublished);
+            }
+            Message::SessionRoster(roster) => self.gossip(id, bytes, Gossip::Roster(roster)),
+            Message::SessionPlaces(places) => self.gossip(id, bytes, Gossip::Places(places)),
+            Message::SessionHave(have) => self.gossip(id, bytes, Gossip::Have(have)),
+            Message::SessionChanges(changes) => self.gossip(id, bytes, Gossip::Changes(changes)),
+            Message::Inputs(inputs) => self.take_inputs(id, inputs),
+            Message::Patch(patch) => self.patch_wished(id, patch),
+            Message::PatchRefused(refused) => {
+                let device = link.peer.device;
+                self.patch_refused(device, refused);
             }
             Message::Ping(ping) => {
                 link.send(Message::Pong(audiocloud_wire::message::Pong { token: ping.token }))
@@ -370,200 +440,11 @@ impl Hub {
         }
     }
 
-    // ---- The directory.
-
-    fn directory(&self) -> Directory {
-        let streams = self.publishers.values().map(Publisher::announcement).collect();
-        directory::fitting(Directory { revision: self.revision, streams })
-    }
-
-    fn announce(&mut self) {
-        self.revision += 1;
-        let directory = self.directory();
-        let unannounced = self.publishers.len() - directory.streams.len();
-        if unannounced > 0 {
-            self.shared.journal.note(&format!(
-                "{unannounced} streams cannot be announced to peers: a directory holds no more; publish fewer, or give \
-                 them shorter names"
-            ));
-        }
-        for link in self.links.values() {
-            link.send(Message::Directory(directory.clone()));
-        }
-        self.show();
-    }
-
-    // ---- Subscriptions.
-
-    /// Says anew where subscriptions without a route stand.
-    pub(crate) fn candidates_changed(&mut self) {
-        self.settle(LossCause::ConnectionBroken);
-    }
-
-    /// Finds for every subscription where its blocks come from, and says where it stands. `cause` is why one that was
-    /// live is so no longer.
-    fn settle(&mut self, cause: LossCause) {
-        let mut ids: Vec<_> = self.subscribers.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            self.settle_one(id, cause);
-        }
-        self.show();
-    }
-
-    fn settle_one(&mut self, id: SubscriptionId, cause: LossCause) {
-        let Some(subscriber) = self.subscribers.get(&id) else { return };
-        let (key, before) = (subscriber.shared.key, subscriber.route);
-        let best = self.best_route(key);
-        if before != best {
-            self.detach(id);
-        }
-        self.attach(id, key, best);
-        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        subscriber.route = best;
-        let ended = before != Route::None && best == Route::None;
-        let link = if best == Route::None {
-            let subscriber = &*subscriber;
-            let state = subscriber.shared.state().link.clone();
-            let (was_live, since) = (subscriber.was_live, subscriber.searching_since);
-            match self.idle_link(key, state, ended.then_some(cause)) {
-                // Whoever had the stream before has lost it, wherever else it has been looked for meanwhile.
-                Link::Searching { .. } if was_live => {
-                    Link::Lost { since: host_time::now(), cause: LossCause::ConnectionBroken }
-                }
-                Link::Searching { .. } => Link::Searching { since },
-                link => link,
-            }
-        } else {
-            if subscriber.was_live && before == Route::None {
-                subscriber.shared.counters.reconnects.add(1);
-            }
-            subscriber.was_live = true;
-            Link::Live
-        };
-        self.describe(id, key, best, link);
-    }
-
-    /// The newest run of the publisher that has the stream in a form we can play; this process first.
-    fn best_route(&self, key: StreamKey) -> Route {
-        if key.publisher == self.hello.device && self.publishers.contains_key(&key.stream) {
-            return Route::Local;
-        }
-        let offering = self.links.iter().filter(|(_, link)| {
-            let stream = link.streams.get(&key.stream);
-            link.peer.device == key.publisher && stream.and_then(playable).is_some()
-        });
-        offering
-            .max_by_key(|(id, link)| (link.peer.boot_epoch, **id))
-            .map_or(Route::None, |(id, _)| Route::Link(*id))
-    }
-
-    fn attach(&mut self, id: SubscriptionId, key: StreamKey, route: Route) {
-        match route {
-            Route::None => {}
-            Route::Local => {
-                if let Some(publisher) = self.publishers.get_mut(&key.stream) {
-                    publisher.add_local(id);
-                }
-            }
-            Route::Link(link) => {
-                let Some(link) = self.links.get_mut(&link) else { return };
-                let Some(announcement) = link.streams.get(&key.stream) else { return };
-                let Some(rate) = playable(announcement) else { return };
-                if let Some(quality) = link.incoming.add(id, announcement, rate, &mut self.subscribers) {
-                    link.send(Message::Subscribe(Subscribe { stream: key.stream, quality }));
-                }
-            }
-        }
-    }
-
-    fn detach(&mut self, id: SubscriptionId) {
-        let Some(subscriber) = self.subscribers.get_mut(&id) else { return };
-        let stream = subscriber.shared.key.stream;
-        match std::mem::replace(&mut subscriber.route, Route::None) {
-            Route::None => {}
-            Route::Local => {
-                if let Some(publisher) = self.publishers.get_mut(&stream) {
-                    publisher.remove_local(id);
-                }
-            }
-            Route::Link(link) => {
-                if let Some(link) = self.links.get_mut(&link)
-                    && link.incoming.remove(stream, id, &mut self.subscribers)
-                {
-                    link.send(Message::Unsubscribe(Unsubscribe { stream }));
-                }
-            }
-        }
-    }
-
-    /// Where a subscription without a route stands. `ended`: why it has just lost the one it had.
-    fn idle_link(&self, key: StreamKey, state: Link, ended: Option<LossCause>) -> Link {
-        let now = host_time::now();
-        if let Some(cause) = ended {
-            return Link::Lost { since: now, cause };
-        }
-        let of_publisher = || self.links.values().filter(|link| link.peer.device == key.publisher);
-        if let Some(link) = of_publisher().find(|link| link.streams.contains_key(&key.stream)) {
-            let reason = format!("\"{}\" sends it in a form that needs a newer version here", link.peer.name);
-            return Link::Unplayable { reason };
-        }
-        if let lost @ Link::Lost { since, .. } = state {
-            // A process of the publisher that came back without the stream is news; one that never had it is not.
-            return if of_publisher().any(|link| link.since > since) { Link::NotPublished } else { lost };
-        }
-        if of_publisher().next().is_some() {
-            return Link::NotPublished;
-        }
-        if let Some(reason) = self.refused.get(&key.publisher) {
-            return Link::Refused { reason: reason.clone() };
-        }
-        let mut candidates = self.candidates.iter().filter(|one| one.device == Some(key.publisher));
-        if candidates.any(Candidate::is_dialling) { Link::Connecting } else { Link::Searching { since: now } }
-    }
-
-    fn describe(&self, id: SubscriptionId, key: StreamKey, route: Route, link: Link) {
-        let Some(subscriber) = self.subscribers.get(&id) else { return };
-        let mut state = subscriber.shared.state();
-        state.link = link;
-        match route {
-            Route::None => {}
-            Route::Local => {
-                state.publisher_name.clone_from(&self.shared.name);
-                state.address = None;
-                if let Some(publisher) = self.publishers.get(&key.stream) {
-                    state.stream_name.clone_from(&lock(&publisher.shared.name));
-                    state.sample_rate = Some(publisher.shared.sample_rate);
-                    state.channels = publisher.shared.channels;
-                    state.block_frames_max = publisher.block_frames_max;
-                }
-            }
-            Route::Link(link) => {
-                let Some(link) = self.links.get(&link) else { return };
-                state.publisher_name.clone_from(&link.peer.name);
-                state.address = Some(self.shared.paths.shown(link.address).0);
-                state.path = PathFigures::of(&link.connection);
-                if let Some(stream) = link.streams.get(&key.stream) {
-                    state.stream_name = stream.name.to_string();
-                    state.sample_rate = SampleRate::new(stream.sample_rate_hz);
-                    state.channels = stream.channels.into();
-                    state.block_frames_max = stream.block_frames_max;
-                }
-            }
-        }
-    }
-
     /// Enough to spread retries; nothing depends on its quality.
     pub(crate) fn random(&self) -> u8 {
         let [low, ..] = (host_time::now().get() / 1000).to_le_bytes();
         low ^ self.hello.instance.0[0]
     }
-}
-
-/// The rate to play it at, if we can.
-fn playable(stream: &StreamAnnouncement) -> Option<SampleRate> {
-    let is_known = stream.codec.is_some() || !stream.codecs.is_empty();
-    SampleRate::new(stream.sample_rate_hz).filter(|_| is_known)
 }
 
 impl Drop for Hub {

@@ -7,6 +7,7 @@
 //! It never runs in the audio callback, never interprets what the samples mean, and never lets a peer that is not
 //! authenticated reach anything but the handshake. Whatever a peer sends is a value to be checked, never a panic.
 
+pub mod calendar;
 pub mod claim;
 pub mod config;
 pub mod control;
@@ -17,11 +18,13 @@ pub mod sessions;
 
 mod address_table;
 mod alarm;
+mod allowance;
 mod backoff;
 mod candidates;
 mod command;
 mod congestion;
 mod connection;
+mod connection_ids;
 mod counters;
 mod directory;
 mod error;
@@ -31,10 +34,12 @@ mod hello;
 mod hub;
 mod input;
 mod journal;
+mod meeting;
 mod peer;
 mod private_file;
 mod publisher;
 mod socket;
+mod standing;
 mod status;
 mod subscriber;
 mod thread;

@@ -140,6 +140,10 @@ impl Publisher {
         });
     }
 
+    pub(crate) fn has_remote(&self, link: u64) -> bool {
+        self.remotes.iter().any(|remote| remote.link == link)
+    }
+
     pub(crate) fn remove_remote(&mut self, link: u64) {
         self.remotes.retain(|remote| remote.link != link);
         self.stream.unsubscribe(LaneId(link), host_time::now());

@@ -156,6 +156,8 @@ pub struct PublicationStatus {
     pub figures: PublicationFigures,
     /// Subscribers in other processes.
     pub listeners: Vec<ListenerStatus>,
+    /// Why the members of its session do not hear it, cause and remedy; none: they may.
+    pub trouble: Option<String>,
 }
 
 /// One subscription.
@@ -188,6 +190,8 @@ pub(crate) struct PublicationShared {
     pub(crate) bitrate_max_bps: u32,
     pub(crate) session: Option<SessionId>,
     pub(crate) purpose: Purpose,
+    /// Why members do not hear it.
+    pub(crate) trouble: Mutex<Option<String>>,
     pub(crate) subscribers: AtomicUsize,
     /// Brought up to date a few times a second.
     pub(crate) listeners: Mutex<Vec<ListenerStatus>>,
@@ -284,6 +288,7 @@ impl PublicationShared {
             subscribers: self.subscribers.load(Ordering::Relaxed),
             figures: self.counters.figures(),
             listeners: lock(&self.listeners).clone(),
+            trouble: lock(&self.trouble).clone(),
         }
     }
 
@@ -298,6 +303,7 @@ impl PublicationShared {
             "codec": self.codec.name(),
             "session": self.session.map(|session| session.to_string()),
             "purpose": self.purpose.code(),
+            "trouble": status.trouble,
             "codecs": self.codecs.iter().map(|codec| codec.name()).collect::<Vec<_>>(),
             "subscribers": status.subscribers,
             "listeners": listeners,
@@ -315,6 +321,8 @@ pub(crate) struct Shared {
     pub(crate) instance: InstanceId,
     pub(crate) name: String,
     pub(crate) port: AtomicU16,
+    /// The TCP port where a relay's packets are taken by TLS.
+    pub(crate) tunnel_port: Option<u16>,
     pub(crate) journal: Journal,
     pub(crate) counters: RuntimeCounters,
     pub(crate) paths: Arc<Paths>,
@@ -356,6 +364,7 @@ impl Shared {
             "sessions": lock(&self.sessions).iter().flatten().map(SessionStatus::to_json).collect::<Vec<_>>(),
             "strangers": lock(&self.strangers).iter().map(Stranger::to_json).collect::<Vec<_>>(),
             "inputs": lock(&self.inputs).iter().map(input_json).collect::<Vec<_>>(),
+            "patch_refusals": lock(&self.patch_refusals).iter().map(refusal_json).collect::<Vec<_>>(),
             "instances": instances.iter().map(|report| report()).collect::<Vec<_>>(),
             "publications": publications.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
             "subscriptions": subscriptions.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
@@ -410,6 +419,16 @@ fn stream_json(stream: &StreamEntry) -> Value {
         "session": stream.session.map(|session| session.to_string()),
         "purpose": stream.purpose.code(),
         "local": stream.local,
+    })
+}
+
+fn refusal_json(refusal: &PatchRefusal) -> Value {
+    json!({
+        "device": refusal.device.to_string(),
+        "input": refusal.input.to_string(),
+        "publisher": refusal.stream.publisher.to_string(),
+        "stream": refusal.stream.stream.to_string(),
+        "text": refusal.text,
     })
 }
 

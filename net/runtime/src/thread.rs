@@ -2,13 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use audiocloud_traversal::probe::ProbeSecret;
+use audiocloud_traversal::server::{Limits, Relay, Rendezvous};
 use audiocloud_rt::wake::{WakeReceiver, Waker, wake_pair};
 use audiocloud_wire::id::InstanceId;
 use audiocloud_wire::message::{Goodbye, GoodbyeReason, Message, Text};
@@ -21,18 +23,21 @@ use crate::alarm::Alarm;
 use crate::candidates::Candidates;
 use crate::command::Command;
 use crate::connection::{self, Context};
+use crate::connection_ids::ConnectionIds;
 use crate::control::{self, Announcement};
 use crate::discovery::{self, Discovered, DiscoveryConfig};
 use crate::hello::{self, Trust};
 use crate::hub::{CloseCode, Hub};
 use crate::identity::Identity;
 use crate::journal::Journal;
-use crate::socket::{ConnectionIds, PathSocket, Paths};
+use crate::meeting::{self, Meeting, Server};
+use crate::sessions::live::{Live, LiveThread, Order, Own};
+use crate::socket::{PathSocket, Paths};
 use crate::status::Shared;
-use crate::{Config, Error, tls, transport};
+use crate::{Config, Error, MeetingPoint, tls, transport};
 
 /// Of SCHED_FIFO: below the audio threads of common hosts, above everything ordinary.
-const PRIORITY: u8 = 60;
+pub(crate) const PRIORITY: u8 = 60;
 /// Of the socket, each way, of which the kernel counts half as its own: a tenth of a second of 64 stereo streams of 24
 /// bits. It gives less where the system's limit is lower.
 const BUFFER_BYTES: usize = 8 << 20;
@@ -55,6 +60,7 @@ pub(crate) struct NetworkThread {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) waker: Waker,
     stop: Option<oneshot::Sender<Instant>>,
+    sessions: LiveThread,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -65,8 +71,15 @@ struct Setup {
     shared: Arc<Shared>,
     socket: UdpSocket,
     ids: ConnectionIds,
+    rendezvous: Option<Rendezvous>,
+    /// Of tunnels.
+    listener: Option<TcpListener>,
     wakes: WakeReceiver,
     commands: mpsc::UnboundedReceiver<Command>,
+    live: Live,
+    ordered: mpsc::UnboundedReceiver<Order>,
+    /// To its own queue: for the control socket.
+    orders: mpsc::UnboundedSender<Command>,
     stop: oneshot::Receiver<Instant>,
 }
 
@@ -80,6 +93,9 @@ impl NetworkThread {
         let mut instance = InstanceId([0; 16]);
         ring::rand::SystemRandom::new().fill(&mut instance.0).map_err(no_random)?;
         let ids = ConnectionIds::new().map_err(no_random)?;
+        let (paths, rendezvous) = serving(&config).map_err(no_random)?;
+        let listener = config.serve.and_then(|serve| serve.tcp).map(listen).transpose()?;
+        let tunnel_port = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let (waker, wakes) =
             wake_pair().map_err(|source| Error::System { action: "make an event descriptor", source })?;
         let port = socket.local_addr().map_or(0, |address| address.port());
@@ -89,16 +105,22 @@ impl NetworkThread {
             instance,
             name: config.name.clone(),
             port: port.into(),
+            tunnel_port: tunnel_port.map(|address| address.port()),
             journal: Journal::new(),
             counters: crate::counters::RuntimeCounters::default(),
-            paths: Arc::new(Paths::default()),
+            paths: Arc::new(paths),
             streams: Mutex::default(),
             peers: Mutex::default(),
+            sessions: Mutex::default(),
+            strangers: Mutex::default(),
+            inputs: Mutex::default(),
+            patch_refusals: Mutex::default(),
             instances: Mutex::default(),
             publications: Mutex::default(),
             subscriptions: Mutex::default(),
         });
         let (commands, queue) = mpsc::unbounded_channel();
+        let (mut sessions, ordered) = LiveThread::start(&config, &identity, &shared)?;
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
         let setup = Setup {
@@ -107,8 +129,13 @@ impl NetworkThread {
             shared: Arc::clone(&shared),
             socket,
             ids,
+            rendezvous,
+            listener,
             wakes,
             commands: queue,
+            live: sessions.live.clone(),
+            ordered,
+            orders: commands.clone(),
             stop: stopped,
         };
         let thread = std::thread::Builder::new()
@@ -118,8 +145,11 @@ impl NetworkThread {
         let dead =
             || Error::System { action: "start the network thread", source: io::ErrorKind::Other.into() };
         match started.recv() {
-            Ok(Ok(())) => Ok(Self { shared, commands, waker, stop: Some(stop), thread: Some(thread) }),
+            Ok(Ok(())) => {
+                Ok(Self { shared, commands, waker, stop: Some(stop), sessions, thread: Some(thread) })
+            }
             Ok(Err(error)) => {
+                sessions.join();
                 thread.join().map_err(|_| dead())?;
                 Err(error)
             }
@@ -134,12 +164,33 @@ impl NetworkThread {
             // When the thread is gone already there is nobody to tell.
             stop.send(deadline).ok();
         }
+        self.sessions.end();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!(target: "audiocloud::net", "the network thread has panicked; this is a mistake of ours");
         }
+        self.sessions.join();
     }
+}
+
+/// What the socket shares, and what this machine does for others, each with random numbers of its own.
+fn serving(config: &Config) -> Result<(Paths, Option<Rendezvous>), ring::error::Unspecified> {
+    let random = || {
+        let mut bytes = [0; 32];
+        ring::rand::SystemRandom::new().fill(&mut bytes).map(|()| bytes)
+    };
+    let serve = config.serve.unwrap_or_default();
+    let limits = Limits::default();
+    let relay = serve.relay.then(|| Relay::new(limits));
+    let rendezvous = if serve.rendezvous { Some(Rendezvous::new(limits, random()?, serve.relay)) } else { None };
+    Ok((Paths::new(ProbeSecret::from_bytes(random()?), relay), rendezvous))
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let listener = TcpListener::bind(address);
+    let listener = listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listener.map_err(|source| Error::BindTcp { address, source })
 }
 
 /// The port, on all addresses: on a machine without IPv6, of IPv4.
@@ -199,25 +250,27 @@ fn open(
     shared: &Shared,
     socket: UdpSocket,
     ids: ConnectionIds,
-) -> Result<quinn::Endpoint, Error> {
+) -> Result<(quinn::Endpoint, Arc<PathSocket>), Error> {
     let runtime = Arc::new(quinn::TokioRuntime);
     let wrap = |source| Error::Bind { address: setup_config.bind, source };
     let inner = runtime.wrap_udp_socket(socket).map_err(wrap)?;
-    let socket = PathSocket::new(inner, Arc::clone(&shared.paths), ids).map_err(wrap)?;
-    quinn::Endpoint::new_with_abstract_socket(
+    let socket = Arc::new(PathSocket::new(inner, Arc::clone(&shared.paths), ids).map_err(wrap)?);
+    let is_rendezvous = setup_config.serve.is_some_and(|serve| serve.rendezvous);
+    let endpoint = quinn::Endpoint::new_with_abstract_socket(
         transport::endpoint(ids)?,
-        Some(tls::server_config(identity, INCOMING_MAX)?),
-        Arc::new(socket),
+        Some(tls::server_config(identity, INCOMING_MAX, is_rendezvous)?),
+        Arc::clone(&socket) as Arc<dyn quinn::AsyncUdpSocket>,
         runtime,
-    )
-    .map_err(wrap)
+    );
+    Ok((endpoint.map_err(wrap)?, socket))
 }
 
 async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) {
-    let Setup { config, identity, shared, socket, ids, wakes, commands, stop } = setup;
+    let Setup { config, identity, shared, socket, ids, rendezvous, listener, wakes, commands, live: sessions, ordered, orders, stop } =
+        setup;
     let bound = socket.local_addr().unwrap_or(config.bind);
-    let endpoint = match open(&config, &identity, &shared, socket, ids) {
-        Ok(endpoint) => endpoint,
+    let (endpoint, socket) = match open(&config, &identity, &shared, socket, ids) {
+        Ok(opened) => opened,
         Err(error) => {
             ready.send(Err(error)).ok();
             return;
@@ -228,25 +281,44 @@ async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) 
     let candidates = Candidates::new(shared.instance, &config.peers, Instant::now());
     let secret = identity.discovery_secret();
     let context = Rc::new(Context {
-        hub: RefCell::new(Hub::new(Arc::clone(&shared), hello, candidates)),
+        hub: RefCell::new(Hub::new(Arc::clone(&shared), hello, candidates, sessions)),
         endpoint: endpoint.clone(),
         identity,
         trust,
         discovery: RefCell::new(None),
         handshakes: Cell::new(0),
+        socket,
+        meeting: Meeting::new(Arc::clone(&shared.paths), &secret, &config.meeting),
+        server: rendezvous.map(|rendezvous| Rc::new(Server::new(Arc::clone(&shared.paths), rendezvous))),
     });
     let (hints, found) = mpsc::channel(HINTS_MAX);
     // Peers are answered before anybody is told that we are here.
-    let tasks = [
+    let mut tasks = vec![
         tokio::task::spawn_local(connection::accept_peers(Rc::clone(&context))),
         tokio::task::spawn_local(connection::dial_candidates(Rc::clone(&context))),
         tokio::task::spawn_local(take_hints(Rc::clone(&context), found)),
         tokio::task::spawn_local(take_commands(Rc::clone(&context), commands)),
+        tokio::task::spawn_local(take_orders(Rc::clone(&context), ordered)),
         tokio::task::spawn_local(pump(Rc::clone(&context), wakes)),
         tokio::task::spawn_local(tick(Rc::clone(&context))),
         tokio::task::spawn_local(wake(Rc::clone(&context))),
+        tokio::task::spawn_local(meeting::client::watch_addresses(Rc::clone(&context), bound)),
+        tokio::task::spawn_local(meeting::client::keep_ways(Rc::clone(&context))),
     ];
-    let control = serve_control(&config.runtime_dir, &shared, bound, hints.clone());
+    if let Some(server) = &context.server {
+        tasks.push(tokio::task::spawn_local(meeting::server::keep(Rc::clone(server))));
+    }
+    if let Some(listener) = listener {
+        match meeting::tunnel::serve(listener, &context.identity, Arc::clone(&shared.paths)) {
+            Ok(serving) => tasks.push(tokio::task::spawn_local(serving)),
+            Err(error) => {
+                ready.send(Err(error)).ok();
+                return;
+            }
+        }
+    }
+    context.meeting.set_places(&context, &[]);
+    let control = serve_control(&config.runtime_dir, &shared, bound, orders, hints.clone());
     let found_by = discovery::start(discovery_config(&config, &shared, bound, secret), hints);
     for problem in found_by.problems() {
         shared.journal.note(problem);
@@ -262,6 +334,7 @@ async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) 
     {
         tracing::warn!(target: "audiocloud::net", "discovery did not end in time");
     }
+    context.meeting.end();
     for task in tasks {
         task.abort();
     }
@@ -272,11 +345,17 @@ fn serve_control(
     runtime_dir: &Path,
     shared: &Arc<Shared>,
     bound: SocketAddr,
+    orders: mpsc::UnboundedSender<Command>,
     hints: mpsc::Sender<Discovered>,
 ) -> Option<control::Control> {
     let me = Announcement::new(shared.instance, shared.device, bound);
     let status = Arc::clone(shared);
-    let served = control::serve(runtime_dir, me, Arc::new(move || status.to_json()), hints);
+    let patches = move |control::Patch { device, input, stream, on }| {
+        // After the runtime's end there is nobody to be told.
+        orders.send(Command::Patch { device, input, stream, on }).ok();
+    };
+    let served =
+        control::serve(runtime_dir, me, Arc::new(move || status.to_json()), Arc::new(patches), hints);
     served.inspect_err(|error| shared.journal.note(&error.to_string())).ok()
 }
 
@@ -326,6 +405,29 @@ async fn take_commands(context: Rc<Context>, mut commands: mpsc::UnboundedReceiv
     }
 }
 
+/// Does what the thread of the sessions orders.
+async fn take_orders(context: Rc<Context>, mut ordered: mpsc::UnboundedReceiver<Order>) {
+    while let Some(order) = ordered.recv().await {
+        if let Order::Sessions(own) = &order {
+            context.meeting.set_places(&context, &meeting_places(own));
+        }
+        context.hub.borrow_mut().handle_order(order);
+        // However much there is to say, media has its turn after each message.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Where the members of these sessions meet. Who is out of one meets nobody there.
+fn meeting_places(own: &[Own]) -> Vec<meeting::Place> {
+    let places = own.iter().filter(|own| own.grant.is_ok()).flat_map(|own| {
+        own.meeting.iter().map(|at| meeting::Place {
+            point: MeetingPoint { address: at.address.to_string(), device: at.device, tls_port: at.tls_port },
+            session: Some(own.session),
+        })
+    });
+    places.collect()
+}
+
 async fn tick(context: Rc<Context>) {
     let mut ticks = 0;
     loop {
@@ -334,6 +436,7 @@ async fn tick(context: Rc<Context>) {
         hub.tick();
         ticks = (ticks + 1) % TICKS_PER_REFRESH;
         if ticks == 0 {
+            hub.follow_migrations();
             hub.refresh();
         }
     }

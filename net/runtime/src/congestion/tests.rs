@@ -97,6 +97,26 @@ fn a_share_that_is_given_up_is_not_lost() {
 }
 
 #[test]
+fn streams_that_find_a_cubic_flow_there_have_their_share_all_the_same() {
+    // Ten streams of PCM of 24 bits; what each may send instead is 16 bits, or Opus.
+    for seed in [60, 61, 62, 63] {
+        let mut world = World::new(link(20e6, 100.0), 0.0, seed);
+        world.media.rungs = vec![1.0, 0.68, 0.14, 0.07, 0.04];
+        world.media.streams = vec![(0, 0.0); 10];
+        world.tcp = Some(Tcp::new(0.0));
+        let alone = 10.0 + 5.0 * world.random();
+        world.run(Duration::from_secs_f64(alone));
+        world.media.demand_bps = MEDIA_BPS;
+        world.run(Duration::from_secs(5));
+        world.reset();
+        world.run(Duration::from_secs(35));
+        let (media, tcp) = (world.media_bps() / 20e6, world.tcp_bps() / 20e6);
+        println!("media {media:.2}, cap {:.2}, tcp {tcp:.2}", world.cap_bps() / 20e6);
+        assert!(media >= 0.3 && tcp >= 0.3, "seed {seed}: media {media:.2}, TCP {tcp:.2}");
+    }
+}
+
+#[test]
 fn a_stream_far_below_its_share_stays_whole() {
     for seed in 40..44 {
         let mut world = World::new(link(20e6, 100.0), 2.5e6, seed);

@@ -186,8 +186,9 @@ pub fn accept(config: &Config, invitation: Invitation) -> Result<Membership, Err
     let mut record = invitation.accept(&user, Text::new(&config.name), now_ms)?;
     record.verify(now_ms / 1000)?;
     if let Some(Ok(before)) = before.map(|before| before.member_record()) {
+        // Joined now, whatever was before: among those who came by this link that decides who was first.
         let revision = before.revision + 1;
-        record = MemberRecord::sign(&user, session, before.name, record.ticket, before.joined_ms, revision);
+        record = MemberRecord::sign(&user, session, before.name, record.ticket, now_ms, revision);
     }
     let membership = Membership {
         session,

@@ -11,6 +11,8 @@ pub struct SessionStatus {
     pub session: SessionId,
     /// What its founder called it.
     pub name: String,
+    /// Who let this user in, as they call themselves: whom to ask for a new link. The own name where it is theirs.
+    pub inviter: String,
     /// What this user may do in it; nothing where there is trouble.
     pub rights: Rights,
     /// Why this user is out of it, cause and remedy; none: a member in good standing.
@@ -58,6 +60,7 @@ impl SessionStatus {
         json!({
             "session": self.session.to_string(),
             "name": self.name,
+            "inviter": self.inviter,
             "rights": self.rights.to_string(),
             "trouble": self.trouble,
             "members": self.members.iter().map(SessionMember::to_json).collect::<Vec<_>>(),

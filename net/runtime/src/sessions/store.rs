@@ -359,6 +359,14 @@ impl Store {
         Ok(entries)
     }
 
+    #[cfg(test)]
+    pub(super) fn set_schema(&self, schema: u32) {
+        let database = self.open().unwrap();
+        let write = database.begin_write().unwrap();
+        write.open_table(META).unwrap().insert(&b"schema"[..], &schema.to_be_bytes()[..]).unwrap();
+        write.commit().unwrap();
+    }
+
     fn values(&self, table: Table, session: &SessionId) -> Result<Vec<Vec<u8>>, StoreError> {
         self.read(|read| {
             let (from, to) = range(&session.0);

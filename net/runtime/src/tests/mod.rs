@@ -2,7 +2,9 @@
 
 mod health;
 mod lifecycle;
+mod meeting;
 mod quality;
 mod refusal;
 mod rig;
+mod sessions;
 mod stream;

@@ -10,7 +10,8 @@ use audiocloud_rt::host_time;
 use audiocloud_rt::wake::Waker;
 use audiocloud_units::{Frames, MediaTime, Nanos, SampleRate};
 use audiocloud_wire::codec::Codec;
-use audiocloud_wire::id::StreamKey;
+use audiocloud_wire::id::{SessionId, StreamKey};
+use audiocloud_wire::message::Purpose;
 
 use crate::{
     Config, Handle, Link, Publication, PublishConfig, Runtime, SubscribeConfig, Subscription, random_stream,
@@ -88,6 +89,16 @@ impl Sender {
         frames: u32,
         codec: Codec,
     ) -> Self {
+        Self::for_members(handle, claim, (channels, frames, codec), (None, Purpose::Play))
+    }
+
+    /// In a session.
+    pub(super) fn for_members(
+        handle: &Handle,
+        claim: crate::Claim,
+        (channels, frames, codec): (u16, u32, Codec),
+        (session, purpose): (Option<SessionId>, Purpose),
+    ) -> Self {
         let size = usize::try_from(frames).unwrap() * usize::from(channels) * 64;
         let (blocks, blocks_out) = block_ring(64, size);
         let (events, events_out) = event_ring(256);
@@ -100,8 +111,8 @@ impl Sender {
             codecs: Codec::ALL.to_vec(),
             bitrate_max_bps: 0,
             max_block: frames,
-            session: None,
-            purpose: audiocloud_wire::message::Purpose::Play,
+            session,
+            purpose,
         };
         let report = Box::new(|| serde_json::json!({ "from": "sender" }));
         let publication = handle.publish(claim, config, blocks_out, events_out, report);

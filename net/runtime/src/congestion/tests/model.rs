@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::congestion::rate_control::RateControl;
 use crate::congestion::shaper::Shaper;
+use crate::congestion::share::shares;
 
 const PACKET: f64 = 1200.0;
 const SEGMENT: f64 = 1500.0;
@@ -40,11 +41,11 @@ enum What {
 #[derive(Debug)]
 pub(super) struct Media {
     pub(super) demand_bps: f64,
-    /// As parts of the demand, the best first: what it sends instead when the cap is lower. The best one alone: it
-    /// knows no other, and sends what the shaper lets through.
+    /// As parts of the demand, the best first: what a stream sends instead when its share of the cap is lower. The best
+    /// one alone: it knows no other, and sends what the shaper lets through.
     pub(super) rungs: Vec<f64>,
-    rung: usize,
-    rung_since: f64,
+    /// Of the streams, among which the demand is divided, the rung of each, and since when.
+    pub(super) streams: Vec<(usize, f64)>,
     pub(super) cap_sum: f64,
     control: RateControl,
     shaper: Shaper,
@@ -61,17 +62,26 @@ pub(super) struct Media {
 }
 
 impl Media {
-    /// Down at once as far as it takes, up one at a time, each five seconds after the last change.
-    fn choose_rung(&mut self, cap: Option<f64>, now: f64) {
-        let part = cap.map_or(f64::INFINITY, |cap| 8.0 * cap / self.demand_bps);
-        while self.rungs[self.rung] > part && self.rung + 1 < self.rungs.len() {
-            self.rung += 1;
-            self.rung_since = now;
+    /// As the ladder of `audiocloud_session` does it: down at once as far as it takes, up one at a time, each five seconds after the last change. What
+    /// all of them send, as a part of the demand.
+    fn choose_rungs(&mut self, cap: Option<f64>, now: f64) -> f64 {
+        let count = self.streams.len();
+        // In parts of a million of what one stream would take.
+        let one = count_f64(count) * 1e6 / self.demand_bps.max(1.0);
+        let cap = cap.map_or(u64::MAX, |cap| nanos(8.0 * cap * one / 1e9));
+        let shares = shares(cap, &vec![1_000_000; count]);
+        for ((rung, since), share) in self.streams.iter_mut().zip(shares) {
+            let part = seconds(share) * 1e3;
+            while self.rungs[*rung] > part && *rung + 1 < self.rungs.len() {
+                *rung += 1;
+                *since = now;
+            }
+            if *rung > 0 && now - *since > 5.0 && self.rungs[*rung - 1] < 0.95 * part {
+                *rung -= 1;
+                *since = now;
+            }
         }
-        if self.rung > 0 && now - self.rung_since > 5.0 && self.rungs[self.rung - 1] < 0.95 * part {
-            self.rung -= 1;
-            self.rung_since = now;
-        }
+        self.streams.iter().map(|(rung, _)| self.rungs[*rung]).sum::<f64>() / count_f64(count)
     }
 }
 
@@ -162,8 +172,7 @@ impl World {
         let media = Media {
             demand_bps,
             rungs: vec![1.0],
-            rung: 0,
-            rung_since: 0.0,
+            streams: vec![(0, 0.0)],
             cap_sum: 0.0,
             control: RateControl::new(start),
             shaper: Shaper::new(start),
@@ -313,8 +322,8 @@ impl World {
         let cap = self.media.control.figures().cap;
         self.caps_seen += u64::from(cap.is_some());
         self.media.cap_sum += 8.0 * cap.unwrap_or(f64::INFINITY).min(self.path.rate_bps / 8.0) * CALLBACK;
-        self.media.choose_rung(cap, self.now);
-        self.media.owed += self.media.rungs[self.media.rung] * self.media.demand_bps / 8.0 * CALLBACK;
+        let part = self.media.choose_rungs(cap, self.now);
+        self.media.owed += part * self.media.demand_bps / 8.0 * CALLBACK;
         self.media.shaper.set_cap(cap, now);
         while self.media.owed >= PACKET {
             self.media.owed -= PACKET;
@@ -402,6 +411,10 @@ impl World {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "minutes, in nanoseconds")]
 fn nanos(time: f64) -> u64 {
     (time * 1e9) as u64
+}
+
+fn count_f64(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "minutes, in nanoseconds")]

@@ -1,0 +1,63 @@
+//! How much one peer may ask of us: so many messages and bytes at once, and so many in a second after that.
+
+use std::time::Instant;
+
+/// A peer that talks all the time stays far below this.
+const MESSAGES_PER_S: f64 = 100.0;
+/// What is said at once after a long silence: all members and the whole shared state of a large session.
+const MESSAGES_AT_ONCE: f64 = 600.0;
+const BYTES_PER_S: f64 = 512.0 * 1024.0;
+const BYTES_AT_ONCE: f64 = 12.0 * 1024.0 * 1024.0;
+
+/// Two token buckets, for messages and for their bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Allowance {
+    messages: f64,
+    bytes: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { messages: MESSAGES_AT_ONCE, bytes: BYTES_AT_ONCE, at: now }
+    }
+
+    /// Takes a message's share. What there is too much of, where there is none left.
+    pub(crate) fn take(&mut self, bytes: usize, now: Instant) -> Result<(), &'static str> {
+        let elapsed_s = now.saturating_duration_since(self.at).as_secs_f64();
+        self.at = now;
+        // A frame has at most 64 KiB.
+        let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.messages = (self.messages + elapsed_s * MESSAGES_PER_S).min(MESSAGES_AT_ONCE) - 1.0;
+        self.bytes = (self.bytes + elapsed_s * BYTES_PER_S).min(BYTES_AT_ONCE) - bytes;
+        if self.messages < 0.0 {
+            return Err("more messages than one peer may send");
+        }
+        if self.bytes < 0.0 {
+            return Err("more bytes of messages than one peer may send");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_honest_passes_and_what_is_not_ends() {
+        let start = Instant::now();
+        let mut steady = Allowance::new(start);
+        let passed = (0..10_000_u64).all(|step| {
+            steady.take(4096, start + Duration::from_millis(20 * step)).is_ok()
+        });
+        assert!(passed, "50 messages of 4 KiB a second, for 200 s");
+        let mut flood = Allowance::new(start);
+        let small = (0..10_000).take_while(|_| flood.take(20, start).is_ok()).count();
+        assert_eq!(small, 600);
+        let mut flood = Allowance::new(start);
+        let large = (0..10_000).take_while(|_| flood.take(65_540, start).is_ok()).count();
+        assert_eq!(large, 191, "12 MiB");
+    }
+}
