@@ -4,6 +4,7 @@
 
 mod base64url;
 mod change;
+pub mod gossip;
 pub mod invitation;
 pub mod key;
 pub mod member;

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
+use audiocloud_membership::gossip;
 use audiocloud_membership::invitation::{Meeting, Place};
 use audiocloud_membership::shared::Edit;
 use audiocloud_membership::ticket::Grant;
@@ -21,7 +22,6 @@ use crate::standing::Grants;
 use crate::status::Shared;
 use crate::{Config, Error};
 
-use audiocloud_membership::gossip;
 mod joined;
 mod presence;
 mod worker;
