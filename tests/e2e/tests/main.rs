@@ -5,6 +5,7 @@ mod everyday;
 mod faults;
 mod latency;
 mod mixing;
+mod nat;
 mod notes;
 mod session;
 mod strangers;

@@ -2,6 +2,7 @@
 //! way to another while a stream runs.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -74,8 +75,8 @@ struct Stream {
     began: Instant,
     sent: u64,
     next: Option<u64>,
-    /// Lengths of what is missing, in frames.
-    gaps: Vec<u64>,
+    /// What has not come: from the first frame to after the last.
+    missing: Vec<Range<u64>>,
 }
 
 impl Stream {
@@ -83,7 +84,7 @@ impl Stream {
         let sender = Sender::new(&stage.one, 1, FRAMES, Codec::PcmF32);
         let key = sender.key(&stage.one);
         let receiver = Receiver::new(&stage.two, key);
-        Self { sender, receiver, began: Instant::now(), sent: 0, next: None, gaps: Vec::new() }
+        Self { sender, receiver, began: Instant::now(), sent: 0, next: None, missing: Vec::new() }
     }
 
     fn live(stage: &Stage) -> Self {
@@ -113,18 +114,21 @@ impl Stream {
 
     fn take(&mut self) {
         for (start, end) in self.receiver.frames() {
-            if let Some(next) = self.next
-                && start > next
-            {
-                self.gaps.push(start - next);
+            let next = self.next.unwrap_or(start);
+            // What is overtaken, or asked for again, fills what it left.
+            let rest = |gap: &Range<u64>| [gap.start..start.min(gap.end), end.max(gap.start)..gap.end];
+            self.missing = self.missing.iter().flat_map(rest).filter(|gap| !gap.is_empty()).collect();
+            if start > next {
+                self.missing.push(next..start);
             }
-            self.next = Some(end.max(self.next.unwrap_or(0)));
+            self.next = Some(end.max(next));
         }
     }
 
-    /// What was missing since the last time that this was asked, in milliseconds.
+    /// What never came since the last time that this was asked, in milliseconds.
     fn take_gaps_ms(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.gaps).into_iter().map(|frames| frames * 1000 / RATE_HZ).collect()
+        let gaps = std::mem::take(&mut self.missing).into_iter();
+        gaps.map(|gap| ((gap.end - gap.start) * 1000).div_ceil(RATE_HZ)).collect()
     }
 }
 
