@@ -142,11 +142,13 @@ impl<P: Part> Plugin for Guarded<P> {
         &mut self,
         layout: &AudioIOLayout,
         config: &BufferConfig,
-        _context: &mut impl ActivateContext<Self>,
+        context: &mut impl ActivateContext<Self>,
     ) -> bool {
         let Some(setup) = setup(layout, config) else { return false };
         // After a panic in here the plug-in is active all the same, and dry or silent: it can say so only when loaded.
         self.run(Stage::Activate, |part| part.activate(&setup));
+        // Told at once where it is known from the project: later it would restart the plug-in.
+        context.set_latency_samples(self.part.as_ref().map_or(0, P::latency_frames));
         true
     }
 

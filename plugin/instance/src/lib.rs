@@ -15,6 +15,7 @@ pub mod params;
 mod pin;
 pub mod scratch;
 pub mod session;
+pub mod sessions;
 pub mod state;
 pub mod status;
 pub mod time;

@@ -4,10 +4,11 @@
 //! untouched and not read, and the plug-in says so.
 
 mod mix;
+mod session;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nice_plug::params::persist::PersistentField;
@@ -15,11 +16,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use mix::{Fader, FaderKey, OUTPUTS, PersonRef, Selection};
+pub use session::SessionRef;
 
 /// The latest schema that this version reads. A document says the earliest one that has all that is in it: 1 has a name,
-/// a stream and a codec, 2 also what else a Receive plays, and its faders.
-pub const SCHEMA: u64 = 2;
+/// a stream and a codec, 2 also what else a Receive plays, and its faders, 3 also a session, and what is open to others.
+pub const SCHEMA: u64 = 3;
 const SCHEMA_OF_MIX: u64 = 2;
+const SCHEMA_OF_SESSION: u64 = 3;
 
 /// A stream by its publisher's device and its own id, as a project stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,8 +56,12 @@ impl Document {
         self.0.is_object() && (1..=SCHEMA).contains(&self.schema())
     }
 
+    fn field(&self, field: &str) -> Option<&Value> {
+        if self.is_readable() { self.0.get(field) } else { None }
+    }
+
     fn text(&self, field: &str) -> Option<&str> {
-        if self.is_readable() { self.0.get(field)?.as_str() } else { None }
+        self.field(field)?.as_str()
     }
 
     fn set(&mut self, field: &str, value: Option<String>) {
@@ -82,6 +89,8 @@ impl Document {
 pub struct Stored {
     document: Mutex<Document>,
     revision: AtomicU64,
+    /// Takes the first session that is offered. Only changed with the document locked.
+    awaits_session: AtomicBool,
     on_load: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -93,7 +102,12 @@ impl fmt::Debug for Stored {
 
 impl Default for Stored {
     fn default() -> Self {
-        Self { document: Mutex::default(), revision: AtomicU64::new(0), on_load: OnceLock::new() }
+        Self {
+            document: Mutex::default(),
+            revision: AtomicU64::new(0),
+            awaits_session: AtomicBool::new(false),
+            on_load: OnceLock::new(),
+        }
     }
 }
 
@@ -166,6 +180,95 @@ impl Stored {
         self.change(|document| mix::select(document, selection, name))
     }
 
+    /// The session that the project belongs to.
+    pub fn session(&self) -> Option<SessionRef> {
+        session::session(&self.lock())
+    }
+
+    /// Sets it, or that it belongs to none. False as in [`Stored::set_name`].
+    pub fn set_session(&self, session: Option<&SessionRef>) -> bool {
+        self.change(|document| {
+            self.awaits_session.store(false, Ordering::Relaxed);
+            session::set_session(document, session);
+        })
+    }
+
+    /// Whether nobody has decided yet on a session, nor used the plug-in without one: then [`Stored::adopt`] may.
+    pub fn await_session(&self) -> bool {
+        let document = self.lock();
+        let is_new = session::is_new(&document);
+        self.awaits_session.store(is_new, Ordering::Relaxed);
+        is_new
+    }
+
+    /// Sets the session, unless one was set or a document loaded since it was waited for; whether it was set.
+    pub fn adopt(&self, session: &SessionRef) -> bool {
+        let mut is_adopted = false;
+        self.change(|document| {
+            is_adopted = self.awaits_session.swap(false, Ordering::Relaxed);
+            if is_adopted {
+                session::set_session(document, Some(session));
+            }
+        });
+        is_adopted
+    }
+
+    /// Whose stream it is that is played, where that is known: it may come back from another machine of theirs.
+    pub fn member(&self) -> Option<PersonRef> {
+        session::member(&self.lock())
+    }
+
+    /// Sets whose it is. False as in [`Stored::set_name`].
+    pub fn set_member(&self, member: Option<PersonRef>) -> bool {
+        self.change(|document| session::set_member(document, member))
+    }
+
+    /// Whether the stream is for talking, and never part of a mix.
+    pub fn is_talk_back(&self) -> bool {
+        session::is_on(&self.lock(), "talk_back")
+    }
+
+    /// Sets that. False as in [`Stored::set_name`].
+    pub fn set_talk_back(&self, is_on: bool) -> bool {
+        self.change(|document| session::switch(document, "talk_back", is_on))
+    }
+
+    /// Whether others may choose what is played.
+    pub fn is_open(&self) -> bool {
+        session::is_on(&self.lock(), "open")
+    }
+
+    /// Sets that. False as in [`Stored::set_name`].
+    pub fn set_open(&self, is_on: bool) -> bool {
+        self.change(|document| session::switch(document, "open", is_on))
+    }
+
+    /// What others see in the patch bay; empty where it was not named.
+    pub fn input_name(&self) -> String {
+        self.lock().text("input").unwrap_or_default().to_owned()
+    }
+
+    /// Sets it. False as in [`Stored::set_name`].
+    pub fn set_input_name(&self, name: &str) -> bool {
+        self.change(|document| document.set("input", Some(name.to_owned())))
+    }
+
+    /// The stream that is played is published by another device from now on: its fader goes with it. False as in
+    /// [`Stored::set_name`].
+    pub fn follow_stream(&self, to: StreamRef) -> bool {
+        self.change(|document| mix::follow_stream(document, to))
+    }
+
+    /// The latency that the host was told last, microseconds: until a missing stream is back, it stays.
+    pub fn latency_us(&self) -> Option<u64> {
+        self.lock().field("latency_us")?.as_u64()
+    }
+
+    /// Sets it. False as in [`Stored::set_name`].
+    pub fn set_latency_us(&self, latency_us: Option<u64>) -> bool {
+        self.change(|document| document.put("latency_us", latency_us.map(Into::into)))
+    }
+
     /// A fader as it was left; where nobody touched it, at rest.
     pub fn fader(&self, key: FaderKey) -> Fader {
         mix::fader(&self.lock(), key)
@@ -214,7 +317,10 @@ impl PersistentField<'_, Document> for Arc<Stored> {
 
 impl PersistentField<'_, Document> for Stored {
     fn set(&self, document: Document) {
-        *self.lock() = document;
+        let mut kept = self.lock();
+        *kept = document;
+        self.awaits_session.store(false, Ordering::Relaxed);
+        drop(kept);
         if let Some(hook) = self.on_load.get() {
             hook();
         }
@@ -291,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_later_schema_is_kept_and_not_read() {
-        for json in [r#"{"schema":3,"name":"Bass","stream":{"group":7}}"#, r#"{"name":"no schema"}"#, "[1,2]"]
+        for json in [r#"{"schema":4,"name":"Bass","stream":{"group":7}}"#, r#"{"name":"no schema"}"#, "[1,2]"]
         {
             let stored = load(json);
             assert!(stored.unreadable().is_some());

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::editor::slider::{self, Gesture};
 use audiocloud_instance::editor::window::{self, View, Window, mark_changed};
-use audiocloud_instance::editor::{details, figure, meter, page};
+use audiocloud_instance::editor::{details, figure, meter, name_field, page, session_panel, theme, toggle};
 use audiocloud_instance::guard::Guard;
 use audiocloud_instance::params::{LEVEL_MAX_DB, LEVEL_MIN_DB};
-use egui::{Slider, Ui, Vec2, vec2};
+use egui::{RichText, Slider, Ui, Vec2, vec2};
 use nice_plug::prelude::{FloatParam, Param, ParamSetter};
 
 use crate::model::{Action, Model};
@@ -101,11 +101,30 @@ pub fn ui(ui: &mut Ui, model: &Model, controls: Controls) -> Vec<Request> {
             ui.add_space(6.0);
             meter::show(ui, "Stream", &model.peaks);
             ui.add_space(2.0);
+            requests.extend(session(ui, model).into_iter().map(Request::Act));
             requests.extend(playout_panel::show(ui, model, &controls));
             details::show(ui, &model.identity, &lines(model), |_| ());
         },
     );
     requests
+}
+
+fn session(ui: &mut Ui, model: &Model) -> Vec<Action> {
+    let mut own = Vec::new();
+    let acts = session_panel::show(ui, &model.session, |ui| {
+        ui.horizontal_wrapped(|ui| {
+            let label = ui.label(RichText::new("Input name").color(theme::TEXT_WEAK));
+            let name = name_field::show(ui, &model.input_name, "Name this input", 130.0, label.id);
+            own.extend(name.map(Action::SetInputName));
+            let mut is_open = model.is_open;
+            let switch = toggle::show(ui, "Others may rewire this input", &mut is_open);
+            let meaning = "Who has the right to may then choose what is played here, from the patch bay.";
+            if switch.on_hover_text(meaning).changed() {
+                own.push(Action::SetOpen(is_open));
+            }
+        });
+    });
+    own.into_iter().chain(acts.into_iter().map(Action::Session)).collect()
 }
 
 fn level(ui: &mut Ui, mut level_db: f32) -> Vec<Gesture> {

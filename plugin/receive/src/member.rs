@@ -15,9 +15,10 @@ use audiocloud_net::session::budget::Waterfall;
 use audiocloud_net::wire::codec::Codec;
 use audiocloud_net::wire::quality::Quality;
 
+use crate::missing;
 use crate::planner::Planner;
 use crate::settings::Hold;
-use crate::status::{Link, Sound};
+use crate::status::{Facts, Link, Sound};
 use crate::strip::Dial;
 
 /// Half of the 96 taps of the playout's resampler, in frames: how long it keeps a frame.
@@ -30,6 +31,8 @@ const OPUS_LOOKAHEAD_US: u32 = 2_500;
 pub(crate) struct Member {
     pub(crate) stream: StreamRef,
     pub(crate) person: PersonRef,
+    /// What its person is called in the session; empty where that is not known.
+    pub(crate) called: String,
     pub(crate) slot: usize,
     pub(crate) subscription: Subscription,
     pub(crate) playout: snapshot::Reader<receiver::Status>,
@@ -75,13 +78,37 @@ impl Member {
         known.unwrap_or_else(|| self.subscription.key().stream.to_string())
     }
 
-    /// What its publisher was called last; the device where that was never known.
+    /// What its publisher was called last, or its person; the device where neither was ever known.
     pub(crate) fn publisher(&self, wire: &SubscriptionStatus) -> String {
-        if wire.publisher_name.is_empty() {
-            format!("device {}", self.subscription.key().publisher.short())
-        } else {
-            wire.publisher_name.clone()
+        let names = [&wire.publisher_name, &self.called];
+        let known = names.into_iter().find(|name| !name.is_empty());
+        known.cloned().unwrap_or_else(|| format!("device {}", self.subscription.key().publisher.short()))
+    }
+
+    /// What the sentence about it depends on; `kept` is what the project calls it.
+    pub(crate) fn facts(&mut self, reading: &Reading, setup: Option<Setup>, kept: &str) -> Facts {
+        let playout = &reading.playout;
+        let ms = |frames| setup.map_or(0.0, |setup| reading.stream_ms(frames, setup.sample_rate));
+        Facts {
+            name: self.name(&reading.wire, kept),
+            publisher: self.publisher(&reading.wire),
+            link: reading.link(),
+            sound: reading.sound(),
+            looped: self.watch.as_ref().is_some_and(Watch::is_looped),
+            ours_hz: setup.map_or(0, |setup| setup.sample_rate.hz()),
+            gaps: self.gaps.look(playout.missing_frames, Instant::now()),
+            silent_s: reading.silent_s(),
+            cause: reading.recent_cause(),
+            burst_ms: ms(playout.burst_frames),
+            delay_ms: ms(playout.delay_frames),
         }
+    }
+
+    /// As it is remembered once it is no longer waited for.
+    pub(crate) fn as_missing(&self) -> missing::Stream {
+        let wire = self.subscription.status();
+        let (name, publisher) = (self.name(&wire, ""), self.publisher(&wire));
+        missing::Stream { stream: self.stream, person: self.person, name, publisher }
     }
 }
 

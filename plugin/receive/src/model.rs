@@ -1,6 +1,7 @@
 //! What Receive's window shows, and what can be asked of it: plain data, no window, no network.
 
 use audiocloud_instance::editor::details::Detail;
+use audiocloud_instance::sessions;
 use audiocloud_instance::state::{Fader, FaderKey, PersonRef, Selection, StreamRef};
 use audiocloud_instance::status::{Severity, Status};
 
@@ -63,6 +64,12 @@ pub struct Model {
     pub identity: String,
     /// Peak of the most recent block of the mix per channel, linear; one per channel.
     pub peaks: Vec<f32>,
+    /// The session that the project belongs to.
+    pub session: sessions::Model,
+    /// What this Receive is called in the patch bay; empty where nobody named it.
+    pub input_name: String,
+    /// Others may choose what is played.
+    pub is_open: bool,
     /// Counters and facts, each with its owner, in the order they are to be read.
     pub details: Vec<Detail>,
     /// Whether streams can have outputs of their own.
@@ -78,6 +85,12 @@ pub enum Action {
     Select(Selection, String),
     /// Move a fader.
     Fade(FaderKey, Fader),
+    /// Call this Receive so in the patch bay.
+    SetInputName(String),
+    /// Let others choose what is played, or no longer.
+    SetOpen(bool),
+    /// Something about sessions.
+    Session(sessions::Act),
 }
 
 impl Model {

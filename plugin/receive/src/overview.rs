@@ -5,8 +5,10 @@ use audiocloud_instance::status::Status;
 use audiocloud_instance::time::Setup;
 use audiocloud_net::runtime::StreamEntry;
 use audiocloud_net::wire::id::DeviceId;
+use audiocloud_net::wire::message::Purpose;
 
 use crate::member::{Member, Reading};
+use crate::missing::{self, Missing};
 use crate::model::{Person, Playing, Track};
 use crate::roster;
 use crate::settings::{codec_words, words};
@@ -19,19 +21,23 @@ pub(crate) fn people(
     members: &[Member],
     readings: &[Reading],
     said: &[Status],
+    gone: &Missing,
     setup: Option<&Setup>,
 ) -> Vec<Person> {
     let mut people = Vec::new();
-    for track in tracks {
+    let session = stored.session().map(|session| session.id);
+    let scope = roster::Scope { selection: stored.selection(), session };
+    let is_played = |track: &roster::Track| members.iter().any(|member| member.stream == track.stream);
+    for track in tracks.iter().filter(|track| scope.shows(&track.entry) || is_played(track)) {
         let playing = members.iter().position(|member| member.stream == track.stream);
         let playing =
             playing.map(|index| playing_of(stored, &members[index], &readings[index], &said[index]));
         let name = track.entry.publisher_name.clone();
         person(stored, &mut people, track.person, &name).tracks.push(in_reach(track, playing, setup));
     }
-    let gone = members.iter().zip(readings).zip(said);
+    let silent = members.iter().zip(readings).zip(said);
     for ((member, reading), said) in
-        gone.filter(|((it, _), _)| tracks.iter().all(|track| track.stream != it.stream))
+        silent.filter(|((it, _), _)| tracks.iter().all(|track| track.stream != it.stream))
     {
         let kept = if stored.selection() == Selection::Stream(member.stream) {
             stored.name()
@@ -43,14 +49,23 @@ pub(crate) fn people(
         let track = missing(member.stream, name, publisher.clone(), playing);
         person(stored, &mut people, member.person, &publisher).tracks.push(track);
     }
+    for missing::Stream { stream, person: by, name, publisher } in gone.streams() {
+        let track = missing(*stream, name.clone(), publisher.clone(), None);
+        person(stored, &mut people, *by, publisher).tracks.push(track);
+    }
+    for fellow in gone.people() {
+        person(stored, &mut people, fellow.person, &fellow.name);
+    }
     match stored.selection() {
         Selection::Person(picked) => drop(person(stored, &mut people, picked, &stored.name())),
         Selection::Stream(stream)
             if people.iter().flat_map(|it| &it.tracks).all(|it| it.stream != stream) =>
         {
-            let publisher = format!("device {}", DeviceId(stream.publisher).short());
+            let by = stored.member().unwrap_or(PersonRef(stream.publisher));
+            let device = || format!("device {}", DeviceId(stream.publisher).short());
+            let publisher = gone.called(by).map_or_else(device, str::to_owned);
             let track = missing(stream, stored.name(), publisher.clone(), None);
-            person(stored, &mut people, PersonRef(stream.publisher), &publisher).tracks.push(track);
+            person(stored, &mut people, by, &publisher).tracks.push(track);
         }
         _ => {}
     }
@@ -103,7 +118,8 @@ fn format(entry: &StreamEntry, setup: Option<&Setup>) -> String {
     let rate = kilohertz(entry.sample_rate.hz());
     let resampled = setup.is_some_and(|setup| setup.sample_rate != entry.sample_rate);
     let resampled = if resampled { ", resampled" } else { "" };
-    format!("{rate}{resampled}, {} channel{plural}, {codec}", entry.channels)
+    let purpose = if entry.purpose == Purpose::TalkBack { "talk-back, " } else { "" };
+    format!("{purpose}{rate}{resampled}, {} channel{plural}, {codec}", entry.channels)
 }
 
 /// What the engine chose for the budget, for the stream that it was hardest for; empty without a budget.

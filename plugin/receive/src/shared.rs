@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use audiocloud_engine::rt::{block_ring, event, snapshot};
 use audiocloud_engine::stream::receiver::{self, Playout};
-use audiocloud_engine::units::{Nanos, SampleRate};
+use audiocloud_engine::units::Nanos;
 use audiocloud_instance::engine::Control;
-use audiocloud_instance::feedback::{Meeting, Player, Watch};
+use audiocloud_instance::feedback::{Meeting, Player};
 use audiocloud_instance::guard::{Guard, Stage};
 use audiocloud_instance::params::DELAY_MAX_MS;
 use audiocloud_instance::session::{self, Session};
+use audiocloud_instance::sessions::desk::Desk;
 use audiocloud_instance::state::{Fader, FaderKey, OUTPUTS, PersonRef, Selection, StreamRef};
 use audiocloud_instance::status::Recent;
 use audiocloud_instance::time::{EVENTS, Setup};
@@ -20,16 +21,18 @@ use serde_json::json;
 
 use crate::figures;
 use crate::follower::Follower;
-use crate::latency::Offer;
+use crate::latency::{self, Offer};
 use crate::member::{Member, Reading};
+use crate::missing::Missing;
 use crate::mixer::{self, Mixer, STRIPS, Slots};
 use crate::model::{Action, Model};
 use crate::overview;
 use crate::params::{Outputs, ReceiveParams};
 use crate::planner::{self, Planner};
-use crate::roster::{self, Track};
+use crate::rewiring::Rewiring;
+use crate::roster::{self, Scope, Track, Wanted};
 use crate::settings;
-use crate::status::{self, Facts, Host, Played};
+use crate::status::{self, Host, Played};
 use crate::strip::{Dial, Strip, gains};
 
 /// A stream of a person or of the session that is gone for so long is no longer waited for.
@@ -46,6 +49,7 @@ pub struct Shared {
     /// Whether the host has outputs for streams by themselves.
     has_outputs: bool,
     link: Mutex<Link>,
+    desk: Desk,
     latency_frames: AtomicU32,
 }
 
@@ -61,42 +65,32 @@ struct Link {
     stale: Vec<usize>,
     /// Streams in reach that there is no room for.
     left_out: usize,
+    missing: Missing,
+    /// Since when the picked stream has been out of reach.
+    lost_at: Option<Instant>,
+    rewiring: Rewiring,
     offer: Offer,
     error: Option<String>,
     /// Last, so that it goes last: the runtime should hear that the others went.
     session: Session,
 }
 
-/// A stream that is to be played, as much as is known of it.
-struct Wanted {
-    stream: StreamRef,
-    person: PersonRef,
-    is_local: bool,
-    channels: u16,
-    sample_rate: Option<SampleRate>,
-}
-
-impl From<&Track> for Wanted {
-    fn from(track: &Track) -> Self {
-        Self {
-            stream: track.stream,
-            person: track.person,
-            is_local: track.entry.local,
-            channels: track.entry.channels,
-            sample_rate: Some(track.entry.sample_rate),
-        }
-    }
-}
-
 impl Shared {
     pub(crate) fn new(params: &Arc<ReceiveParams>, guard: &Guard, has_outputs: bool) -> Arc<Self> {
         let (params, guard) = (params.clone(), guard.clone());
-        let (link, latency_frames) = (Mutex::default(), 0.into());
-        let shared = Arc::new(Self { params, guard, has_outputs, link, latency_frames });
+        let (link, desk) = (Mutex::default(), Desk::new(params.stored.clone(), &guard));
+        let latency_frames = 0.into();
+        let shared = Arc::new(Self { params, guard, has_outputs, link, desk, latency_frames });
         let weak = Arc::downgrade(&shared);
         shared.params.stored.on_load(move || {
             if let Some(shared) = weak.upgrade() {
-                shared.guard.run(Stage::State, || shared.follow_anew());
+                shared.guard.run(Stage::State, || shared.state_loaded());
+            }
+        });
+        let weak = Arc::downgrade(&shared);
+        shared.desk.on_change(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.follow_anew();
             }
         });
         shared
@@ -112,6 +106,7 @@ impl Shared {
         let mut link = self.lock();
         (link.setup, link.slots, link.engine) = (Some(*setup), Some(slots), Some(engine));
         link.error = None;
+        self.resume(&mut link);
         self.follow(&mut link);
         let weak = Arc::downgrade(self);
         link.follower = Follower::start(move || {
@@ -127,6 +122,7 @@ impl Shared {
         let follower = link.follower.take();
         (link.members, link.stale) = (Vec::new(), Vec::new());
         (link.setup, link.slots, link.engine) = (None, None, None);
+        (link.missing, link.rewiring, link.lost_at) = (Missing::default(), Rewiring::default(), None);
         drop(link);
         // It may be waiting for the lock.
         drop(follower);
@@ -141,6 +137,21 @@ impl Shared {
     /// What the host is to make up for. *Realtime-safe: yes.*
     pub(crate) fn latency_frames(&self) -> u32 {
         self.latency_frames.load(Ordering::Relaxed)
+    }
+
+    /// The host loaded another state.
+    fn state_loaded(self: &Arc<Self>) {
+        self.resume(&mut self.lock());
+        self.follow_anew();
+    }
+
+    /// A new project joins the current session; one that was saved has the latency that it had.
+    fn resume(&self, link: &mut Link) {
+        let Some(setup) = link.setup else { return };
+        self.desk.join_current();
+        if let Some(latency_us) = self.params.stored.latency_us() {
+            link.offer.resume(latency::frames(latency_us, setup.sample_rate));
+        }
     }
 
     /// The stored state may have changed: follows it.
@@ -161,7 +172,11 @@ impl Shared {
             Ok(handle) => handle,
             Err(error) => return link.error = Some(error),
         };
-        let tracks = roster::in_reach(&handle);
+        let (tracks, stored) = (roster::in_reach(&handle), &*self.params.stored);
+        let played: Vec<StreamRef> = link.members.iter().map(|member| member.stream).collect();
+        link.rewiring.look(&handle, stored, &tracks, &played);
+        self.find_again(link, &tracks);
+        link.missing.look(&handle, stored.selection(), stored.session().as_ref(), &tracks);
         let wanted = self.wanted(link, &setup, &tracks);
         self.dismiss(link, &tracks, &wanted);
         let missing =
@@ -174,6 +189,23 @@ impl Shared {
         self.steer(link, &setup);
     }
 
+    /// Keeps in mind whose stream is picked, and finds it when they publish it from another of their devices.
+    fn find_again(&self, link: &mut Link, tracks: &[Track]) {
+        let stored = &self.params.stored;
+        let Selection::Stream(stream) = stored.selection() else { return link.lost_at = None };
+        if let Some(track) = tracks.iter().find(|track| track.stream == stream) {
+            link.lost_at = None;
+            stored.set_member(Some(track.person));
+            return;
+        }
+        let lost_at = *link.lost_at.get_or_insert_with(Instant::now);
+        let member = stored.member().filter(|_| lost_at.elapsed() >= ABSENCE);
+        if let Some(found) = member.and_then(|member| roster::moved(tracks, stream, member)) {
+            tracing::info!(%stream, %found, "the stream comes from another device of its person now");
+            stored.follow_stream(found);
+        }
+    }
+
     fn wanted(&self, link: &mut Link, setup: &Setup, tracks: &[Track]) -> Vec<Wanted> {
         let stored = &self.params.stored;
         let selection = stored.selection();
@@ -181,12 +213,13 @@ impl Shared {
             return Vec::new();
         }
         let is_chosen = |stream| stored.fader(FaderKey::Stream(stream)).is_chosen;
-        let (wanted, left_out) = roster::wanted(selection, tracks, STRIPS, is_chosen);
+        let scope = Scope { selection, session: stored.session().map(|session| session.id) };
+        let (wanted, left_out) = roster::wanted(scope, tracks, STRIPS, is_chosen);
         link.left_out = left_out;
         match (selection, wanted.is_empty()) {
             (Selection::Stream(stream), true) => vec![Wanted {
                 stream,
-                person: PersonRef(stream.publisher),
+                person: stored.member().unwrap_or(PersonRef(stream.publisher)),
                 is_local: false,
                 channels: setup.channels,
                 sample_rate: None,
@@ -198,7 +231,7 @@ impl Shared {
     /// Parts from those that are not to be played any more. Who is out of reach may come back for a while.
     fn dismiss(&self, link: &mut Link, tracks: &[Track], wanted: &[Wanted]) {
         let (selection, now) = (self.params.stored.selection(), Instant::now());
-        let mut stale = Vec::new();
+        let (mut stale, mut gone) = (Vec::new(), Vec::new());
         link.members.retain_mut(|member| {
             let is_wanted = wanted.iter().any(|wanted| wanted.stream == member.stream);
             let is_in_reach = tracks.iter().any(|track| track.stream == member.stream);
@@ -212,6 +245,9 @@ impl Shared {
             }
             let stays =
                 is_wanted || (!is_in_reach && may_return && now.duration_since(member.seen) < ABSENCE);
+            if !stays && !is_in_reach && may_return {
+                gone.push(member.as_missing());
+            }
             let stays = stays && !member.needs_another_rate();
             if !stays {
                 stale.push(member.slot);
@@ -219,6 +255,7 @@ impl Shared {
             stays
         });
         link.stale.append(&mut stale);
+        gone.into_iter().for_each(|gone| link.missing.note(gone));
     }
 
     fn add(self: &Arc<Self>, link: &mut Link, setup: &Setup, handle: &Handle, wanted: &Wanted) {
@@ -256,6 +293,7 @@ impl Shared {
         let member = Member {
             stream: wanted.stream,
             person: wanted.person,
+            called: link.missing.called(wanted.person).unwrap_or_default().to_owned(),
             slot,
             subscription: handle.subscribe(subscribe, block_producer, event_producer, report),
             playout: playout.status(),
@@ -310,6 +348,7 @@ impl Shared {
         let (now, budget_ms) = (Instant::now(), self.params.budget.value());
         let asked = settings::quality(self.params.quality.value());
         let mut longest: Option<Nanos> = None;
+        let mut is_complete = link.missing.names().is_empty();
         for index in 0..link.members.len() {
             let (stream, person) = (link.members[index].stream, link.members[index].person);
             let (track, above) = self.faders(stream, person);
@@ -318,7 +357,9 @@ impl Shared {
             member.output = output;
             member.dial.turn(gains(track, above), output);
             let reading = member.read();
-            longest = longest.max(reading.latency_median());
+            let latency = reading.latency_median();
+            is_complete &= latency.is_some();
+            longest = longest.max(latency);
             let plan = member.planner.look(budget_ms, setup, &reading, now);
             let (quality, hold) =
                 plan.map_or((asked, None), |plan| (plan.quality, Some(planner::hold(plan))));
@@ -327,9 +368,10 @@ impl Shared {
         }
         let measured = longest
             .and_then(|longest| u32::try_from(longest.to_frames_nearest(setup.sample_rate).get()).ok());
-        let slack = setup.sample_rate.hz() / 1_000;
-        let told = link.offer.look(self.params.report_latency.value(), measured, slack, now);
+        let (slack, is_wanted) = (setup.sample_rate.hz() / 1_000, self.params.report_latency.value());
+        let told = link.offer.look(is_wanted, measured, is_complete, slack, now);
         self.latency_frames.store(told, Ordering::Relaxed);
+        self.params.stored.set_latency_us((told > 0).then(|| latency::micros(told, setup.sample_rate)));
     }
 
     /// What the window shows now.
@@ -356,8 +398,16 @@ impl Shared {
             buffer.map(|(reading, setup)| reading.stream_ms(reading.playout.delay_frames, setup.sample_rate));
         Model {
             selection: stored.selection(),
-            people: overview::people(stored, &tracks, &link.members, &readings, &said, link.setup.as_ref()),
-            status: status::all(&host, &played, &said, link.left_out),
+            people: overview::people(
+                stored,
+                &tracks,
+                &link.members,
+                &readings,
+                &said,
+                &link.missing,
+                link.setup.as_ref(),
+            ),
+            status: status::all(&host, &played, &said, link.left_out, &link.missing.names()),
             latency_ms: longest.and_then(|(_, reading)| reading.latency()).map(Nanos::as_millis_f64),
             waterfall: waterfall.unwrap_or_default(),
             plan: overview::plan(&link.members),
@@ -369,7 +419,11 @@ impl Shared {
             details: figures::details(&readings, buffer.max_by(f64::total_cmp))
                 .into_iter()
                 .chain(link.engine.iter().flat_map(Control::details))
+                .chain(link.rewiring.detail())
                 .collect(),
+            session: self.desk.model(link.session.started()),
+            input_name: stored.input_name(),
+            is_open: stored.is_open(),
             has_outputs: self.has_outputs,
             revision: stored.revision(),
         }
@@ -380,6 +434,9 @@ impl Shared {
         let done = match action {
             Action::Select(selection, name) => self.params.stored.select(selection, &name),
             Action::Fade(key, fader) => self.params.stored.set_fader(key, fader),
+            Action::SetInputName(name) => self.params.stored.set_input_name(&name),
+            Action::SetOpen(is_open) => self.params.stored.set_open(is_open),
+            Action::Session(act) => return self.desk.ask(act),
         };
         if done {
             self.follow_anew();
@@ -399,6 +456,7 @@ impl Shared {
             offline: link.setup.is_some_and(|setup| setup.offline),
             error: link.error.clone(),
             engine: link.engine.as_mut().and_then(Control::look),
+            session: self.desk.status(link.session.started()),
         }
     }
 
@@ -423,7 +481,7 @@ impl Shared {
     fn said(&self, link: &mut Link, readings: &[Reading]) -> Vec<audiocloud_instance::status::Status> {
         let (setup, kept) = (link.setup, self.kept_name());
         let pairs = link.members.iter_mut().zip(readings);
-        pairs.map(|(member, reading)| status::stream(&facts(member, reading, setup, &kept))).collect()
+        pairs.map(|(member, reading)| status::stream(&member.facts(reading, setup, &kept))).collect()
     }
 
     fn reporter(self: &Arc<Self>) -> Report {
@@ -437,7 +495,7 @@ impl Shared {
         let readings: Vec<Reading> = link.members.iter().map(Member::read).collect();
         let host = self.host(&mut link);
         let said = self.said(&mut link, &readings);
-        let said = status::all(&host, &self.played(), &said, link.left_out);
+        let said = status::all(&host, &self.played(), &said, link.left_out, &link.missing.names());
         let stream =
             if let Selection::Stream(stream) = self.params.stored.selection() { Some(stream) } else { None };
         json!({
@@ -445,6 +503,9 @@ impl Shared {
             "plays": overview::word(self.params.stored.selection()),
             "stream": stream.map(|stream| stream.to_string()),
             "streams": link.members.len(),
+            "session": self.params.stored.session().map(|session| session.id.to_string()),
+            "missing": link.missing.names(),
+            "open": self.params.stored.is_open(),
             "severity": said.severity.word(),
             "sentence": said.sentence(),
             "reported_latency_frames": self.latency_frames(),
@@ -470,7 +531,7 @@ impl Shared {
         };
         let reading = member.read();
         let said = status::at_rest(&host, &self.played())
-            .unwrap_or_else(|| status::stream(&facts(member, &reading, setup, &kept)));
+            .unwrap_or_else(|| status::stream(&member.facts(&reading, setup, &kept)));
         let mut report = json!({
             "plugin": "receive",
             "stream": stream.to_string(),
@@ -490,24 +551,6 @@ impl Shared {
             fields.extend(figures);
         }
         report
-    }
-}
-
-fn facts(member: &mut Member, reading: &Reading, setup: Option<Setup>, kept: &str) -> Facts {
-    let playout = &reading.playout;
-    let ms = |frames| setup.map_or(0.0, |setup| reading.stream_ms(frames, setup.sample_rate));
-    Facts {
-        name: member.name(&reading.wire, kept),
-        publisher: member.publisher(&reading.wire),
-        link: reading.link(),
-        sound: reading.sound(),
-        looped: member.watch.as_ref().is_some_and(Watch::is_looped),
-        ours_hz: setup.map_or(0, |setup| setup.sample_rate.hz()),
-        gaps: member.gaps.look(playout.missing_frames, Instant::now()),
-        silent_s: reading.silent_s(),
-        cause: reading.recent_cause(),
-        burst_ms: ms(playout.burst_frames),
-        delay_ms: ms(playout.delay_frames),
     }
 }
 

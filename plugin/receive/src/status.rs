@@ -51,6 +51,8 @@ pub(crate) struct Host {
     pub(crate) error: Option<String>,
     /// What the graph had to do without.
     pub(crate) engine: Option<Status>,
+    /// How things stand with the project's session.
+    pub(crate) session: Option<Status>,
 }
 
 /// What the sentence about one stream depends on.
@@ -113,12 +115,24 @@ pub(crate) fn stream(facts: &Facts) -> Status {
 }
 
 /// The sentence about all that is played: that of its only stream, or the worst there is to say, or how many play.
-/// `left_out` streams are more than can be played.
-pub(crate) fn all(host: &Host, played: &Played, streams: &[Status], left_out: usize) -> Status {
+/// `left_out` streams are more than can be played; `missing` are those who would be played and are not there.
+pub(crate) fn all(
+    host: &Host,
+    played: &Played,
+    streams: &[Status],
+    left_out: usize,
+    missing: &[&str],
+) -> Status {
     if let Some(status) = at_rest(host, played) {
         return status;
     }
     let worst = streams.iter().max_by_key(|status| status.severity);
+    // Who is no member hears nothing of the session: no other remedy helps.
+    if let Some(session) = host.session.as_ref().filter(|session| session.severity > Severity::Good)
+        && worst.is_none_or(|status| status.severity > Severity::Good)
+    {
+        return session.clone();
+    }
     match (worst, played) {
         (None, Played::Person(name)) => Status::new(
             Severity::Warning,
@@ -138,14 +152,30 @@ pub(crate) fn all(host: &Host, played: &Played, streams: &[Status], left_out: us
         ),
         (Some(status), _) => match (&host.engine, streams.len(), played) {
             (Some(engine), ..) => engine.clone(),
-            (None, 1, _) => status.clone(),
+            (None, 1, _) if missing.is_empty() => status.clone(),
             (None, count, Played::Person(name)) => {
-                Status::new(Severity::Good, format!("Playing {count} streams of {name}."), "")
+                let said = format!("Playing {} of {name}{}.", counted(count), without(missing));
+                Status::new(Severity::Good, said, "")
             }
             (None, count, _) => {
-                Status::new(Severity::Good, format!("Playing all {count} streams in reach."), "")
+                let said = format!("Playing all {} in reach{}.", counted(count), without(missing));
+                Status::new(Severity::Good, said, "")
             }
         },
+    }
+}
+
+fn counted(streams: usize) -> String {
+    if streams == 1 { "1 stream".to_owned() } else { format!("{streams} streams") }
+}
+
+/// Who is missing: two by name.
+fn without(missing: &[&str]) -> String {
+    match missing {
+        [] => String::new(),
+        [one] => format!("; {one} is missing"),
+        [one, other] => format!("; {one} and {other} are missing"),
+        [one, rest @ ..] => format!("; {one} and {} more are missing", rest.len()),
     }
 }
 
@@ -282,6 +312,7 @@ mod tests {
         offline: false,
         error: None,
         engine: None,
+        session: None,
     };
 
     fn playing() -> Facts {
@@ -307,7 +338,7 @@ mod tests {
         fn check(change: impl Fn(&mut Host, &mut Played), severity: Severity, words: &str) {
             let (mut host, mut played) = (ACTIVE, Played::Stream);
             change(&mut host, &mut played);
-            says(&all(&host, &played, &[stream(&playing())], 0), severity, words);
+            says(&all(&host, &played, &[stream(&playing())], 0, &[]), severity, words);
         }
         check(|_, _| (), Severity::Good, "Playing “Drums” from Studio A.");
         check(|host, _| host.active = false, Severity::Idle, "not switched");
@@ -357,13 +388,38 @@ mod tests {
     }
 
     #[test]
+    fn who_is_missing_is_named_and_does_not_spoil_what_plays() {
+        let good = stream(&playing());
+        let check = |played: &Played, streams: usize, missing: &[&str], words: &str| {
+            let streams = vec![good.clone(); streams];
+            says(&all(&ACTIVE, played, &streams, 0, missing), Severity::Good, words);
+        };
+        check(&Played::Session, 2, &["Ben"], "Playing all 2 streams in reach; Ben is missing.");
+        check(&Played::Session, 1, &["Ben", "Carla"], "all 1 stream in reach; Ben and Carla are missing.");
+        let anna = Played::Person("Anna".into());
+        check(&anna, 1, &["A", "B", "C"], "Playing 1 stream of Anna; A and 2 more are missing.");
+    }
+
+    #[test]
+    fn who_is_no_member_reads_that_before_what_follows_from_it() {
+        let left = Status::new(Severity::Warning, "You are no member.", "Ask Anna for a new link.");
+        let host = Host { session: Some(left), ..ACTIVE };
+        let searched = stream(&Facts { link: Link::Searching, ..playing() });
+        says(&all(&host, &Played::Session, &[], 0, &[]), Severity::Warning, "Ask Anna");
+        says(&all(&host, &Played::Stream, &[searched], 0, &[]), Severity::Warning, "Ask Anna");
+        let good = [stream(&playing())];
+        says(&all(&host, &Played::Stream, &good, 0, &[]), Severity::Good, "Playing “Drums”");
+        says(&all(&host, &Played::Nothing, &[], 0, &[]), Severity::Idle, "Pick a stream");
+    }
+
+    #[test]
     fn many_streams_have_one_sentence() {
         let good = stream(&playing());
         let silent = stream(&Facts { sound: Sound::Starved, ..playing() });
         let refused = stream(&Facts { link: Link::Refused { reason: "wrong key".into() }, ..playing() });
         let check = |played: &Played, streams: &[&Status], left_out, severity, words: &str| {
             let streams: Vec<Status> = streams.iter().copied().cloned().collect();
-            says(&all(&ACTIVE, played, &streams, left_out), severity, words);
+            says(&all(&ACTIVE, played, &streams, left_out, &[]), severity, words);
         };
         let anna = Played::Person("Anna".into());
         check(&anna, &[], 0, Severity::Warning, "Anna has no stream in reach.");

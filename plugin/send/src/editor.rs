@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::editor::window::{self, View, Window, mark_changed};
-use audiocloud_instance::editor::{details, figure, meter, page, theme, toggle};
+use audiocloud_instance::editor::{details, figure, meter, name_field, page, session_panel, theme, toggle};
 use audiocloud_instance::guard::Guard;
-use egui::{ComboBox, Key, RichText, TextEdit, Ui, Vec2, vec2};
+use egui::{ComboBox, RichText, Ui, Vec2, vec2};
 use nice_plug::prelude::{BoolParam, ParamSetter};
 
 use crate::model::{Action, Model};
@@ -17,7 +17,6 @@ const PLUG_IN: &str = "audiocloud Send";
 /// Points.
 const SIZE: Vec2 = vec2(460.0, 300.0);
 const SIZE_MIN: Vec2 = vec2(380.0, 260.0);
-const NAME_CHARACTERS_MAX: usize = 64;
 
 /// What the user asked for in one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub fn ui(ui: &mut Ui, model: &Model, transmit: bool) -> Vec<Request> {
             ui.horizontal(|ui| {
                 let label = ui.label(RichText::new("Stream name").color(theme::TEXT_WEAK));
                 let width = (ui.available_width() - 116.0).max(80.0);
-                if let Some(name) = name_edit(ui, &model.name, width, label.id) {
+                if let Some(name) = name_field::show(ui, &model.name, "Name this stream", width, label.id) {
                     requests.push(Request::Act(Action::SetName(name)));
                 }
                 let switch = toggle::show(ui, "Transmit", &mut transmit);
@@ -51,6 +50,7 @@ pub fn ui(ui: &mut Ui, model: &Model, transmit: bool) -> Vec<Request> {
             ui.add_space(6.0);
             meter::show(ui, "Input", &model.peaks);
             ui.add_space(2.0);
+            requests.extend(session(ui, model).into_iter().map(Request::Act));
             details::show(ui, &model.identity, &lines(model), |ui| {
                 if let Some(highest) = highest_choice(ui, model.highest) {
                     requests.push(Request::Act(Action::SetHighest(highest)));
@@ -70,6 +70,19 @@ fn figures(ui: &mut Ui, model: &Model) {
             "How far the host runs ahead of real time; about one block is usual. It adds to the latency.";
         figure::show(ui, "Host ahead", &figure::milliseconds(model.ahead_ms), meaning);
     }
+}
+
+fn session(ui: &mut Ui, model: &Model) -> Vec<Action> {
+    let mut talk_back = None;
+    let acts = session_panel::show(ui, &model.session, |ui| {
+        let mut is_on = model.is_talk_back;
+        let meaning = "For talking: heard by whoever picks this very stream, and never part of what plays or records all \
+                       streams of a person or a session. A change begins the stream anew.";
+        if toggle::show(ui, "Talk-back", &mut is_on).on_hover_text(meaning).changed() {
+            talk_back = Some(Action::SetTalkBack(is_on));
+        }
+    });
+    talk_back.into_iter().chain(acts.into_iter().map(Action::Session)).collect()
 }
 
 /// What listeners can have at best; each may ask for less.
@@ -93,30 +106,6 @@ fn lines(model: &Model) -> Vec<Detail> {
         Detail::new("Format", model.format.clone(), "Sample rate, layout and coding of the stream.")
     });
     format.into_iter().chain(model.listeners.iter().cloned()).chain(model.details.iter().cloned()).collect()
-}
-
-/// The name, edited in place: what is typed counts from Enter or from leaving the field, and Escape takes it
-/// back.
-fn name_edit(ui: &mut Ui, name: &str, width: f32, label: egui::Id) -> Option<String> {
-    let draft_id = ui.scope_id().with("draft");
-    let mut draft = ui.data(|data| data.get_temp::<String>(draft_id)).unwrap_or_else(|| name.to_owned());
-    let edit = TextEdit::singleline(&mut draft)
-        .desired_width(width)
-        .char_limit(NAME_CHARACTERS_MAX)
-        .background_color(theme::WELL)
-        .hint_text("Name this stream");
-    let response = ui.add(edit).labelled_by(label);
-    if response.has_focus() {
-        ui.data_mut(|data| data.insert_temp(draft_id, draft));
-        return None;
-    }
-    if response.lost_focus() {
-        ui.data_mut(|data| data.remove::<String>(draft_id));
-        let wanted = draft.trim();
-        let taken_back = ui.input(|input| input.key_pressed(Key::Escape));
-        return (!taken_back && !wanted.is_empty() && wanted != name).then(|| wanted.to_owned());
-    }
-    None
 }
 
 /// The window's content in a host: model and actions by closure, parameters through the host.
@@ -175,6 +164,7 @@ mod tests {
     use super::*;
     use audiocloud_instance::editor::picture::{draw, scale};
     use audiocloud_instance::status::{Severity, Status};
+    use egui::Key;
     use egui::accesskit::Role;
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable;
@@ -277,6 +267,18 @@ mod tests {
         harness.get_by_label("Opus, 96 kbit/s").click();
         harness.run();
         assert_eq!(*harness.state(), [Request::Act(Action::SetHighest(Highest::Opus96))]);
+    }
+
+    #[test]
+    fn talk_back_and_the_session_are_behind_their_fold() {
+        let mut harness = harness(Model { is_talk_back: true, ..model() });
+        assert!(harness.query_by_label("Talk-back").is_none());
+        harness.get_by_label("Session").click();
+        harness.run();
+        harness.get_by_role_and_label(Role::Switch, "Talk-back").click();
+        harness.run();
+        assert_eq!(*harness.state(), [Request::Act(Action::SetTalkBack(false))]);
+        harness.get_by_label("New…");
     }
 
     #[test]

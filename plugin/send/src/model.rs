@@ -1,6 +1,7 @@
 //! What Send's window shows, and what can be asked of it: plain data, no window, no network.
 
 use audiocloud_instance::editor::details::Detail;
+use audiocloud_instance::sessions;
 use audiocloud_instance::status::Status;
 
 use crate::quality::Highest;
@@ -27,6 +28,10 @@ pub struct Model {
     pub identity: String,
     /// Who listens in other processes, a line each.
     pub listeners: Vec<Detail>,
+    /// The session that the stream is for.
+    pub session: sessions::Model,
+    /// The stream is for talking: never part of what plays a person or a session.
+    pub is_talk_back: bool,
     /// Counters and facts beyond the above, each with its owner, in the order they are to be read.
     pub details: Vec<Detail>,
     /// The state in the project changed without the host's knowing: the window adds one to the hidden parameter
@@ -41,4 +46,8 @@ pub enum Action {
     SetName(String),
     /// Offer nothing better from now on; the stream begins anew.
     SetHighest(Highest),
+    /// Make it a stream for talking, or one for mixes again; the stream begins anew.
+    SetTalkBack(bool),
+    /// Something about sessions.
+    Session(sessions::Act),
 }

@@ -12,6 +12,7 @@ use audiocloud_instance::engine::Control;
 use audiocloud_instance::feedback::{Listener, Meeting};
 use audiocloud_instance::guard::{Guard, Stage};
 use audiocloud_instance::session::{self, Session};
+use audiocloud_instance::sessions::desk::Desk;
 use audiocloud_instance::state::StreamRef;
 use audiocloud_instance::status::{Recent, Status};
 use audiocloud_instance::time::{self, EVENTS, Epochs, Setup};
@@ -19,7 +20,8 @@ use audiocloud_net::runtime::{
     Claim, ClaimError, Handle, ListenerStatus, Publication, PublishConfig, Report,
 };
 use audiocloud_net::wire::codec::Codec;
-use audiocloud_net::wire::id::StreamId;
+use audiocloud_net::wire::id::{SessionId, StreamId};
+use audiocloud_net::wire::message::Purpose;
 use serde_json::json;
 
 use crate::listeners::{self, Trouble, Watch};
@@ -46,6 +48,7 @@ pub struct Shared {
     params: Arc<SendParams>,
     guard: Guard,
     link: Mutex<Link>,
+    desk: Desk,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +59,8 @@ struct Link {
     engine: Option<Control>,
     tap: Option<snapshot::Reader<sender::Status>>,
     publication: Option<Publication>,
-    /// The best that is published.
-    highest: Option<Highest>,
+    /// As what it is published.
+    terms: Option<Terms>,
     /// Where Receives of this stream in this process would be found.
     meeting: Option<Arc<Meeting>>,
     /// The stream's id while it is not published, so that nobody takes it over a bounce or a pause.
@@ -68,6 +71,15 @@ struct Link {
     watch: Watch,
     /// Last, so that it goes last: the runtime should hear that the others went.
     session: Session,
+}
+
+/// What of a publication cannot be changed while it lasts, as the project says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Terms {
+    /// The best that is offered.
+    highest: Highest,
+    session: Option<SessionId>,
+    purpose: Purpose,
 }
 
 /// What can be told only by looking twice.
@@ -94,11 +106,18 @@ impl Progress {
 impl Shared {
     pub(crate) fn new(params: &Arc<SendParams>, guard: &Guard) -> Arc<Self> {
         let (params, guard) = (params.clone(), guard.clone());
-        let shared = Arc::new(Self { params, guard, link: Mutex::default() });
+        let (link, desk) = (Mutex::default(), Desk::new(params.stored.clone(), &guard));
+        let shared = Arc::new(Self { params, guard, link, desk });
         let weak = Arc::downgrade(&shared);
         shared.params.stored.on_load(move || {
             if let Some(shared) = weak.upgrade() {
                 shared.guard.run(Stage::State, || shared.state_loaded());
+            }
+        });
+        let weak = Arc::downgrade(&shared);
+        shared.desk.on_change(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.follow_project();
             }
         });
         shared
@@ -113,6 +132,7 @@ impl Shared {
         let mut link = self.lock();
         (link.setup, link.engine) = (Some(*setup), Some(engine));
         link.unpublish();
+        self.desk.join_current();
         let (giver, taker) = hand_off(self.publish(&mut link, setup));
         link.giver = Some(giver);
         taker
@@ -130,12 +150,18 @@ impl Shared {
         drop(last);
     }
 
-    /// The host loaded another state: another id or name.
+    /// The host loaded another state: another id, name or session.
     fn state_loaded(self: &Arc<Self>) {
+        self.desk.join_current();
+        self.follow_project();
+    }
+
+    /// The publication is as the project says: where it is another, it begins anew.
+    fn follow_project(self: &Arc<Self>) {
         let mut link = self.lock();
         let Some(setup) = link.setup else { return };
         let published = link.publication.as_ref().map(|publication| publication.stream().get());
-        let same = published == self.params.stored.stream() && link.highest == Some(self.highest());
+        let same = published == self.params.stored.stream() && link.terms == Some(self.terms());
         if published.is_some() && same {
             let name = self.name();
             link.publication.iter().for_each(|publication| publication.rename(&name));
@@ -177,7 +203,8 @@ impl Shared {
             tap = tap.with_log(engine.stream_log());
         }
         link.tap = Some(tap.status());
-        let highest = self.highest();
+        let terms = self.terms();
+        let highest = terms.highest;
         let best = highest.at(setup.sample_rate.hz()).quality();
         let config = PublishConfig {
             name: self.name(),
@@ -187,8 +214,10 @@ impl Shared {
             codecs: highest.offered(setup.sample_rate.hz()),
             bitrate_max_bps: best.bitrate_bps,
             max_block: setup.block_max,
+            session: terms.session,
+            purpose: terms.purpose,
         };
-        link.highest = Some(highest);
+        link.terms = Some(terms);
         let stream = StreamRef { publisher: handle.device().0, stream: claim.stream().0 };
         let meeting = Meeting::of(stream);
         link.meeting = Some(meeting.clone());
@@ -219,6 +248,12 @@ impl Shared {
         Ok(claim)
     }
 
+    fn terms(&self) -> Terms {
+        let stored = &self.params.stored;
+        let purpose = if stored.is_talk_back() { Purpose::TalkBack } else { Purpose::Play };
+        Terms { highest: self.highest(), session: stored.session().map(|session| session.id), purpose }
+    }
+
     /// What the project says.
     fn highest(&self) -> Highest {
         self.params.stored.codec().map_or(Highest::default(), |id| Highest::from_id(&id))
@@ -243,6 +278,8 @@ impl Shared {
             listeners: listeners::details(&link.listeners()),
             peaks: tap.map_or_else(Vec::new, |tap| tap.peaks.iter().copied().take(channels).collect()),
             ahead_ms: tap.map_or(0.0, |tap| tap.ahead_ms()),
+            session: self.desk.model(link.session.started()),
+            is_talk_back: self.params.stored.is_talk_back(),
             identity: self.identity(&link),
             details: tap
                 .iter()
@@ -263,13 +300,16 @@ impl Shared {
                 }
             }
             Action::SetHighest(highest) => {
-                if highest != self.highest() && self.params.stored.set_codec(highest.id()) {
-                    let mut link = self.lock();
-                    if let Some(setup) = link.setup {
-                        self.republish(&mut link, &setup);
-                    }
+                if self.params.stored.set_codec(highest.id()) {
+                    self.follow_project();
                 }
             }
+            Action::SetTalkBack(is_on) => {
+                if self.params.stored.set_talk_back(is_on) {
+                    self.follow_project();
+                }
+            }
+            Action::Session(act) => self.desk.ask(act),
         }
     }
 
@@ -303,6 +343,8 @@ impl Shared {
             block_ms: link.setup.map_or(0.0, |setup| block_ms(&setup)),
             overrun,
             engine: link.engine.as_mut().and_then(Control::look),
+            session: self.desk.status(link.session.started()),
+            is_talk_back: self.params.stored.is_talk_back(),
             subscribers: link.subscribers(),
             trouble: link.trouble(),
         })
@@ -324,6 +366,8 @@ impl Shared {
             "severity": said.severity.word(),
             "sentence": said.sentence(),
             "transmit": self.params.transmit.value(),
+            "session": self.params.stored.session().map(|session| session.id.to_string()),
+            "talk_back": self.params.stored.is_talk_back(),
             "engine": link.engine.as_ref().map(Control::report),
         });
         if let (Some(tap), Some(fields)) = (tap, report.as_object_mut()) {

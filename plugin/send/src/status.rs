@@ -29,6 +29,9 @@ pub(crate) struct Facts {
     pub(crate) overrun: bool,
     /// What the graph had to do without.
     pub(crate) engine: Option<Status>,
+    /// How things stand with the project's session.
+    pub(crate) session: Option<Status>,
+    pub(crate) is_talk_back: bool,
     pub(crate) subscribers: usize,
     /// What keeps one of them from hearing everything.
     pub(crate) trouble: Option<Trouble>,
@@ -90,6 +93,9 @@ pub(crate) fn status(facts: &Facts) -> Status {
     if let Some(status) = &facts.engine {
         return status.clone();
     }
+    if let Some(status) = facts.session.as_ref().filter(|status| status.severity > Good) {
+        return status.clone();
+    }
     if facts.ahead_ms > AHEAD_MS.max(2.0 * facts.block_ms) {
         return Status::new(
             Warning,
@@ -100,10 +106,11 @@ pub(crate) fn status(facts: &Facts) -> Status {
     if let Some(trouble) = &facts.trouble {
         return troubled(trouble);
     }
+    let on_air = if facts.is_talk_back { "On air for talking" } else { "On air" };
     match facts.subscribers {
-        0 => Status::new(Good, "On air; nobody listens yet.", "Pick this stream in a Receive."),
-        1 => Status::new(Good, "On air to one receiver.", ""),
-        many => Status::new(Good, format!("On air to {many} receivers."), ""),
+        0 => Status::new(Good, format!("{on_air}; nobody listens yet."), "Pick this stream in a Receive."),
+        1 => Status::new(Good, format!("{on_air} to one receiver."), ""),
+        many => Status::new(Good, format!("{on_air} to {many} receivers."), ""),
     }
 }
 
@@ -170,6 +177,11 @@ mod tests {
         check(|facts| facts.overrun = true, Severity::Warning, "Blocks were lost on this computer");
         let silenced = Status::new(Severity::Warning, "The sound holds no numbers.", "Look for them.");
         check(|facts| facts.engine = Some(silenced.clone()), Severity::Warning, "no numbers");
+        let left = Status::new(Severity::Warning, "You are no member.", "Ask Anna.");
+        check(|facts| facts.session = Some(left.clone()), Severity::Warning, "no member. Ask Anna");
+        let well = Status::new(Severity::Good, "Two are here.", "");
+        check(|facts| facts.session = Some(well.clone()), Severity::Good, "On air; nobody");
+        check(|facts| facts.is_talk_back = true, Severity::Good, "On air for talking; nobody");
         check(|facts| facts.looped = true, Severity::Warning, "Feedback loop");
         check(|facts| facts.unreadable_schema = Some(2), Severity::Fault, "state schema 2");
         let error = "cannot open UDP port 4720: in use; choose another `bind` in config.toml";

@@ -7,8 +7,11 @@
 pub mod details;
 pub mod figure;
 pub mod meter;
+pub mod name_field;
 #[cfg(feature = "pictures")]
 pub mod picture;
+pub mod qr_code;
+pub mod session_panel;
 pub mod slider;
 pub mod status_line;
 pub mod theme;

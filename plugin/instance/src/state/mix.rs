@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{Document, SCHEMA_OF_MIX, StreamRef, hex, parse_key, parse_stream};
+use super::{Document, SCHEMA_OF_MIX, StreamRef, hex, parse_key, parse_stream, session};
 use crate::params::{LEVEL_MAX_DB, LEVEL_MIN_DB};
 
 /// Outputs that streams can have for themselves; they count from 1.
@@ -77,10 +77,13 @@ pub(super) fn selection(document: &Document) -> Selection {
     selected.unwrap_or_default()
 }
 
-pub(super) fn select(document: &mut Document, selection: Selection, name: &str) {
-    let stream = if let Selection::Stream(stream) = selection { Some(stream) } else { None };
-    let person = if let Selection::Person(person) = selection { Some(person) } else { None };
-    let play = match selection {
+pub(super) fn select(document: &mut Document, wanted: Selection, name: &str) {
+    if wanted != selection(document) {
+        session::set_member(document, None);
+    }
+    let stream = if let Selection::Stream(stream) = wanted { Some(stream) } else { None };
+    let person = if let Selection::Person(person) = wanted { Some(person) } else { None };
+    let play = match wanted {
         Selection::Nothing | Selection::Stream(_) => None,
         Selection::Person(_) => Some("person"),
         Selection::Session => Some("session"),
@@ -94,6 +97,17 @@ pub(super) fn select(document: &mut Document, selection: Selection, name: &str) 
     if play.is_some() {
         document.raise(SCHEMA_OF_MIX);
     }
+}
+
+/// The stream that is played has another publisher; everything else of it stays.
+pub(super) fn follow_stream(document: &mut Document, to: StreamRef) {
+    let Selection::Stream(from) = selection(document) else { return };
+    let (from, key) = (FaderKey::Stream(from), FaderKey::Stream(to));
+    let moved = fader(document, from);
+    set_fader(document, from, Fader::default());
+    set_fader(document, key, moved);
+    document.set("publisher", Some(hex(&to.publisher)));
+    document.set("stream", Some(format!("{:016x}", to.stream)));
 }
 
 pub(super) fn fader(document: &Document, key: FaderKey) -> Fader {
@@ -208,6 +222,20 @@ mod tests {
             assert!(again.set_fader(key, Fader::default()));
         }
         assert_eq!(save(&again), serde_json::json!({ "schema": 2 }));
+    }
+
+    #[test]
+    fn a_stream_that_moves_takes_its_fader_and_its_person_with_it() {
+        let stored = Stored::default();
+        let to = StreamRef { publisher: [1; 32], ..STREAM };
+        stored.follow_stream(to);
+        assert_eq!(stored.selection(), Selection::Nothing, "nothing is played");
+        assert!(stored.select(Selection::Stream(STREAM), "Drums") && stored.set_member(Some(PERSON)));
+        let quiet = Fader { level_db: -6.0, ..Fader::default() };
+        assert!(stored.set_fader(FaderKey::Stream(STREAM), quiet) && stored.follow_stream(to));
+        assert_eq!((stored.selection(), stored.name().as_str()), (Selection::Stream(to), "Drums"));
+        assert_eq!((stored.fader(FaderKey::Stream(to)), stored.member()), (quiet, Some(PERSON)));
+        assert_eq!(stored.fader(FaderKey::Stream(STREAM)), Fader::default());
     }
 
     #[test]

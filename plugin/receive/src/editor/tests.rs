@@ -216,6 +216,25 @@ fn the_parameters_are_set() {
 }
 
 #[test]
+fn the_input_is_named_and_opened_to_others_in_the_session_fold() {
+    let mut harness = harness(Model { input_name: "Left ear".into(), ..single() }, controls());
+    assert!(harness.query_by_label("Others may rewire this input").is_none());
+    harness.get_by_label("Session").click();
+    harness.run();
+    harness.run();
+    harness.get_by_role_and_label(Role::Switch, "Others may rewire this input").click();
+    harness.run();
+    assert_eq!(*harness.state(), [Request::Act(Action::SetOpen(true))]);
+    harness.get_by_role_and_label(Role::TextInput, "Input name").click();
+    harness.run();
+    harness.key_combination_modifiers(egui::Modifiers::COMMAND, &[egui::Key::A]);
+    harness.get_by_role_and_label(Role::TextInput, "Input name").type_text("Right ear");
+    harness.key_press(egui::Key::Enter);
+    harness.run();
+    assert_eq!(harness.state().last(), Some(&Request::Act(Action::SetInputName("Right ear".into()))));
+}
+
+#[test]
 fn it_has_its_picture() {
     let draw = |model: &Model| draw(SIZE, scale(), |ui| drop(self::ui(ui, model, controls())));
     let picture = draw(&single());

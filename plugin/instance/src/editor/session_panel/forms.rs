@@ -1,0 +1,134 @@
+//! What is asked before something is done: a name, a link, for whom an invitation is, whether it is meant.
+
+use egui::accesskit::Role;
+use egui::{Button, ComboBox, DragValue, Key, RichText, TextEdit, Ui, WidgetInfo};
+
+use super::{form, set_form};
+use crate::editor::theme;
+use crate::sessions::{self, Act, Member, Model};
+
+/// A session's name, characters.
+const NAME_MAX: usize = 64;
+/// A link, characters: with room for the white space that mail programs add.
+const LINK_MAX: usize = 20_000;
+/// People that one link lets in at most.
+const USES_MAX: u16 = 16;
+
+/// A form that is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Create(String),
+    Join(String),
+    Invite(sessions::Role, u16),
+    /// Whether this is meant, and what it is called.
+    Confirm {
+        act: Act,
+        question: String,
+        verb: &'static str,
+    },
+}
+
+/// Those that open a form.
+pub(super) fn buttons(ui: &mut Ui, model: &Model) {
+    let mut wanted = None;
+    if ui.button("New…").on_hover_text("Begin a session of your own.").clicked() {
+        wanted = Some(Form::Create(String::new()));
+    }
+    if ui.button("Join…").on_hover_text("By a link that somebody gave you.").clicked() {
+        wanted = Some(Form::Join(String::new()));
+    }
+    let joined = model.current.as_ref().filter(|current| model.joined.iter().any(|it| it.id == current.id));
+    let invite = ui.add_enabled(joined.is_some() && model.may_invite, Button::new("Invite…"));
+    if invite.on_hover_text("Make a link for somebody.").clicked() {
+        wanted = Some(Form::Invite(sessions::Role::default(), 1));
+    }
+    let leave = ui.add_enabled(joined.is_some(), Button::new("Leave…"));
+    if let (true, Some(current)) = (leave.on_hover_text("Be a member no more.").clicked(), joined) {
+        let question = format!("Leave “{}”? To come back you need a new link.", current.name);
+        wanted = Some(Form::Confirm { act: Act::Leave(current.id), question, verb: "Leave" });
+    }
+    if wanted.is_some() {
+        set_form(ui, wanted);
+    }
+}
+
+/// Opens the question whether somebody is to be taken out.
+pub(super) fn remove_button(ui: &mut Ui, model: &Model, member: &Member) {
+    let Some(current) = &model.current else { return };
+    let remove = ui.add(Button::new("Remove…").small());
+    remove.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Remove {}…", member.name)));
+    if remove.on_hover_text("Take them out, with all whom they invited, for good.").clicked() {
+        let question =
+            format!("Remove {} and all whom they invited? This cannot be taken back.", member.name);
+        let act = Act::Remove(current.id, member.user);
+        set_form(ui, Some(Form::Confirm { act, question, verb: "Remove" }));
+    }
+}
+
+/// The open form, if there is one.
+pub(super) fn show(ui: &mut Ui, model: &Model, acts: &mut Vec<Act>) {
+    let Some(mut open) = form(ui) else { return };
+    let (mut done, mut is_closed) = (None, ui.input(|input| input.key_pressed(Key::Escape)));
+    ui.horizontal_wrapped(|ui| {
+        match &mut open {
+            Form::Create(name) => {
+                let is_entered = line(ui, "Name of the new session", name, NAME_MAX);
+                let is_named = !name.trim().is_empty();
+                if (ui.add_enabled(is_named, Button::new("Create")).clicked() || is_entered) && is_named {
+                    done = Some(Act::Create(name.trim().to_owned()));
+                }
+            }
+            Form::Join(link) => {
+                let is_entered = line(ui, "Paste the link here", link, LINK_MAX);
+                let is_there = !link.trim().is_empty();
+                if (ui.add_enabled(is_there, Button::new("Join")).clicked() || is_entered) && is_there {
+                    done = Some(Act::Join(link.trim().to_owned()));
+                }
+            }
+            Form::Invite(role, uses) => {
+                let id = model.current.as_ref().map(|current| current.id);
+                if let (true, Some(id)) = (invite(ui, role, uses), id) {
+                    done = Some(Act::Invite(id, *role, *uses));
+                }
+            }
+            Form::Confirm { act, question, verb } => {
+                ui.label(RichText::new(question.as_str()).color(theme::WARNING));
+                if ui.button(*verb).clicked() {
+                    done = Some(act.clone());
+                }
+            }
+        }
+        is_closed |= ui.button("Cancel").clicked();
+    });
+    is_closed |= done.is_some();
+    acts.extend(done);
+    set_form(ui, (!is_closed).then_some(open));
+}
+
+/// A line of text; true when Enter was pressed in it.
+fn line(ui: &mut Ui, name: &str, text: &mut String, characters_max: usize) -> bool {
+    let width = (ui.available_width() - 150.0).max(120.0);
+    let edit = TextEdit::singleline(text)
+        .desired_width(width)
+        .char_limit(characters_max)
+        .background_color(theme::WELL)
+        .hint_text(name);
+    let response = ui.add(edit);
+    response.widget_info(|| WidgetInfo::text_edit(true, "", text.as_str(), name));
+    response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter))
+}
+
+/// For whom an invitation is; true when it is to be made.
+fn invite(ui: &mut Ui, role: &mut sessions::Role, uses: &mut u16) -> bool {
+    let label = ui.label(RichText::new("They may").color(theme::TEXT_WEAK));
+    let list = ComboBox::from_id_salt("role").selected_text(role.words()).width(130.0).show_ui(ui, |ui| {
+        for one in sessions::Role::ALL {
+            ui.selectable_value(role, one, one.words());
+        }
+    });
+    list.response.labelled_by(label.id);
+    let suffix = if *uses == 1 { " person" } else { " people" };
+    let people = DragValue::new(uses).range(1..=USES_MAX).suffix(suffix);
+    ui.add(people).on_hover_text("How many the link lets in; then it is used up.");
+    ui.button("Make a link").clicked()
+}
