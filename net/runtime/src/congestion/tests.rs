@@ -99,7 +99,7 @@ fn a_share_that_is_given_up_is_not_lost() {
 #[test]
 fn streams_that_find_a_cubic_flow_there_have_their_share_all_the_same() {
     // Ten streams of PCM of 24 bits; what each may send instead is 16 bits, or Opus.
-    for seed in [60, 61, 62, 63] {
+    for seed in 60..72 {
         let mut world = World::new(link(20e6, 100.0), 0.0, seed);
         world.media.rungs = vec![1.0, 0.68, 0.14, 0.07, 0.04];
         world.media.streams = vec![(0, 0.0); 10];
@@ -111,7 +111,6 @@ fn streams_that_find_a_cubic_flow_there_have_their_share_all_the_same() {
         world.reset();
         world.run(Duration::from_secs(35));
         let (media, tcp) = (world.media_bps() / 20e6, world.tcp_bps() / 20e6);
-        println!("media {media:.2}, cap {:.2}, tcp {tcp:.2}", world.cap_bps() / 20e6);
         assert!(media >= 0.3 && tcp >= 0.3, "seed {seed}: media {media:.2}, TCP {tcp:.2}");
     }
 }

@@ -62,8 +62,8 @@ pub(super) struct Media {
 }
 
 impl Media {
-    /// As the ladder of `audiocloud_session` does it: down at once as far as it takes, up one at a time, each five seconds after the last change. What
-    /// all of them send, as a part of the demand.
+    /// As the ladder of `audiocloud_session` does it: down at once as far as it takes, up one at a time, each two seconds
+    /// after the last change. What all of them send, as a part of the demand.
     fn choose_rungs(&mut self, cap: Option<f64>, now: f64) -> f64 {
         let count = self.streams.len();
         // In parts of a million of what one stream would take.
@@ -76,7 +76,7 @@ impl Media {
                 *rung += 1;
                 *since = now;
             }
-            if *rung > 0 && now - *since > 5.0 && self.rungs[*rung - 1] < 0.95 * part {
+            if *rung > 0 && now - *since > 2.0 && self.rungs[*rung - 1] < 0.95 * part {
                 *rung -= 1;
                 *since = now;
             }
