@@ -50,12 +50,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            rooms_max: 1024,
+            // One network can have 512 of them: whoever fills them all needs many.
+            rooms_max: 8192,
             members_max: 256,
             rooms_each_max: 16,
             pairs_max: 100_000,
             clients_max: 4096,
-            clients_each_max: 64,
+            clients_each_max: 32,
             messages_per_s: 20,
             packets_per_s: 20_000,
             bytes_per_s: 16_000_000,

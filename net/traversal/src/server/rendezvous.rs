@@ -24,8 +24,10 @@ const KEEP: Duration = Duration::from_secs(60);
 const KEEP_TOLD_MS: u32 = 20_000;
 /// A connection that registers nowhere for so long is closed.
 const SILENT_MAX: Duration = Duration::from_secs(10);
-/// A process without a connection is missed after so long; before that it may come back to what it had.
+/// A process without a connection is missed after so long; before that it may come back to what it had. One that stayed
+/// for less than `SETTLED_AFTER` is missed at once: else what leaves again and again would be kept without a bound.
 const MISSED_AFTER: Duration = Duration::from_secs(5);
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// How often silence is looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 const MESSAGES_BURST_MS: u32 = 10_000;
@@ -103,6 +105,7 @@ struct Process {
     udp: Option<ClientId>,
     tunnel: Option<ClientId>,
     rooms: BTreeSet<Room>,
+    since: Instant,
     /// The last connection is gone since then.
     absent_since: Option<Instant>,
 }
@@ -252,9 +255,13 @@ impl Rendezvous {
         let leg = process.leg(gone.carrier);
         if *leg == Some(client) {
             *leg = None;
-            // It is missed after a while: what connects again soon keeps its channels.
-            process.absent_since = if process.legs().next().is_none() { Some(now) } else { None };
+            let (is_absent, settled) =
+                (process.legs().next().is_none(), now >= process.since + SETTLED_AFTER);
+            process.absent_since = is_absent.then_some(now);
             self.tell_leg(party, gone.carrier, None);
+            if is_absent && !settled {
+                self.remove_party(party);
+            }
         }
     }
 
@@ -356,7 +363,7 @@ impl Rendezvous {
         known.party = Some(party);
         let process = self.parties.entry(party).or_insert_with(|| {
             let (udp, tunnel, rooms) = Default::default();
-            Process { device, instance, udp, tunnel, rooms, absent_since: None }
+            Process { device, instance, udp, tunnel, rooms, since: now, absent_since: None }
         });
         process.absent_since = None;
         let before = process.leg(carrier).replace(client);

@@ -163,6 +163,7 @@ fn only_changes_are_told() {
 #[test]
 fn who_goes_is_missed_and_who_comes_back_soon_is_not() {
     let (mut node, [to_two, to_one]) = Node::pair(Limits::default());
+    node.wait(10 * SECOND, &[1, 2]);
     node.drop(1);
     assert_eq!(node.forward(address(2), to_one), Err(Dropped::Unreachable));
     node.wait(4 * SECOND, &[2]);
@@ -178,6 +179,19 @@ fn who_goes_is_missed_and_who_comes_back_soon_is_not() {
     assert_eq!(node.relay.channels(), 0);
     let figures = node.rendezvous.figures();
     assert_eq!((figures.clients, figures.parties, figures.rooms), (1, 1, 1));
+}
+
+#[test]
+fn who_only_looks_in_is_not_kept() {
+    let mut node = Node::new(Limits { rooms_max: 2, ..Limits::default() });
+    for client in 1..100 {
+        node.connect(client);
+        node.say(client, &register(Room([u8::try_from(client).unwrap(); 32]), &[]));
+        assert!(node.refusals(client).is_empty());
+        node.drop(client);
+    }
+    let figures = node.rendezvous.figures();
+    assert_eq!((figures.clients, figures.parties, figures.rooms), (0, 0, 0));
 }
 
 #[test]
@@ -270,7 +284,7 @@ fn what_no_client_says_ends_its_connection() {
         assert_eq!((node.refusals(1), &node.closed[..]), (vec![Reason::Malformed], &[1][..]));
         node.say(1, &leave);
         assert!(node.heard(1).is_empty(), "nobody listens any more");
-        assert_eq!(node.forward(address(2), to_one), Err(Dropped::Unreachable));
+        assert_eq!(node.forward(address(2), to_one), Err(Dropped::UnknownChannel));
     }
     let mut node = Node::new(Limits::default());
     node.connect(1);
