@@ -1,7 +1,7 @@
 //! Datagrams of ours that share a socket with QUIC.
 //!
-//! The two highest bits of the first byte are zero, where QUIC's packets have the fixed bit (RFC 9000, clause 17), so that
-//! one look tells the two apart. All numbers are big-endian.
+//! The two highest bits of the first byte are zero, where QUIC's packets have the fixed bit (RFC 9000, clause 17), so
+//! that one look tells the two apart. All numbers are big-endian.
 
 use std::fmt;
 

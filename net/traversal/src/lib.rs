@@ -10,8 +10,8 @@
 //! - [`server`]: the node's side: who is introduced to whom, and what is forwarded.
 //! - [`ways`]: a peer's side: all ways to one other peer, which are open, and which is taken.
 //!
-//! It will never open a socket, read a clock, draw a random number, or learn what the packets that it sends around mean:
-//! they are sealed by QUIC, end to end.
+//! It will never open a socket, read a clock, draw a random number, or learn what the packets that it sends around
+//! mean: they are sealed by QUIC, end to end.
 
 #![forbid(unsafe_code)]
 

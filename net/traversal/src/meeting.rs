@@ -1,9 +1,10 @@
 //! What a rendezvous node and its clients say to each other.
 //!
-//! A client connects by QUIC, with the ALPN [`ALPN`] and its device's certificate, or, where UDP does not get through, by
-//! the same QUIC in a tunnel of TLS over TCP. It registers in the rooms of its sessions, learns what its address looks like from outside, and is introduced
-//! to whoever else is there. Messages have the form of the peers' own: CBOR maps in the profile of
-//! [`audiocloud_wire::message::profile`], with a length in front, on the first bidirectional stream, which the client opens.
+//! A client connects by QUIC, with the ALPN [`ALPN`] and its device's certificate, or, where UDP does not get through,
+//! by the same QUIC in a tunnel of TLS over TCP. It registers in the rooms of its sessions, learns what its address
+//! looks like from outside, and is introduced to whoever else is there. Messages have the form of the peers' own: CBOR
+//! maps in the profile of [`audiocloud_wire::message::profile`], with a length in front, on the first bidirectional
+//! stream, which the client opens.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -286,8 +287,8 @@ impl Message {
         }
     }
 
-    /// The message with its length in front. Of the addresses it has the first [`ADDRESSES_MAX`], and of passed bytes the
-    /// first [`PASSED_BYTES_MAX`], so that every reader takes it.
+    /// The message with its length in front. Of the addresses it has the first [`ADDRESSES_MAX`], and of passed bytes
+    /// the first [`PASSED_BYTES_MAX`], so that every reader takes it.
     pub fn to_frame(&self) -> Vec<u8> {
         let mut frame = vec![0; LENGTH_BYTES];
         // Writing into a vector does not fail, and nothing in a message refuses to be serialised.

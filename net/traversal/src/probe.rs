@@ -1,11 +1,12 @@
 //! How probes are sealed.
 //!
-//! Each member of a room draws a [`ProbeSecret`], tells its public half, the [`ProbeKey`], and learns those of the others by
-//! introduction. A pair's keys, one for each direction, come from what both compute by X25519 (RFC 7748), by BLAKE3 in its
-//! key derivation mode; a probe carries the first 16 bytes of its keyed hash. So who was not introduced cannot open a way,
-//! nor draw an answer, not even another of the same room; and who answers only what is sealed, with as many bytes,
-//! amplifies nothing. A node that lies about the keys can come between two peers' probes, as it can lie about their
-//! addresses: it could have kept them apart anyway. What the peers say to each other is sealed by QUIC, with keys that no node ever told.
+//! Each member of a room draws a [`ProbeSecret`], tells its public half, the [`ProbeKey`], and learns those of the
+//! others by introduction. A pair's keys, one for each direction, come from what both compute by X25519 (RFC 7748), by
+//! BLAKE3 in its key derivation mode; a probe carries the first 16 bytes of its keyed hash. So who was not introduced
+//! cannot open a way, nor draw an answer, not even another of the same room; and who answers only what is sealed, with
+//! as many bytes, amplifies nothing. A node that lies about the keys can come between two peers' probes, as it can lie
+//! about their addresses: it could have kept them apart anyway. What the peers say to each other is sealed by QUIC,
+//! with keys that no node ever told.
 
 use std::fmt;
 

@@ -1,10 +1,10 @@
 //! All ways to one peer: which are open, and which is taken.
 //!
-//! A way is open when a probe by it was answered: that proves both directions at once. A direct way is taken rather than
-//! one by a relay over UDP, and that rather than one over TCP. The probes on the way in use tell within three of
-//! them that it has closed. While it is in doubt packets go by the next best as well, so that a wrong suspicion costs some
-//! doubles, which QUIC drops, and a right one no more than the doubt took. A way that closed has to hold for longer before it is
-//! taken again, the more often the longer.
+//! A way is open when a probe by it was answered: that proves both directions at once. A direct way is taken rather
+//! than one by a relay over UDP, and that rather than one over TCP. The probes on the way in use tell within three of
+//! them that it has closed. While it is in doubt packets go by the next best as well, so that a wrong suspicion costs
+//! some doubles, which QUIC drops, and a right one no more than the doubt took. A way that closed has to hold for
+//! longer before it is taken again, the more often the longer.
 //!
 //! After any call, [`Ways::poll_action`] has what is to be done, and [`Ways::poll_timeout`] when to call
 //! [`Ways::handle_timeout`].

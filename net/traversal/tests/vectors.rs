@@ -1,7 +1,7 @@
 //! The byte vectors of traversal in `net/wire/spec/vectors`, in both directions.
 //!
-//! `AUDIOCLOUD_WRITE_VECTORS=1 cargo test -p audiocloud-traversal --test vectors` writes the files; a difference in a file
-//! that exists is a change of the format.
+//! `AUDIOCLOUD_WRITE_VECTORS=1 cargo test -p audiocloud-traversal --test vectors` writes the files; a difference in a
+//! file that exists is a change of the format.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -180,7 +180,10 @@ fn messages() {
         .collect();
     let frame = |body: &[u8]| [&u32::try_from(body.len()).unwrap().to_be_bytes(), body].concat();
     all.extend([
-        json!({ "name": "a kind of the future", "hex": hex(&frame(b"\xa1\x64kind\x63new")), "fields": { "kind": "new" } }),
+        json!({
+            "name": "a kind of the future", "hex": hex(&frame(b"\xa1\x64kind\x63new")),
+            "fields": { "kind": "new" },
+        }),
         bad("no kind", &frame(b"\xa0"), "no-kind"),
         bad("no room", &frame(b"\xa1\x64kind\x65leave"), "field"),
         bad("a room that is too short", &frame(b"\xa2\x64kind\x65leave\x64room\x41a"), "field"),

@@ -54,8 +54,8 @@ impl Stage {
         World::with_config(&self.folder.path().join(name), lines).expect("a world")
     }
 
-    /// The machine of a person in a net, with folders and an identity of its own. Its processes bind all interfaces of the
-    /// host; `lines` are added to its `config.toml`.
+    /// The machine of a person in a net, with folders and an identity of its own. Its processes bind all interfaces of
+    /// the host; `lines` are added to its `config.toml`.
     ///
     /// # Panics
     /// The folders cannot be made.

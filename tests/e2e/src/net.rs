@@ -1,9 +1,9 @@
 //! Networks that exist for one test: hosts, translators and an internet between them, each a network namespace.
 //!
-//! The internet is a router that everything public hangs on, each host by a network of its own, so that it can be told what
-//! to drop ([`Cut`]). A host [behind](Net::behind) a translator has a private address, and the translator the public one.
-//! All of it is gone when the [`Net`] is dropped. It needs root, `ip` (iproute2) and `nft` (nftables); where they are missing,
-//! [`Net::new`] says so and is none, and the test has nothing to do.
+//! The internet is a router that everything public hangs on, each host by a network of its own, so that it can be told
+//! what to drop ([`Cut`]). A host [behind](Net::behind) a translator has a private address, and the translator the
+//! public one. All of it is gone when the [`Net`] is dropped. It needs root, `ip` (iproute2) and `nft` (nftables);
+//! where they are missing, [`Net::new`] says so and is none, and the test has nothing to do.
 
 use std::{
     ffi::OsStr,
@@ -116,8 +116,8 @@ impl Host {
         self.ip(&format!("route replace default via {}", self.gateway));
     }
 
-    /// Takes another address in the same network. Behind a translator the public one stays, and its port changes only if
-    /// it must.
+    /// Takes another address in the same network. Behind a translator the public one stays, and its port changes only
+    /// if it must.
     ///
     /// # Panics
     /// `ip` fails.
@@ -162,8 +162,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// What was captured so far: packets with their headers, in the format of libpcap. A packet is there some milliseconds
-    /// after it passed.
+    /// What was captured so far: packets with their headers, in the format of libpcap. A packet is there some
+    /// milliseconds after it passed.
     ///
     /// # Panics
     /// The file cannot be read.
@@ -256,8 +256,8 @@ impl Net {
             Nat::PortPreserving => "masquerade",
             Nat::Symmetric => "masquerade fully-random",
         };
-        // What nobody asked for is dropped before it is tracked for good: otherwise it would take the port from who is about
-        // to send from it.
+        // What nobody asked for is dropped before it is tracked for good: otherwise it would take the port from who is
+        // about to send from it.
         let rules = format!(
             "table inet nat {{
                 chain out {{ type nat hook postrouting priority srcnat; oifname \"eth0\" {masquerade}; }}

@@ -90,8 +90,8 @@ fuzz_target!(|input: &[u8]| {
                 Action::Relay(update) => relay.apply(update),
             }
         }
-        // A member that comes, goes or moves: each other member is told, by two connections, in each room, and so is it;
-        // all of them at once when time has passed.
+        // A member that comes, goes or moves: each other member is told, by two connections, in each room, and so is
+        // it; all of them at once when time has passed.
         let told = 4 * limits.members_max * limits.rooms_max + 4;
         assert!(actions <= told * limits.members_max, "{actions} actions at once");
         channels.drain(..channels.len().saturating_sub(64));

@@ -12,7 +12,7 @@ use audiocloud_traversal::probe::ProbeSecret;
 use audiocloud_traversal::ways::{Action, Carrier, DIRECT_MAX, RELAYED_MAX, Way, Ways};
 use libfuzzer_sys::fuzz_target;
 
-const STEPS_MAX: usize = 600;
+const STEPS_MAX: usize = 300;
 /// Probes in flight.
 const FLYING_MAX: usize = 64;
 
@@ -128,6 +128,6 @@ fuzz_target!(|input: &[u8]| {
         // By each way fifty a second at most, what somebody hurries along, and answers.
         let seconds = (now - start).as_secs() + 1;
         let ways = u64::try_from(DIRECT_MAX + RELAYED_MAX).expect("few");
-        assert!(end.probes <= 50 * ways * seconds + 30 * 600, "{} probes in {seconds} s", end.probes);
+        assert!(end.probes <= 50 * ways * seconds + 30 * 300, "{} probes in {seconds} s", end.probes);
     }
 });

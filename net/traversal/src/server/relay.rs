@@ -139,7 +139,8 @@ impl Relay {
         }
     }
 
-    /// Where a datagram of `bytes` bytes, which came from `from` by `channel`, goes, and by which channel it comes there.
+    /// Where a datagram of `bytes` bytes, which came from `from` by `channel`, goes, and by which channel it comes
+    /// there.
     ///
     /// # Errors
     ///

@@ -131,8 +131,8 @@ impl Process {
 }
 
 impl Rendezvous {
-    /// Nobody yet. From `seed`, which is random, come the numbers of the channels, which nobody must guess. With `relay`
-    /// the relay is told whom to join.
+    /// Nobody yet. From `seed`, which is random, come the numbers of the channels, which nobody must guess. With
+    /// `relay` the relay is told whom to join.
     pub fn new(limits: Limits, seed: [u8; 32], relay: bool) -> Self {
         Self {
             limits,
@@ -153,7 +153,8 @@ impl Rendezvous {
         }
     }
 
-    /// A client has connected: `device` is proven, `remote` is where its packets come from, or what stands for its tunnel.
+    /// A client has connected: `device` is proven, `remote` is where its packets come from, or what stands for its
+    /// tunnel.
     pub fn connected(
         &mut self,
         client: ClientId,
