@@ -379,37 +379,17 @@ impl Ways {
         self.send(from, bytes);
     }
 
-    /// Packets go by the best way that is open; by another than before only if that is better and has held.
+    /// Decides anew where packets go.
     fn choose(&mut self, now: Instant) {
         let before = self.taken;
-        let current = before.and_then(|taken| self.path(&taken.route.first)).filter(|path| path.is_open());
-        let best = |fit: &dyn Fn(&Path) -> bool| {
-            self.paths.iter().filter(|path| path.is_open() && fit(path)).min_by_key(|path| path.rank())
-        };
-        let sure = |path: &Path| !path.is_doubtful(now);
-        let (first, why) = match (current, before) {
-            (Some(current), Some(before)) => match best(&|path| path.has_held(now)) {
-                Some(better) if better.way.rank() < current.way.rank() => (Some(better), Change::Better),
-                Some(faster) if before.since + STAYS <= now && faster.is_faster_than(current) => {
-                    (Some(faster), Change::Faster)
-                }
-                _ => (Some(current), Change::First),
-            },
-            (_, before) => {
-                let why = if before.is_some() { Change::Closed } else { Change::First };
-                (best(&sure).or_else(|| best(&|_| true)), why)
-            }
-        };
-        let Some(first) = first else {
+        let Some((first, why)) = self.first(now) else {
             if self.taken.take().is_some() {
                 self.actions.push_back(Action::Taken { way: None, why: Change::Lost });
             }
             return;
         };
         let doubted = first.is_doubtful(now);
-        let other = |path: &Path| path.way != first.way;
-        let spare = || best(&|path| other(path) && sure(path)).or_else(|| best(&other));
-        let second = if doubted { spare().map(|path| path.way) } else { None };
+        let second = if doubted { self.spare(&first.way, now) } else { None };
         let route = Route { first: first.way, second };
         let moved = before.is_none_or(|before| before.route.first != route.first);
         let since = before.filter(|_| !moved).map_or(now, |before| before.since);
@@ -418,12 +398,42 @@ impl Ways {
             self.counters.moves += 1;
             self.actions.push_back(Action::Taken { way: Some(route.first), why });
         }
-        if moved || before.is_none_or(|before| before.route != route) {
+        if before.is_none_or(|before| before.route != route) {
             // What packets go by is asked as often as media needs.
             for way in [Some(route.first), route.second].into_iter().flatten() {
                 self.hurry(&way, now);
             }
         }
+    }
+
+    /// The best way that is open; where packets have an open one, another only if that is better and has held.
+    fn first(&self, now: Instant) -> Option<(&Path, Change)> {
+        let Some(taken) = self.taken else {
+            return Some((self.best(now, |_| true)?, Change::First));
+        };
+        let current = self.path(&taken.route.first).filter(|path| path.is_open());
+        let Some(current) = current else {
+            return Some((self.best(now, |_| true)?, Change::Closed));
+        };
+        match self.best(now, |path| path.has_held(now)) {
+            Some(better) if better.way.rank() < current.way.rank() => Some((better, Change::Better)),
+            Some(other) if now >= taken.since + STAYS && other.is_faster_than(current) => {
+                Some((other, Change::Faster))
+            }
+            // No change.
+            _ => Some((current, Change::First)),
+        }
+    }
+
+    /// What packets go by as well, while `first` is in doubt.
+    fn spare(&self, first: &Way, now: Instant) -> Option<Way> {
+        self.best(now, |path| path.way != *first).map(|path| path.way)
+    }
+
+    /// Of the open ways that fit the best; one in doubt only where there is no other.
+    fn best(&self, now: Instant, fits: impl Fn(&Path) -> bool) -> Option<&Path> {
+        let open = self.paths.iter().filter(|path| path.is_open() && fits(path));
+        open.min_by_key(|path| (path.is_doubtful(now), path.rank()))
     }
 
     fn send_probes(&mut self, now: Instant) {

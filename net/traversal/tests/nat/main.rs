@@ -29,6 +29,7 @@ fn finds(world: &mut World, fit: impl Fn(Option<Way>) -> bool, within: Duration,
         let (at, way, _) = peer.taken.last().copied().unwrap_or_else(|| panic!("{case}: no way at all"));
         assert!(fit(way), "{case}: {:?}", peer.taken);
         assert!(at <= within, "{case}: only after {at:?}");
+        println!("{case}: after {at:?}");
     }
 }
 
