@@ -9,17 +9,32 @@ const MESSAGES_AT_ONCE: f64 = 600.0;
 const BYTES_PER_S: f64 = 512.0 * 1024.0;
 const BYTES_AT_ONCE: f64 = 12.0 * 1024.0 * 1024.0;
 
+/// Of all who show memberships and are not known, together.
+const KNOCKS_PER_S: f64 = 20.0;
+const KNOCKS_AT_ONCE: f64 = 60.0;
+
 /// Two token buckets, for messages and for their bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Allowance {
     messages: f64,
+    messages_per_s: f64,
+    messages_at_once: f64,
     bytes: f64,
     at: Instant,
 }
 
 impl Allowance {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { messages: MESSAGES_AT_ONCE, bytes: BYTES_AT_ONCE, at: now }
+        Self::of(MESSAGES_PER_S, MESSAGES_AT_ONCE, now)
+    }
+
+    /// For all strangers together.
+    pub(crate) fn of_strangers(now: Instant) -> Self {
+        Self::of(KNOCKS_PER_S, KNOCKS_AT_ONCE, now)
+    }
+
+    fn of(messages_per_s: f64, messages_at_once: f64, now: Instant) -> Self {
+        Self { messages: messages_at_once, messages_per_s, messages_at_once, bytes: BYTES_AT_ONCE, at: now }
     }
 
     /// Takes a message's share. What there is too much of, where there is none left.
@@ -28,9 +43,10 @@ impl Allowance {
         self.at = now;
         // A frame has at most 64 KiB.
         let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.messages = (self.messages + elapsed_s * MESSAGES_PER_S).min(MESSAGES_AT_ONCE) - 1.0;
+        self.messages = (self.messages + elapsed_s * self.messages_per_s).min(self.messages_at_once) - 1.0;
         self.bytes = (self.bytes + elapsed_s * BYTES_PER_S).min(BYTES_AT_ONCE) - bytes;
         if self.messages < 0.0 {
+            self.messages = 0.0;
             return Err("more messages than one peer may send");
         }
         if self.bytes < 0.0 {
@@ -49,9 +65,8 @@ mod tests {
     fn what_is_honest_passes_and_what_is_not_ends() {
         let start = Instant::now();
         let mut steady = Allowance::new(start);
-        let passed = (0..10_000_u64).all(|step| {
-            steady.take(4096, start + Duration::from_millis(20 * step)).is_ok()
-        });
+        let passed =
+            (0..10_000_u64).all(|step| steady.take(4096, start + Duration::from_millis(20 * step)).is_ok());
         assert!(passed, "50 messages of 4 KiB a second, for 200 s");
         let mut flood = Allowance::new(start);
         let small = (0..10_000).take_while(|_| flood.take(20, start).is_ok()).count();

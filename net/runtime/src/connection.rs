@@ -22,7 +22,7 @@ use crate::hub::{CONNECTIONS_MAX, CloseCode, Hub, OUTGOING_MAX};
 use crate::identity::Identity;
 use crate::meeting::{Meeting, Server};
 use crate::peer::Peer;
-use crate::sessions::live::Own;
+use crate::sessions::live::{Event, Own};
 use crate::socket::PathSocket;
 use crate::standing::{Standing, Trusted};
 use crate::tls;
@@ -133,6 +133,10 @@ async fn dial(context: Rc<Context>, candidate: Candidate) {
                     Place::Address(address) => Some(*address),
                     Place::Named(_) => None,
                 };
+                if !candidate.sessions.is_empty() {
+                    let (sessions, why) = (candidate.sessions.clone(), refusal.text.to_string());
+                    hub.live.tell(Event::TurnedAway { sessions, why });
+                }
                 let is_stranger = refusal.reason == RefusalReason::NotTrusted && candidate.sessions.is_empty();
                 let known = match (device, address) {
                     (Some(device), Some(address)) if is_stranger => {
@@ -174,6 +178,10 @@ async fn dial_address(
         hub.shared.counters.dialled.add(1);
         (Arc::clone(&hub.shared.paths), Arc::clone(&hub.shared))
     };
+    // When one opens, it is dialled at once.
+    if !paths.is_open(address) {
+        return Err(broken("no way to it is open"));
+    }
     // Only where nobody gave a key: a key that was given may be a user's, and is compared in the hello.
     let expected = candidate.device.filter(|_| candidate.key.is_none());
     let (config, mismatch) = tls::client_config(&context.identity, expected).map_err(broken)?;
@@ -233,6 +241,12 @@ pub(crate) async fn accept_peers(context: Rc<Context>) {
         context.hub.borrow().shared.counters.accepted.add(1);
         if context.handshakes.get() >= UNAUTHENTICATED_MAX {
             incoming.refuse();
+            continue;
+        }
+        // Who has forged their address never gets the answer, and takes nobody's place (RFC 9000, 8.1.2).
+        if context.handshakes.get() >= UNAUTHENTICATED_MAX / 2 && !incoming.remote_address_validated() {
+            // It fails only for who is validated already.
+            incoming.retry().ok();
             continue;
         }
         context.handshakes.set(context.handshakes.get() + 1);
@@ -335,6 +349,10 @@ async fn judge(
     // Who is trusted need not wait for what its sessions come to.
     if trusted.is_some() && hello.memberships.is_empty() {
         return Ok((peer, Standing { trusted, ..Standing::default() }));
+    }
+    if trusted.is_none() && !hello.memberships.is_empty() && !context.hub.borrow_mut().may_knock() {
+        let text = "too many want to come in at once; wait a moment";
+        return Err(Refusal::new(RefusalReason::TooMany, text));
     }
     let admission = live.knock(peer.user, hello.memberships.clone()).await;
     let standing = Standing { trusted, grants: admission.grants };

@@ -124,10 +124,14 @@ pub(crate) struct Hub {
     withheld: BTreeSet<StreamId>,
     inputs: BTreeMap<InputId, Arc<InputShared>>,
     strangers: Vec<(Stranger, Instant)>,
+    /// What is left of what may be asked in this second about who comes in.
+    knocks: Allowance,
     /// Devices that broke the rules, and when.
     cut: BTreeMap<DeviceId, Instant>,
     configs: HashMap<StreamId, ConfigId>,
     refused: BTreeMap<DeviceId, String>,
+    /// Devices whose connection ended because one of us is out, and why.
+    put_out: BTreeMap<DeviceId, String>,
     revision: u64,
     next_link: u64,
     /// How often a quality was wished for.
@@ -157,6 +161,8 @@ impl Hub {
             subscribers: HashMap::new(),
             configs: HashMap::new(),
             refused: BTreeMap::new(),
+            put_out: BTreeMap::new(),
+            knocks: Allowance::of_strangers(Instant::now()),
             revision: 0,
             next_link: 0,
             wishes: 0,
@@ -266,6 +272,7 @@ impl Hub {
         let id = self.next_link;
         self.shared.journal.note(&format!("connected to {peer} at {address}, {}", standing.words()));
         self.refused.remove(&peer.device);
+        self.put_out.remove(&peer.device);
         self.no_stranger(peer.device);
         self.live.tell(Event::Up { link: id, peer: peer.clone() });
         let link = Connected {
@@ -308,7 +315,7 @@ impl Hub {
         self.shared.journal.note(&line);
         let put_out = |close: &quinn::ApplicationClose| close.error_code == CloseCode::Refused.code();
         if matches!(error, quinn::ConnectionError::ApplicationClosed(close) if put_out(close)) {
-            self.note_refusal(Some(link.peer.device), &line);
+            self.note_put_out(link.peer.device, &line);
         }
         self.candidates.disconnected(link.peer.instance, for_good, Instant::now(), self.random());
         self.dialler.notify_one();
@@ -348,6 +355,7 @@ impl Hub {
 
     /// Follows peers whose address has changed, as QUIC has noticed and proved (RFC 9000, clause 9).
     pub(crate) fn follow_migrations(&mut self) {
+        let mut moved = Vec::new();
         for link in self.links.values_mut() {
             let mut table = self.shared.paths.table();
             let address = table.real_of(link.connection.remote_address());
@@ -359,6 +367,14 @@ impl Hub {
                 self.shared.journal.note(&line);
                 link.address = address;
                 congestion::path_changed(&link.connection);
+                moved.push((link.peer.device, link.peer.instance));
+            }
+        }
+        // An introduced peer keeps its other ways.
+        for (device, instance) in moved {
+            let is_known = self.shared.paths.peers().find(device, instance).is_some();
+            if is_known {
+                self.adopt(device, instance);
             }
         }
     }
@@ -385,6 +401,15 @@ impl Hub {
             self.refused.insert(device, line.to_owned());
         }
         self.settle(LossCause::ConnectionBroken);
+    }
+
+    /// Likewise, of one that was connected.
+    fn note_put_out(&mut self, device: DeviceId, line: &str) {
+        if self.put_out.len() >= REFUSED_MAX && !self.put_out.contains_key(&device) {
+            self.put_out.pop_first();
+        }
+        self.put_out.insert(device, line.to_owned());
+        self.note_refusal(Some(device), line);
     }
 
     /// Closes everything, with a word. The words still have to get out.

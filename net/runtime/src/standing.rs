@@ -41,19 +41,19 @@ impl Standing {
     }
 
     /// Whether the peer may do this with what belongs to this session, or to none; if not, why not, for people.
-    pub(crate) fn allows(
-        &self,
-        session: Option<SessionId>,
-        operation: &Operation<'_>,
-    ) -> Result<(), String> {
+    pub(crate) fn allows(&self, session: Option<SessionId>, operation: &Operation<'_>) -> Result<(), String> {
         if self.trusted.is_some() {
             return Ok(());
         }
         let Some(session) = session else {
-            return Err("it belongs to no session; its owner has to put it into one that you share".to_owned());
+            return Err(
+                "it belongs to no session; its owner has to put it into one that you share".to_owned()
+            );
         };
         let Some(grant) = self.grants.get(&session) else {
-            return Err("it belongs to a session that you are not in; ask its owner for an invitation".to_owned());
+            return Err(
+                "it belongs to a session that you are not in; ask its owner for an invitation".to_owned()
+            );
         };
         grant.allows(operation, now_s()).map_err(|denied| denied.to_string())
     }
@@ -70,7 +70,8 @@ impl Standing {
             Some(Trusted::Named) => "named in config.toml".to_owned(),
             Some(Trusted::Accepted) => "accepted".to_owned(),
             None => {
-                let sessions: Vec<_> = self.grants.keys().map(|session| session.short().to_string()).collect();
+                let sessions: Vec<_> =
+                    self.grants.keys().map(|session| session.short().to_string()).collect();
                 format!("member of session {}", sessions.join(", "))
             }
         }

@@ -37,7 +37,7 @@ const OWN_NAMES_MAX: usize = 4;
 
 /// Why there is no mDNS.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error(
         "mDNS cannot start: {0}; devices on this network are found only as peers in config.toml (mdns = false hides this)"
     )]
@@ -65,7 +65,7 @@ fn is_ours(secret: &[u8; 32], name: &str, hash: &str, period: u64) -> bool {
     hours.into_iter().any(|hour| keyed_hash(secret, name, hour) == hash)
 }
 
-fn random_name() -> Result<String, Error> {
+pub(crate) fn random_name() -> Result<String, Error> {
     let mut bytes = [0; 16];
     ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Random)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -128,7 +128,7 @@ pub(super) fn start(
     Ok((mdns, tokio::spawn(run(names, daemon, events, proven, found))))
 }
 
-fn configure(daemon: &ServiceDaemon, interfaces: &[String]) -> mdns_sd::Result<()> {
+pub(crate) fn configure(daemon: &ServiceDaemon, interfaces: &[String]) -> mdns_sd::Result<()> {
     daemon.set_ip_check_interval(ADDRESS_CHECK_S)?;
     if interfaces.is_empty() {
         // Control sockets serve this machine.
@@ -244,12 +244,7 @@ impl Names {
         }
         let ours = is_ours(&self.config.secret, name, hash, self.period);
         let source = if ours { Source::Mdns } else { Source::Stranger };
-        let mut addresses: Vec<SocketAddr> =
-            service.addresses.iter().map(|address| socket_address(address, service.port)).collect();
-        addresses.retain(|address| self.config.ip.is_ipv6() || address.is_ipv4());
-        // The likeliest first: link-local addresses last.
-        addresses.sort_by_key(|address| (preference(address), *address));
-        addresses.truncate(ADDRESSES_MAX);
+        let addresses = socket_addresses(service, self.config.ip.is_ipv6());
         let hint = |address| Discovered { device: None, instance: None, address, source, session: None };
         addresses.into_iter().map(hint).collect()
     }
@@ -276,6 +271,16 @@ impl Names {
         }
         self.period = period;
     }
+}
+
+/// Where a service is, the likeliest first: link-local addresses last. `is_ipv6`: whether those of IPv6 can be dialled.
+pub(crate) fn socket_addresses(service: &ResolvedService, is_ipv6: bool) -> Vec<SocketAddr> {
+    let mut addresses: Vec<SocketAddr> =
+        service.addresses.iter().map(|address| socket_address(address, service.port)).collect();
+    addresses.retain(|address| is_ipv6 || address.is_ipv4());
+    addresses.sort_by_key(|address| (preference(address), *address));
+    addresses.truncate(ADDRESSES_MAX);
+    addresses
 }
 
 fn socket_address(address: &ScopedIp, port: u16) -> SocketAddr {

@@ -22,6 +22,8 @@ use crate::status::{LossCause, lock};
 
 /// How long a device that broke the rules is not let in again.
 const CUT_OFF: Duration = Duration::from_secs(20);
+/// How long the reason has to get out to a peer that is put out.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Devices that are remembered as such.
 const CUT_OFF_MAX: usize = 64;
 /// The most that is said of streams that are not taken.
@@ -59,7 +61,8 @@ impl Hub {
 
     fn set_accepted(&mut self, users: Vec<UserId>) {
         self.accepted = users.into_iter().collect();
-        self.strangers.retain(|(stranger, _)| stranger.user.is_none_or(|user| !self.accepted.contains(&user)));
+        self.strangers
+            .retain(|(stranger, _)| stranger.user.is_none_or(|user| !self.accepted.contains(&user)));
         self.show_strangers();
         self.candidates.forgive(Instant::now());
         self.dialler.notify_one();
@@ -91,11 +94,16 @@ impl Hub {
         if !link.standing.holds() {
             let why = lost.unwrap_or_else(|| "we share no session any more".to_owned());
             let (peer, device, user) = (link.peer.to_string(), link.peer.device, link.peer.user);
-            link.connection.close(CloseCode::Refused.code(), why.as_bytes());
             self.log(None, Act::Refused, Some(user), format!("put {peer} out: {why}"));
-            // Its packets end now, not when QUIC has said goodbye.
-            self.drop_link(id);
-            self.note_refusal(Some(device), &format!("put {peer} out: {why}"));
+            // Its packets end now; the connection ends when the reason, which is among its messages, has got out.
+            if let Some(link) = self.drop_link(id) {
+                let why = why.clone();
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(LAST_WORDS).await;
+                    link.connection.close(CloseCode::Refused.code(), why.as_bytes());
+                });
+            }
+            self.note_put_out(device, &format!("put {peer} out: {why}"));
             self.settle(LossCause::PeerClosed);
             return;
         }
@@ -182,7 +190,10 @@ impl Hub {
             let withheld = standing.trusted.is_none() && self.withheld.contains(&publisher.shared.stream);
             standing.sees(publisher.shared.session) && !withheld
         });
-        directory::fitting(Directory { revision: self.revision, streams: seen.map(Publisher::announcement).collect() })
+        directory::fitting(Directory {
+            revision: self.revision,
+            streams: seen.map(Publisher::announcement).collect(),
+        })
     }
 
     pub(crate) fn announce(&mut self) {
@@ -213,7 +224,12 @@ impl Hub {
     }
 
     /// A peer asks for a stream of ours.
-    pub(super) fn subscribed(&mut self, id: u64, stream: StreamId, quality: audiocloud_wire::quality::Quality) {
+    pub(super) fn subscribed(
+        &mut self,
+        id: u64,
+        stream: StreamId,
+        quality: audiocloud_wire::quality::Quality,
+    ) {
         let Some(link) = self.links.get(&id) else { return };
         let Some(publisher) = self.publishers.get_mut(&stream) else {
             link.send(Message::SubscribeRefused(SubscribeRefused {
@@ -261,7 +277,8 @@ impl Hub {
         let mut counts: BTreeMap<SessionId, u16> = BTreeMap::new();
         // A member counts once, with all processes and devices.
         let others = self.links.iter().filter(|(other, link)| **other != id && link.peer.user == user);
-        for session in others.flat_map(|(_, link)| link.streams.values()).filter_map(|stream| stream.session) {
+        for session in others.flat_map(|(_, link)| link.streams.values()).filter_map(|stream| stream.session)
+        {
             let count = counts.entry(session).or_default();
             *count = count.saturating_add(1);
         }

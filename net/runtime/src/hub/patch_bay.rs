@@ -28,7 +28,8 @@ impl Hub {
 
     /// Tells every peer what it may see of our inputs, where that has changed.
     pub(super) fn tell_inputs(&mut self) {
-        let inputs: Vec<_> = self.inputs.values().map(|input| (input.id, input.config(), input.playing())).collect();
+        let inputs: Vec<_> =
+            self.inputs.values().map(|input| (input.id, input.config(), input.playing())).collect();
         let told: Vec<(u64, Inputs)> = self
             .links
             .iter()
@@ -63,7 +64,9 @@ impl Hub {
         };
         let mut inputs: Vec<_> = seen.map(input).take(INPUTS_MAX).collect();
         // As many as one message holds.
-        while Message::Inputs(Inputs { inputs: inputs.clone() }).to_frame().is_err() && inputs.pop().is_some() {}
+        while Message::Inputs(Inputs { inputs: inputs.clone() }).to_frame().is_err() && inputs.pop().is_some()
+        {
+        }
         Inputs { inputs }
     }
 
@@ -141,15 +144,21 @@ impl Hub {
         let by = self.who(link, config.session);
         let deed = if on { "play" } else { "stop playing" };
         let of_session = config.session.is_some() && self.session_of(&stream) == config.session;
-        let allowed = may_patch(&link.standing, &config, of_session || !on)
-            .and_then(|()| own.wish(PatchWish { stream, on, by: by.clone() }).then_some(()).ok_or_else(|| too_many().into()));
+        let allowed = may_patch(&link.standing, &config, of_session || !on).and_then(|()| {
+            own.wish(PatchWish { stream, on, by: by.clone() }).then_some(()).ok_or_else(|| too_many().into())
+        });
         let (act, line) = match &allowed {
-            Ok(()) => (Act::Patched, format!("{by} had \"{}\" {deed} {}", config.name, self.name_of(&stream))),
+            Ok(()) => {
+                (Act::Patched, format!("{by} had \"{}\" {deed} {}", config.name, self.name_of(&stream)))
+            }
             Err(text) => {
                 let text = Text::new(text);
                 link.send(Message::PatchRefused(PatchRefused { input, stream, text: text.clone() }));
                 let what = self.name_of(&stream);
-                (Act::Denied, format!("{by} wanted \"{}\" to {deed} {what}, and may not: {text}", config.name))
+                (
+                    Act::Denied,
+                    format!("{by} wanted \"{}\" to {deed} {what}, and may not: {text}", config.name),
+                )
             }
         };
         self.shared.journal.note(&line);
@@ -171,14 +180,18 @@ impl Hub {
     fn who(&self, link: &Connected, session: Option<SessionId>) -> String {
         let sessions = lock(&self.shared.sessions);
         let session = sessions.iter().flatten().find(|status| Some(status.session) == session);
-        let member = session.and_then(|status| status.members.iter().find(|member| member.user == link.peer.user));
+        let member =
+            session.and_then(|status| status.members.iter().find(|member| member.user == link.peer.user));
         member.map_or_else(|| link.peer.name.clone(), |member| member.name.clone())
     }
 
     fn name_of(&self, key: &StreamKey) -> String {
         let streams = lock(&self.shared.streams);
         let known = streams.iter().find(|entry| entry.key == *key);
-        known.map_or_else(|| key.stream.short().to_string(), |entry| format!("\"{}\" of {}", entry.name, entry.publisher_name))
+        known.map_or_else(
+            || key.stream.short().to_string(),
+            |entry| format!("\"{}\" of {}", entry.name, entry.publisher_name),
+        )
     }
 }
 

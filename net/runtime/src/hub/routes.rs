@@ -121,6 +121,11 @@ impl Hub {
         if let Some(reason) = of_publisher().find_map(|link| link.denied.get(&key.stream)) {
             return Link::Refused { reason: reason.clone() };
         }
+        if of_publisher().next().is_none()
+            && let Some(reason) = self.put_out.get(&key.publisher)
+        {
+            return Link::Refused { reason: reason.clone() };
+        }
         if let Some(cause) = ended {
             return Link::Lost { since: now, cause };
         }

@@ -17,7 +17,14 @@ const GONE: Duration = Duration::from_secs(300);
 
 impl Hub {
     /// Somebody knocked, or answered as somebody who is not known. Whether they are shown already: then no line is needed.
-    pub(crate) fn knocked(&mut self, user: Option<UserId>, device: DeviceId, name: &str, address: SocketAddr, why: &str) -> bool {
+    pub(crate) fn knocked(
+        &mut self,
+        user: Option<UserId>,
+        device: DeviceId,
+        name: &str,
+        address: SocketAddr,
+        why: &str,
+    ) -> bool {
         let now = Instant::now();
         self.strangers.retain(|(_, at)| now.saturating_duration_since(*at) < GONE);
         let known = self.strangers.iter().position(|(stranger, _)| stranger.device == device);
@@ -26,7 +33,10 @@ impl Hub {
             user: user.or(before.as_ref().and_then(|before| before.user)),
             device,
             // Who has told their name has one.
-            name: before.as_ref().filter(|_| name.is_empty()).map_or_else(|| name.to_owned(), |one| one.name.clone()),
+            name: before
+                .as_ref()
+                .filter(|_| name.is_empty())
+                .map_or_else(|| name.to_owned(), |one| one.name.clone()),
             address: address.to_string(),
             why: why.to_owned(),
         };
@@ -37,6 +47,11 @@ impl Hub {
         self.strangers.push((stranger, now));
         self.show_strangers();
         before.is_some()
+    }
+
+    /// Whether it may be asked now about somebody who shows memberships: that takes cryptography, and they may be false.
+    pub(crate) fn may_knock(&mut self) -> bool {
+        self.knocks.take(0, Instant::now()).is_ok()
     }
 
     /// They are let in, or were connected for another reason.

@@ -7,7 +7,6 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
-use audiocloud_membership::gossip;
 use audiocloud_membership::invitation::{Meeting, Place};
 use audiocloud_membership::shared::Edit;
 use audiocloud_membership::ticket::Grant;
@@ -44,6 +43,8 @@ pub(crate) enum Event {
     Accept { user: UserId, name: String },
     /// This user edits what a session shares.
     Edit { session: SessionId, edit: Edit, answer: mpsc::Sender<Result<(), String>> },
+    /// Members would not let us in.
+    TurnedAway { sessions: Vec<SessionId>, why: String },
     /// Something happened that the log is to have.
     Log(LogEntry),
     /// Where this runtime can be dialled.

@@ -1,7 +1,9 @@
 //! One session that this user is in, as this process knows it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
 
+use audiocloud_membership::gossip;
 use audiocloud_membership::member::MemberRecord;
 use audiocloud_membership::roster::{News, Rejected, Roster};
 use audiocloud_membership::shared::{Merged, SharedState, SignedChange};
@@ -9,10 +11,12 @@ use audiocloud_membership::ticket::Grant;
 use audiocloud_wire::id::{ChangeHash, UserId};
 use audiocloud_wire::message::SessionHave;
 
-use super::gossip;
 use super::presence::Presence;
 use crate::sessions::store::{Store, StoreError, may_edit};
 use crate::sessions::{Membership, SessionMember, SessionStatus};
+
+/// A member's record is replaced by one that a peer sent once in this time at most.
+const RENEWAL: Duration = Duration::from_secs(2);
 
 /// What the store, or a peer, told that was not known: to be kept and passed on.
 #[derive(Debug, Default)]
@@ -43,8 +47,10 @@ pub(super) struct Joined {
     pub(super) roster: Roster,
     pub(super) state: SharedState,
     pub(super) presence: Presence,
-    /// Hashes of the records and revocations that were looked at, so that reading the store again is cheap.
-    seen: HashSet<[u8; 32]>,
+    /// What a member said who did not let us in, until another one does.
+    pub(super) turned_away: Option<String>,
+    /// When each member's record was last replaced by one that a peer sent.
+    renewed: BTreeMap<UserId, Instant>,
     seen_changes: HashSet<ChangeHash>,
 }
 
@@ -57,7 +63,8 @@ impl Joined {
             roster,
             state,
             presence: Presence::default(),
-            seen: HashSet::new(),
+            turned_away: None,
+            renewed: BTreeMap::new(),
             seen_changes: HashSet::new(),
         };
         joined.take_roster(store, now_s)?;
@@ -95,8 +102,33 @@ impl Joined {
         self.take(record, found, |roster| roster.insert(record, now_s), |found| &mut found.records);
     }
 
+    /// As [`Self::take_record`], of what a peer sent: a member who signs a new record all the time has it taken now and then,
+    /// so that who passes it on does not say more than a peer may.
+    pub(super) fn take_peers_record(&mut self, record: &[u8], now_s: u64, found: &mut Found) {
+        let now = Instant::now();
+        let known = |record: &MemberRecord| {
+            self.roster
+                .member(&record.user)
+                .filter(|known| known.to_bytes() != record.to_bytes())
+                .map(|known| known.user)
+        };
+        let renews = MemberRecord::from_bytes(record).ok().as_ref().and_then(known);
+        if let Some(user) = renews {
+            if self.renewed.get(&user).is_some_and(|at| now.saturating_duration_since(*at) < RENEWAL) {
+                return;
+            }
+            self.renewed.insert(user, now);
+        }
+        self.take_record(record, now_s, found);
+    }
+
     pub(super) fn take_revocation(&mut self, revocation: &[u8], now_s: u64, found: &mut Found) {
-        self.take(revocation, found, |roster| roster.revoke(revocation, now_s), |found| &mut found.revocations);
+        self.take(
+            revocation,
+            found,
+            |roster| roster.revoke(revocation, now_s),
+            |found| &mut found.revocations,
+        );
     }
 
     fn take(
@@ -106,17 +138,11 @@ impl Joined {
         insert: impl FnOnce(&mut Roster) -> Result<News, Rejected>,
         list: impl FnOnce(&mut Found) -> &mut Vec<Vec<u8>>,
     ) {
-        let hash = *blake3::hash(bytes).as_bytes();
-        if self.seen.contains(&hash) {
-            return;
-        }
         match insert(&mut self.roster) {
+            Ok(News::Known) => {}
             Ok(news) => {
-                self.seen.insert(hash);
-                if news != News::Known {
-                    list(found).push(bytes.to_vec());
-                    found.news.push(news);
-                }
+                list(found).push(bytes.to_vec());
+                found.news.push(news);
             }
             Err(rejected) => {
                 let full = matches!(rejected, Rejected::MembersFull | Rejected::RevocationsFull);
@@ -180,7 +206,7 @@ impl Joined {
             name: self.membership.name.clone(),
             inviter: self.membership.inviter.clone(),
             rights: grant.as_ref().map(|grant| grant.rights().clone()).unwrap_or_default(),
-            trouble: grant.err(),
+            trouble: grant.err().or_else(|| self.turned_away.clone()),
             members: self.roster.members().map(member).collect(),
         }
     }

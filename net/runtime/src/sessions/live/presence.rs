@@ -30,7 +30,12 @@ pub(super) struct Presence(BTreeMap<(DeviceId, InstanceId), Present>);
 
 impl Presence {
     /// Takes in what a process says of itself. Whether it is news: of whoever is known, what is no later is none.
-    pub(super) fn insert(&mut self, said: SessionPlaces, now: Instant, now_ms: u64) -> Result<bool, &'static str> {
+    pub(super) fn insert(
+        &mut self,
+        said: SessionPlaces,
+        now: Instant,
+        now_ms: u64,
+    ) -> Result<bool, &'static str> {
         let id = (said.device, said.instance);
         if self.0.get(&id).is_some_and(|known| known.said.at_ms >= said.at_ms) {
             return Ok(false);
@@ -43,7 +48,9 @@ impl Presence {
         certified.map_err(|_| "a place of a device that is not its user's")?;
         let signed = key::verify(&said.device.0, &said.signed_message(), &said.signature.0);
         signed.map_err(|_| "a place that is not signed by its device")?;
-        let ahead = i64::try_from(said.at_ms).unwrap_or(i64::MAX).saturating_sub(i64::try_from(now_ms).unwrap_or(i64::MAX));
+        let ahead = i64::try_from(said.at_ms)
+            .unwrap_or(i64::MAX)
+            .saturating_sub(i64::try_from(now_ms).unwrap_or(i64::MAX));
         self.0.insert(id, Present { said, heard: now, clock_ahead_ms: ahead });
         Ok(true)
     }

@@ -5,19 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use audiocloud_membership::gossip;
 use audiocloud_membership::invitation::Place;
 use audiocloud_membership::key::SigningKey;
 use audiocloud_membership::member::MemberRecord;
 use audiocloud_membership::rights::Operation;
 use audiocloud_membership::roster::News;
-use audiocloud_membership::shared::{Edit, SignedChange};
+use audiocloud_membership::shared::Edit;
 use audiocloud_wire::id::{DeviceId, SessionId, Signature, UserId};
-use audiocloud_wire::message::{Membership as Shown, Message, SessionChanges, SessionHave, SessionPlaces};
-use audiocloud_wire::message::{PLACES_MAX, SessionRoster};
+use audiocloud_wire::message::{Membership as Shown, Message, PLACES_MAX, SessionPlaces};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::joined::{Found, Joined};
-use super::{Admission, Event, Gossip, Order, Own, gossip};
+use super::{Admission, Event, Order, Own};
 use crate::Config;
 use crate::identity::Identity;
 use crate::peer::Peer;
@@ -25,6 +25,8 @@ use crate::sessions::log::{Act, LogEntry};
 use crate::sessions::store::{Stamp, Store, StoreError};
 use crate::standing::{Grants, now_ms, now_s};
 use crate::status::{Shared, lock};
+
+mod said;
 
 /// How often the store is looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -130,7 +132,8 @@ impl Worker {
         match event {
             Event::Knock { user, memberships, answer } => self.knock(user, &memberships, answer),
             Event::Up { link, peer } => {
-                let linked = Linked { peer, grants: Grants::new(), rosters_sent: BTreeMap::new(), offences: 0 };
+                let linked =
+                    Linked { peer, grants: Grants::new(), rosters_sent: BTreeMap::new(), offences: 0 };
                 self.links.insert(link, linked);
                 self.refresh_link(link, now_s());
                 self.show();
@@ -157,6 +160,14 @@ impl Worker {
             Event::Edit { session, edit, answer } => {
                 // Who asked may have stopped waiting.
                 answer.send(self.edit(session, edit)).ok();
+            }
+            Event::TurnedAway { sessions, why } => {
+                for session in sessions {
+                    if let Some(joined) = self.sessions.get_mut(&session) {
+                        joined.turned_away = Some(format!("members do not let us in: {why}"));
+                    }
+                }
+                self.show();
             }
             Event::Log(entry) => self.log.push(entry),
             Event::OwnPlaces(places) => {
@@ -334,7 +345,7 @@ impl Worker {
                     admission.refusals.push((*session, why));
                     continue;
                 }
-                Ok(_) => joined.take_record(record, now_s, &mut found),
+                Ok(_) => joined.take_peers_record(record, now_s, &mut found),
                 Err(error) => {
                     admission.refusals.push((*session, error.to_string()));
                     continue;
@@ -387,7 +398,11 @@ impl Worker {
         let user = link.peer.user;
         let before = link.grants.clone();
         let lost = before.keys().find(|session| !grants.contains_key(session)).map(|session| {
-            match self.sessions.get(session).map(|joined| (joined.grant(&user, now_s), joined.grant(&self.user, now_s))) {
+            match self
+                .sessions
+                .get(session)
+                .map(|joined| (joined.grant(&user, now_s), joined.grant(&self.user, now_s)))
+            {
                 Some((_, Err(why))) => format!("we are out of the session ourselves: {why}"),
                 Some((Err(why), Ok(_))) => why,
                 _ => "we have left the session".to_owned(),
@@ -398,6 +413,9 @@ impl Worker {
         }
         self.order(Order::Grants { link: id, grants: grants.clone(), lost });
         for session in grants.keys().filter(|session| !before.contains_key(session)) {
+            if let Some(joined) = self.sessions.get_mut(session).filter(|_| user != self.user) {
+                joined.turned_away = None;
+            }
             self.greet(id, *session);
         }
     }
@@ -414,160 +432,6 @@ impl Worker {
         }
         if let Some(link) = self.links.get_mut(&link) {
             link.rosters_sent.insert(session, (Instant::now(), 0));
-        }
-    }
-
-    // ---- What peers say.
-
-    fn said(&mut self, link: u64, gossip: Gossip) {
-        let session = match &gossip {
-            Gossip::Roster(roster) => roster.session,
-            Gossip::Places(places) => places.session,
-            Gossip::Have(have) => have.session,
-            Gossip::Changes(changes) => changes.session,
-        };
-        // A peer may not know yet that it is out, or that we are.
-        if self.links.get(&link).is_none_or(|link| !link.grants.contains_key(&session)) {
-            self.shared.counters.session_messages_ignored.add(1);
-            return;
-        }
-        match gossip {
-            Gossip::Roster(roster) => self.said_roster(link, session, &roster),
-            Gossip::Places(places) => self.said_places(link, *places),
-            Gossip::Have(have) => self.said_have(link, &have),
-            Gossip::Changes(changes) => self.said_changes(link, session, changes),
-        }
-    }
-
-    fn said_roster(&mut self, link: u64, session: SessionId, roster: &SessionRoster) {
-        let Some(joined) = self.sessions.get_mut(&session) else { return };
-        let (now_s, mut found) = (now_s(), Found::default());
-        for revocation in &roster.revocations {
-            joined.take_revocation(revocation, now_s, &mut found);
-        }
-        for record in &roster.records {
-            joined.take_record(record, now_s, &mut found);
-        }
-        if found.roster_changed() {
-            joined.merge(&[], &mut found);
-        }
-        self.taken(session, &found, Some(link));
-    }
-
-    fn said_places(&mut self, link: u64, said: SessionPlaces) {
-        let Some(joined) = self.sessions.get_mut(&said.session) else { return };
-        let is_self = (said.device, said.instance) == (self.device, self.shared.instance);
-        if is_self || joined.roster.grant(&said.user, now_s()).is_err() {
-            return;
-        }
-        match joined.presence.insert(said.clone(), Instant::now(), now_ms()) {
-            Ok(true) => {
-                self.dial_present(&said);
-                self.flood(said.session, &[Message::SessionPlaces(Box::new(said))], Some(link));
-                self.show();
-            }
-            Ok(false) => {}
-            Err(why) => self.offended(link, 1, why),
-        }
-    }
-
-    fn said_have(&mut self, id: u64, have: &SessionHave) {
-        let Some(joined) = self.sessions.get(&have.session) else { return };
-        let mut messages = Vec::new();
-        if joined.state.heads() != have.heads {
-            let lacking = joined.state.changes_since(&have.heads);
-            messages.extend(gossip::changes(have.session, &lacking, false));
-        }
-        if gossip::digest(&joined.roster) != have.roster
-            && let Some(link) = self.links.get_mut(&id)
-        {
-            let (at, times) = link.rosters_sent.get(&have.session).copied().unwrap_or((Instant::now(), 0));
-            if at.elapsed() >= ROSTER_AGAIN * 2_u32.pow(times) {
-                let times = (times + 1).min(ROSTER_AGAIN_DOUBLINGS);
-                link.rosters_sent.insert(have.session, (Instant::now(), times));
-                messages.extend(gossip::roster(&joined.roster));
-            }
-        }
-        for message in messages {
-            self.order(Order::Send { link: id, message });
-        }
-    }
-
-    fn said_changes(&mut self, link: u64, session: SessionId, said: SessionChanges) {
-        let Some(joined) = self.sessions.get_mut(&session) else { return };
-        let (mut found, mut changes) = (Found::default(), Vec::new());
-        for bytes in &said.changes {
-            match SignedChange::from_bytes(bytes) {
-                Ok(change) => changes.push(change),
-                Err(_) => found.offences += 1,
-            }
-        }
-        joined.merge(&changes, &mut found);
-        let more = said.more && !found.changes.is_empty();
-        let have = Message::SessionHave(joined.have());
-        self.taken(session, &found, Some(link));
-        if more {
-            self.order(Order::Send { link, message: have });
-        }
-    }
-
-    /// Acts on what was found, in this order: who is out is put out first; then the others are told; then it is kept.
-    fn taken(&mut self, session: SessionId, found: &Found, from: Option<u64>) {
-        self.pass_on(session, found, from);
-        let kept = self.keep(session, found);
-        self.noted(kept);
-        if let Some(why) = found.refused_changes.first() {
-            self.shared.counters.session_items_refused.add(u64::try_from(found.refused_changes.len()).unwrap_or(0));
-            tracing::debug!(target: "audiocloud::sessions", session = %session.short(), why, "a change was not taken");
-        }
-        if let Some(why) = found.rejected.first() {
-            self.shared.counters.session_items_refused.add(u64::try_from(found.rejected.len()).unwrap_or(0));
-            tracing::debug!(target: "audiocloud::sessions", session = %session.short(), %why, "something was not believed");
-        }
-        if let Some(link) = from {
-            self.offended(link, found.offences, "more false records and changes than a mistake explains");
-        }
-    }
-
-    fn pass_on(&mut self, session: SessionId, found: &Found, from: Option<u64>) {
-        if found.roster_changed() {
-            self.tell_sessions();
-            self.refresh_links();
-            let revocations = found.revocations.iter().map(|bytes| (&bytes[..], true));
-            let items = revocations.chain(found.records.iter().map(|bytes| (&bytes[..], false)));
-            self.flood(session, &gossip::items_of(session, items), from);
-            self.show();
-        }
-        if !found.changes.is_empty() {
-            self.flood(session, &gossip::changes(session, &found.changes, true), from);
-        }
-    }
-
-    fn keep(&mut self, session: SessionId, found: &Found) -> Result<(), StoreError> {
-        if found.roster_changed() {
-            // Several processes hear of it at once; one writes the log.
-            let (records, revocations) = (self.store.records(&session)?, self.store.revocations(&session)?);
-            let is_new = |bytes: &&Vec<u8>| !records.contains(bytes) && !revocations.contains(bytes);
-            let first = found.records.iter().chain(&found.revocations).any(|bytes| is_new(&bytes));
-            for record in found.records.iter().filter(is_new) {
-                self.store.put_record(&session, record)?;
-            }
-            for revocation in found.revocations.iter().filter(is_new) {
-                self.store.put_revocation(&session, revocation)?;
-            }
-            if first {
-                self.log_news(session, &found.news);
-            }
-        }
-        self.store.put_changes(&session, &found.changes)
-    }
-
-    fn offended(&mut self, id: u64, offences: u32, why: &'static str) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.offences += offences;
-        if link.offences > OFFENCES_MAX {
-            link.offences = 0;
-            self.order(Order::Cut { link: id, why });
         }
     }
 
@@ -616,9 +480,13 @@ impl Worker {
         let mut lines = Vec::new();
         for one in news {
             match one {
-                News::Joined(user) => lines.push((Act::Joined, *user, format!("{} joined", joined.name_of(user)))),
+                News::Joined(user) => {
+                    lines.push((Act::Joined, *user, format!("{} joined", joined.name_of(user))))
+                }
                 News::Revoked { members, .. } => {
-                    let revoked = |user: &UserId| (Act::Revoked, *user, format!("{} was put out", joined.name_of(user)));
+                    let revoked = |user: &UserId| {
+                        (Act::Revoked, *user, format!("{} was put out", joined.name_of(user)))
+                    };
                     lines.extend(members.iter().map(revoked));
                 }
                 News::Known | News::Renewed(_) | News::Noted(_) => {}
