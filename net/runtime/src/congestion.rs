@@ -86,8 +86,8 @@ pub(crate) enum Sent {
     Queued,
     /// It is beyond the path's cap.
     BeyondCap,
-    /// The socket does not take what was queued before.
-    QueueFull,
+    /// It waits in the place of older ones, which the socket did not take in time: about so many.
+    QueuedInPlaceOf(u32),
     /// It is too large for the path, or the peer takes no datagrams.
     Unsendable,
     /// The connection has ended.
@@ -122,12 +122,15 @@ impl Outlet {
 
     /// What is small and tells the peer how its media fares: no cap holds for it.
     pub(crate) fn send_always(&self, datagram: Bytes) -> Sent {
-        // QUIC would drop the oldest, and tell nobody.
-        if self.connection.datagram_send_buffer_space() < datagram.len() {
-            return Sent::QueueFull;
-        }
+        let (bytes, room) = (datagram.len(), self.connection.datagram_send_buffer_space());
         match self.connection.send_datagram(datagram) {
-            Ok(()) => Sent::Queued,
+            Ok(()) if room >= bytes => Sent::Queued,
+            // QUIC drops the oldest, and tells nobody. They are about as long.
+            Ok(()) => {
+                let left = self.connection.datagram_send_buffer_space();
+                let dropped = left.saturating_sub(room).div_ceil(bytes.max(1)) + 1;
+                Sent::QueuedInPlaceOf(u32::try_from(dropped).unwrap_or(u32::MAX))
+            }
             Err(SendDatagramError::ConnectionLost(_)) => Sent::Gone,
             Err(_) => Sent::Unsendable,
         }

@@ -331,9 +331,10 @@ fn exit<'a>(remotes: &'a mut [Remote], shared: &'a PublicationShared) -> impl Fn
                 remote.dropped.beyond_cap += 1;
                 counters.dropped_beyond_cap.add(1);
             }
-            Sent::QueueFull => {
-                remote.dropped.queue_full += 1;
-                counters.dropped_queue_full.add(1);
+            Sent::QueuedInPlaceOf(older) => {
+                counters.bytes.add(u64::try_from(bytes).unwrap_or(0));
+                remote.dropped.queue_full += u64::from(older);
+                counters.dropped_queue_full.add(u64::from(older));
             }
             Sent::Unsendable => {
                 remote.dropped.unsendable += 1;

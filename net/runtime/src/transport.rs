@@ -77,10 +77,12 @@ pub(crate) fn endpoint(ids: ConnectionIds) -> Result<EndpointConfig, Error> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::time::Instant;
 
     use bytes::Bytes;
     use quinn::{Connection, Endpoint};
 
+    use crate::congestion::{Outlet, Sent};
     use crate::identity::Identity;
     use crate::tls;
 
@@ -114,6 +116,25 @@ mod tests {
         let overtook = waiting - (one.stats().frame_tx.datagram - before.datagram);
         // Some 1200 leave before the connection's task lets this one look.
         assert!(overtook > waiting / 2, "only {overtook} datagrams were overtaken");
+    }
+
+    #[tokio::test]
+    async fn where_there_is_no_room_the_oldest_go() {
+        let (one, two, _endpoints) = connected().await;
+        let mut outlet = Outlet::new(one.clone());
+        let now = Instant::now();
+        // Nothing is taken away meanwhile: this thread is the connection's as well.
+        let mut queued: u32 = 0;
+        let full = loop {
+            let datagram: Vec<u8> = queued.to_be_bytes().repeat(200);
+            match outlet.send(datagram.into(), now) {
+                Sent::Queued => queued += 1,
+                other => break other,
+            }
+        };
+        assert_eq!(full, Sent::QueuedInPlaceOf(1));
+        let first = two.read_datagram().await.unwrap();
+        assert_eq!(first[..4], 1_u32.to_be_bytes(), "the oldest went");
     }
 
     #[tokio::test]
