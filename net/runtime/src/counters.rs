@@ -196,6 +196,14 @@ counters! {
         garbage_datagrams,
         /// Datagrams that led nowhere.
         unroutable_datagrams,
+        /// Datagrams to peers that no way was open to.
+        no_way_datagrams,
+        /// Datagrams that a tunnel had no room for: TCP was slower than the sound.
+        tunnel_drops,
+        /// Datagrams that this node forwarded for others.
+        forwarded_datagrams,
+        /// Those that it did not: of strangers, or beyond what one may send.
+        unforwarded_datagrams,
         /// Connections tried.
         dialled,
         /// Connections offered by others.

@@ -87,6 +87,13 @@ impl Paths {
         lock(&self.relay)
     }
 
+    /// Whether packets to a place can leave: to an introduced peer only by a way that is open.
+    pub(crate) fn is_open(&self, address: SocketAddr) -> bool {
+        let destination = self.table().destination(address);
+        let Some(Destination::Peer(number)) = destination else { return true };
+        self.peers().get(number).is_none_or(|known| known.way().is_some())
+    }
+
     /// Where a connection's packets come from, and how, for people: of the address that it is known by here.
     pub(crate) fn shown(&self, address: SocketAddr) -> (SocketAddr, String) {
         let destination = self.table().destination(address);

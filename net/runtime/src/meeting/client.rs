@@ -91,23 +91,7 @@ impl Meeting {
         let places: Vec<_> = own.chain(of_sessions.iter().cloned()).collect();
         for place in &places {
             if place.point.device != context.identity.device().0 && self.node(&place.point).is_none() {
-                let mut nodes = self.nodes.borrow_mut();
-                let number = u16::try_from(nodes.len()).unwrap_or(u16::MAX);
-                if nodes.len() >= NODES_MAX {
-                    let line =
-                        format!("{} is not visited: {NODES_MAX} meeting points are", place.point.address);
-                    context.hub.borrow().shared.journal.note(&line);
-                    continue;
-                }
-                nodes.push(Rc::new(Node {
-                    number,
-                    point: place.point.clone(),
-                    rooms: RefCell::default(),
-                    changed: Notify::new(),
-                    task: RefCell::default(),
-                    keep: Cell::new(KEEP),
-                    state: RefCell::default(),
-                }));
+                self.add_node(context, &place.point, &places);
             }
         }
         for node in self.nodes.borrow().iter() {
@@ -135,6 +119,32 @@ impl Meeting {
                 }
                 task => task,
             };
+        }
+    }
+
+    /// In the place of one that is wanted no longer, or in one of its own.
+    fn add_node(&self, context: &Context, point: &MeetingPoint, wanted: &[Place]) {
+        let mut nodes = self.nodes.borrow_mut();
+        let is_wanted = |node: &Node| wanted.iter().any(|place| place.point == node.point);
+        let free = nodes.iter().position(|node| node.task.borrow().is_none() && !is_wanted(node));
+        let place = free.unwrap_or(nodes.len());
+        if place >= NODES_MAX {
+            let line = format!("{} is not visited: {NODES_MAX} meeting points are", point.address);
+            context.hub.borrow().shared.journal.note(&line);
+            return;
+        }
+        let node = Rc::new(Node {
+            number: u16::try_from(place).unwrap_or(u16::MAX),
+            point: point.clone(),
+            rooms: RefCell::default(),
+            changed: Notify::new(),
+            task: RefCell::default(),
+            keep: Cell::new(KEEP),
+            state: RefCell::default(),
+        });
+        match nodes.get_mut(place) {
+            Some(unused) => *unused = node,
+            None => nodes.push(node),
         }
     }
 
@@ -383,6 +393,8 @@ async fn read(context: &Rc<Context>, node: &Node, carrier: Carrier, mut receive:
             Ok(message) => handle(context, node, carrier, message),
             Err(error) => return error,
         }
+        // Each introduction takes a tenth of a millisecond of key agreement: media goes before the next.
+        tokio::task::yield_now().await;
     }
 }
 

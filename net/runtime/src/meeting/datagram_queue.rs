@@ -20,10 +20,6 @@ impl DatagramQueue {
         Self { bytes: VecDeque::with_capacity(bytes_max), bytes_max, dropped: 0 }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     /// How many datagrams have gone unread, since the last time this was asked.
     pub(crate) fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
@@ -96,7 +92,7 @@ mod tests {
         assert_eq!(queue.pop(&mut into), Some((u64::MAX, 4)));
         assert_eq!(&into, b"thre");
         assert_eq!(queue.pop(&mut into), None);
-        assert!(queue.is_empty());
+        assert_eq!(queue.next_bytes(), None);
     }
 
     #[test]

@@ -142,10 +142,6 @@ impl Peers {
         all.find(|(_, known)| (known.device, known.instance) == (device, instance)).map(|(&number, _)| number)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Known)> {
-        self.by_number.iter().map(|(&number, known)| (number, known))
-    }
-
     // ---- What nodes say.
 
     /// Where the node is reached; none when it is not.

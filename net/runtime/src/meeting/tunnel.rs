@@ -4,9 +4,11 @@
 //! oldest goes when TCP is slower than the sound: a second-old packet helps nobody. Inside, each datagram follows its
 //! length, two bytes in network order. The datagrams are the ones that would have gone by UDP, sealed as they are.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -36,6 +38,8 @@ const INCOMING_BYTES: usize = 1 << 20;
 const TUNNELS_MAX: usize = 256;
 const HANDSHAKES_MAX: usize = 32;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The most tunnels from one IPv4 address, or from one /64 of IPv6.
+const TUNNELS_EACH_MAX: usize = 64;
 /// Whoever has a use for a tunnel says something every second.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// What TCP may hold that the network has not taken: more would only grow old there.
@@ -277,11 +281,49 @@ pub(crate) fn serve(
     Ok(accept(listener, config, paths))
 }
 
+/// How many tunnels each network has open here.
+type Visitors = Rc<RefCell<HashMap<IpAddr, usize>>>;
+
+/// One of them, as long as it lives.
+struct Visitor {
+    all: Visitors,
+    network: IpAddr,
+}
+
+impl Visitor {
+    fn new(all: &Visitors, ip: IpAddr) -> Option<Self> {
+        let network = match ip.to_canonical() {
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+            ip => ip,
+        };
+        let mut counts = all.borrow_mut();
+        let count = counts.entry(network).or_default();
+        if *count >= TUNNELS_EACH_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Self { all: Rc::clone(all), network })
+    }
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        let mut counts = self.all.borrow_mut();
+        if let Some(count) = counts.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.network);
+            }
+        }
+    }
+}
+
 async fn accept(listener: TcpListener, config: Arc<ServerConfig>, paths: Arc<Paths>) {
     let handshakes = Arc::new(tokio::sync::Semaphore::new(HANDSHAKES_MAX));
+    let visitors = Rc::default();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(target: "audiocloud::tunnel", %error, "no TCP connection is taken");
                 // The process may be out of descriptors: some will come free.
@@ -291,8 +333,10 @@ async fn accept(listener: TcpListener, config: Arc<ServerConfig>, paths: Arc<Pat
         };
         // Who comes when all places are taken is not kept waiting.
         let Ok(place) = Arc::clone(&handshakes).try_acquire_owned() else { continue };
+        let Some(visitor) = Visitor::new(&visitors, from.ip()) else { continue };
         let (acceptor, paths) = (TlsAcceptor::from(Arc::clone(&config)), Arc::clone(&paths));
         tokio::task::spawn_local(async move {
+            let _visitor = visitor;
             prepare(&stream);
             let accepted = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
             drop(place);
@@ -318,5 +362,60 @@ fn prepare(stream: &TcpStream) {
     let set = set.and(socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES));
     if let Err(error) = set {
         tracing::debug!(target: "audiocloud::tunnel", %error, "TCP stays as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_addresses_are_the_same() {
+        assert_eq!(number_of(address_of(7)), Some(7));
+        assert_eq!(number_of("[fd61:7564:696f::7]:1".parse().unwrap()), None, "a peer's virtual address");
+        assert_eq!(number_of("192.0.2.1:7".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn what_was_read_is_cut_into_datagrams() {
+        let check = |bytes: &[u8], expected: &[&[u8]], rest: usize, is_broken: bool| {
+            let mut datagrams = Datagrams { rest: bytes, broken: false };
+            let found: Vec<_> = datagrams.by_ref().collect();
+            assert_eq!((&found[..], datagrams.rest.len(), datagrams.broken), (expected, rest, is_broken));
+        };
+        check(b"", &[], 0, false);
+        check(b"\0", &[], 1, false);
+        check(b"\0\x02a", &[], 3, false);
+        check(b"\0\x02ab\0\x01c\0", &[b"ab", b"c"], 1, false);
+        check(b"\0\x01a\x08\x01", &[b"a"], 2, true);
+    }
+
+    #[test]
+    fn what_waits_for_tcp_is_bounded_and_the_oldest_goes() {
+        let mut tunnels = Tunnels::default();
+        let (number, _) = tunnels.open().unwrap();
+        for datagram in 0..1000_u32 {
+            assert!(tunnels.send(number, &[&datagram.to_be_bytes()[..], &[0; 1200]].concat()));
+        }
+        assert!(!tunnels.send(number + 1, b"nobody"));
+        let mut record = Vec::new();
+        let dropped = tunnels.take_outgoing(number, &mut record).unwrap();
+        let oldest = u32::from_be_bytes([record[2], record[3], record[4], record[5]]);
+        assert_eq!(u64::from(oldest), dropped);
+        assert!(dropped > 800 && record.len() <= WRITE_BYTES, "{dropped} dropped");
+        assert_eq!(tunnels.take_outgoing(number + 1, &mut record), None);
+    }
+
+    #[test]
+    fn one_network_has_so_many_tunnels_and_no_more() {
+        let all = Visitors::default();
+        let visit = |last: u16| Visitor::new(&all, Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last).into());
+        let mut held: Vec<_> = (0..100).filter_map(visit).collect();
+        assert_eq!(held.len(), TUNNELS_EACH_MAX);
+        assert!(Visitor::new(&all, "192.0.2.1".parse().unwrap()).is_some());
+        held.pop();
+        assert!(visit(5).is_some());
+        drop(held);
+        assert!(all.borrow().is_empty());
     }
 }

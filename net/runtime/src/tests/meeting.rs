@@ -1,11 +1,13 @@
 //! Peers that a node introduced, over the loopback interface: straight, by its relay, by its relay over TCP, and from one
 //! way to another while a stream runs.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use audiocloud_traversal::frame::relayed_header;
+use audiocloud_traversal::ways::Way;
 use audiocloud_wire::codec::Codec;
 
 use super::rig::{Machine, PATIENCE, Receiver, Sender};
@@ -188,4 +190,27 @@ fn a_stream_moves_to_the_direct_way_and_back() {
     let gaps = stream.take_gaps_ms();
     println!("gaps in ms: {gaps:?}");
     assert!(gaps.iter().sum::<u64>() <= 100, "gaps in ms: {gaps:?}");
+}
+
+#[test]
+fn a_relay_forwards_nothing_for_strangers_even_if_they_know_a_channel() {
+    let stage = Stage::new(|node| Some(vec![node]));
+    let mut stream = Stream::live(&stage);
+    let way = {
+        let peers = stage.one.paths().peers();
+        let two = peers.find(stage.two.device(), stage.two.instance()).unwrap();
+        peers.get(two).unwrap().way()
+    };
+    let Some(Way::Relay { channel, .. }) = way else { panic!("{way:?}") };
+    let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let frame = [&relayed_header(channel)[..], &[0x40; 1000]].concat();
+    for _ in 0..100 {
+        stranger.send_to(&frame, stage.node_address()).unwrap();
+    }
+    let refused = || stage.node.paths().not_forwarded.load(Ordering::Relaxed);
+    stream.run("all are refused", |_| refused() < 100);
+    stranger.set_nonblocking(true).unwrap();
+    assert!(stranger.recv_from(&mut [0; 9]).is_err(), "nobody is answered");
+    assert_eq!(stage.two.figures().garbage_datagrams, 0, "nothing arrived");
+    assert_eq!(stream.take_gaps_ms(), [0; 0]);
 }
