@@ -1,4 +1,5 @@
 //! What the fuzz targets have in common.
 
+pub mod changes;
 pub mod people;
 pub mod traversal;

@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     made.extend([1, 5, 16].map(|window| ("repair_decoder", losses(window))));
     made.extend([0, 1, 2, 3].map(|codec| ("intake", packets(codec))));
     made.extend([0, 1, 2, 3].map(|codec| ("feedback", listener(codec))));
+    made.extend(audiocloud_fuzz::changes::seeds());
     made.extend(audiocloud_fuzz::people::seeds());
     made.extend(audiocloud_fuzz::traversal::seeds());
     for (number, (target, bytes)) in made.iter().enumerate() {
