@@ -22,6 +22,7 @@ use audiocloud_wire::packet::{DecodeError, Packet};
 mod arrival;
 mod deadline;
 mod disorder;
+mod echo;
 mod events;
 mod figures;
 mod loss;

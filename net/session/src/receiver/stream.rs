@@ -15,6 +15,7 @@ use audiocloud_wire::pcm::Interleaved;
 use super::arrival::Arrivals;
 use super::deadline::Deadlines;
 use super::disorder::Disorder;
+use super::echo::Echo;
 use super::events::{self, Events};
 use super::figures::Figures;
 use super::loss::Loss;
@@ -81,6 +82,7 @@ pub(super) struct Stream {
 
     disorder: Disorder,
     loss: Loss,
+    echo: Echo,
     /// From a request to its answer, in nanoseconds; none before there was any.
     response: Option<f64>,
     /// Whether there is the time to ask for what is missing often enough.
@@ -122,6 +124,7 @@ impl Stream {
             newest_at: now,
             disorder: Disorder::default(),
             loss: Loss::default(),
+            echo: Echo::default(),
             response: None,
             asking_suffices: true,
             repair: repair::Decoder::new(),

@@ -172,18 +172,20 @@ impl Stream {
         self.lose(expired.lost, now);
         // What has been learnt from these changes the pace.
         let pace = self.pace();
-        let Self { missing, deadlines, .. } = self;
+        let Self { missing, deadlines, echo, .. } = self;
+        let repeated = echo.take_due(now, |request| out(Output::Send(request)));
         let due = |one: &Missing| due_of(deadlines, epoch, one);
-        let copies = if self.loss.is_lossy() { 2 } else { 1 };
+        let is_lossy = self.loss.is_lossy();
         let requests = missing.ask((self.config.stream, epoch), now, pace, due, |request| {
             let mut bytes = [0; REQUEST_BYTES];
             if request.encode(&mut bytes).is_ok() {
-                for _ in 0..copies {
-                    out(Output::Send(&bytes));
+                out(Output::Send(&bytes));
+                if is_lossy {
+                    echo.push(bytes, now);
                 }
             }
         });
-        self.figures.requests_sent += u64::from(requests) * copies;
+        self.figures.requests_sent += u64::from(requests) + repeated;
     }
 
     /// Makes up what cannot be waited for any longer.
@@ -246,6 +248,7 @@ impl Stream {
             self.acknowledge_at(),
             self.presume_at().map(|(at, ..)| at),
             self.missing.next_wake(self.pace(), due),
+            self.echo.next_wake(),
             self.events.next_wake(first),
             self.parts.next_wake(self.config.sample_rate, first),
         ];
