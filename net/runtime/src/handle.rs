@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::claim::{Claim, ClaimError, Claims};
 use crate::command::Command;
+use crate::meeting::client::MeetingStatus;
 use crate::input::{Input, InputConfig, InputShared, InputStatus, PatchRefusal};
 use crate::sessions::{SessionStatus, Stranger};
 use crate::counters::{PublicationCounters, RuntimeFigures};
@@ -220,6 +221,11 @@ impl Handle {
     /// The UDP port.
     pub fn port(&self) -> u16 {
         self.shared.port.load(Ordering::Relaxed)
+    }
+
+    /// How it stands with the meeting points that this runtime visits.
+    pub fn meeting(&self) -> Vec<MeetingStatus> {
+        lock(&self.shared.meeting).clone()
     }
 
     /// The TCP port where packets to be relayed are taken by TLS, if they are.

@@ -54,6 +54,7 @@ pub use handle::{
     Handle, Publication, PublishConfig, Runtime, Shown, SubscribeConfig, Subscription, random_stream,
 };
 pub use input::{Input, InputConfig, InputStatus, PatchRefusal, PatchWish};
+pub use meeting::client::MeetingStatus;
 pub use health::{Heard, ListenerStatus, Loss, Owner, PathFigures};
 pub use sessions::{SessionMember, SessionStatus, Stranger};
 pub use status::{

@@ -18,6 +18,7 @@ use crate::counters::{
 use crate::health::{ListenerStatus, PathFigures};
 use crate::input::{InputStatus, PatchRefusal};
 use crate::journal::Journal;
+use crate::meeting::client::MeetingStatus;
 use crate::sessions::{SessionStatus, Stranger};
 use crate::socket::Paths;
 
@@ -323,6 +324,8 @@ pub(crate) struct Shared {
     pub(crate) port: AtomicU16,
     /// The TCP port where a relay's packets are taken by TLS.
     pub(crate) tunnel_port: Option<u16>,
+    /// How it stands with the meeting points.
+    pub(crate) meeting: Mutex<Vec<MeetingStatus>>,
     pub(crate) journal: Journal,
     pub(crate) counters: RuntimeCounters,
     pub(crate) paths: Arc<Paths>,
@@ -343,6 +346,10 @@ impl Shared {
     pub(crate) fn figures(&self) -> RuntimeFigures {
         self.counters.garbage_datagrams.set(self.paths.garbage.load(Ordering::Relaxed));
         self.counters.unroutable_datagrams.set(self.paths.unroutable.load(Ordering::Relaxed));
+        self.counters.no_way_datagrams.set(self.paths.no_way.load(Ordering::Relaxed));
+        self.counters.tunnel_drops.set(self.paths.tunnel_dropped.load(Ordering::Relaxed));
+        self.counters.forwarded_datagrams.set(self.paths.forwarded.load(Ordering::Relaxed));
+        self.counters.unforwarded_datagrams.set(self.paths.not_forwarded.load(Ordering::Relaxed));
         self.counters.figures()
     }
 
@@ -368,6 +375,7 @@ impl Shared {
             "instances": instances.iter().map(|report| report()).collect::<Vec<_>>(),
             "publications": publications.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
             "subscriptions": subscriptions.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
+            "meeting": *lock(&self.meeting),
             "refusals": self.journal.refusals(),
             "journal": self.journal.lines(),
             "counters": self.figures(),

@@ -33,7 +33,7 @@ use crate::journal::Journal;
 use crate::meeting::{self, Meeting, Server};
 use crate::sessions::live::{Live, LiveThread, Order, Own};
 use crate::socket::{PathSocket, Paths};
-use crate::status::Shared;
+use crate::status::{Shared, lock};
 use crate::{Config, Error, MeetingPoint, tls, transport};
 
 /// Of SCHED_FIFO: below the audio threads of common hosts, above everything ordinary.
@@ -106,6 +106,7 @@ impl NetworkThread {
             name: config.name.clone(),
             port: port.into(),
             tunnel_port: tunnel_port.map(|address| address.port()),
+            meeting: Mutex::default(),
             journal: Journal::new(),
             counters: crate::counters::RuntimeCounters::default(),
             paths: Arc::new(paths),
@@ -438,6 +439,7 @@ async fn tick(context: Rc<Context>) {
         if ticks == 0 {
             hub.follow_migrations();
             hub.refresh();
+            *lock(&hub.shared.meeting) = context.meeting.status();
         }
     }
 }
