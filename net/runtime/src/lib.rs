@@ -14,6 +14,7 @@ pub mod control;
 pub mod discovery;
 pub mod doctor;
 pub mod identity;
+pub mod pairing;
 pub mod sessions;
 
 mod address_table;
@@ -45,6 +46,7 @@ mod subscriber;
 mod thread;
 mod tls;
 mod transport;
+mod udp_port;
 
 pub use claim::{Claim, ClaimError};
 pub use config::{Config, ExplicitPeer, MeetingPoint, Serve};

@@ -25,6 +25,8 @@ pub(crate) const ALPN: &[u8] = b"audiocloud";
 pub(crate) const MEETING_ALPN: &[u8] = b"audiocloud-meet";
 /// That of TLS over TCP with datagrams inside.
 const TUNNEL_ALPN: &[u8] = b"audiocloud-tunnel";
+/// Of two machines that were told the same spoken code.
+const PAIRING_ALPN: &[u8] = b"audiocloud-pair";
 /// TLS wants a name; peers have keys instead.
 pub(crate) const SERVER_NAME: &str = "audiocloud";
 /// A SubjectPublicKeyInfo of Ed25519 up to the 32 bytes of the key (RFC 8410, clause 4).
@@ -187,6 +189,19 @@ pub(crate) fn meeting_client_config(
     over_quic(client(identity, Some(node), MEETING_ALPN)?.0)
 }
 
+/// For dialling who announces the number of a spoken code.
+pub(crate) fn pairing_client_config(identity: &Identity) -> Result<quinn::ClientConfig, Error> {
+    over_quic(client(identity, None, PAIRING_ALPN)?.0)
+}
+
+/// For being dialled by who was told a spoken code.
+pub(crate) fn pairing_server_config(
+    identity: &Identity,
+    incoming_max: usize,
+) -> Result<quinn::ServerConfig, Error> {
+    answering(server(identity, &[PAIRING_ALPN])?, incoming_max)
+}
+
 /// For dialling the TCP port of a rendezvous node.
 pub(crate) fn tunnel_client_config(identity: &Identity, node: DeviceId) -> Result<Arc<ClientConfig>, Error> {
     Ok(Arc::new(client(identity, Some(node), TUNNEL_ALPN)?.0))
@@ -227,7 +242,10 @@ pub(crate) fn server_config(
     rendezvous: bool,
 ) -> Result<quinn::ServerConfig, Error> {
     let protocols: &[&[u8]] = if rendezvous { &[ALPN, MEETING_ALPN] } else { &[ALPN] };
-    let config = server(identity, protocols)?;
+    answering(server(identity, protocols)?, incoming_max)
+}
+
+fn answering(config: ServerConfig, incoming_max: usize) -> Result<quinn::ServerConfig, Error> {
     let crypto = QuicServerConfig::try_from(config).map_err(|error| Error::Tls(error.to_string()))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config

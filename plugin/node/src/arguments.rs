@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Strangers(Form),
     /// Lets a stranger connect from now on, with all rights: they are as your own devices
     Accept(AcceptArguments),
+    /// Gives an invitation to a machine nearby by a short spoken code, or takes one
+    Pair(PairArguments),
     /// Runs without a DAW until it is ended: a place where sessions meet, or that relays for them
     Node(NodeArguments),
     /// Looks for what stands in the way, and says what to do about it
@@ -136,6 +138,19 @@ pub(crate) struct Crossing {
     pub(crate) input: String,
     /// Its name or its id, as the matrix shows them
     pub(crate) stream: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PairArguments {
+    /// The code that the other one says; without it, this machine invites and says one
+    pub(crate) code: Option<String>,
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) bounds: Bounds,
+    /// Through a meeting point instead of the local network, and the TCP port of its relay
+    #[arg(long, value_name = "HOST:PORT=DEVICEKEY[,tcp=PORT]", value_parser = meeting_point)]
+    pub(crate) meeting: Option<MeetingPoint>,
 }
 
 /// Which session is meant.

@@ -11,6 +11,7 @@ mod field;
 mod identity;
 mod node;
 mod output;
+mod pair;
 mod patch;
 mod ping;
 mod qr_code;
@@ -66,6 +67,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Patch(arguments) => patch::run(&arguments, &config),
         Command::Strangers(form) => strangers::print_all(&config, &form),
         Command::Accept(arguments) => strangers::accept(&arguments, &config),
+        Command::Pair(arguments) => pair::run(arguments, &config),
         Command::Node(arguments) => node::run(&arguments, config),
         Command::Doctor(arguments) => return doctor::run(arguments, &config),
     }

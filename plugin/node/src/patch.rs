@@ -192,9 +192,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "                             1  2",
-                "\"Monitor\" at Ben            ·  ●",
-                "\"Tape\" at Ben (not open)    ●  ·  and 1 that cannot be reached from here",
+                "                           1  2",
+                "\"Monitor\" at Ben           ·  ●",
+                "\"Tape\" at Ben (not open)   ●  ·  and 1 that cannot be reached from here",
                 "",
                 " 1  \"Guitar\" from Ada, id 0000000000000001",
                 " 2  \"Voice\" from Ada, id 0000000000000002",

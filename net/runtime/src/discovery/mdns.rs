@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn only_devices_of_this_user_are_passed_on_likeliest_address_first() {
+    fn devices_of_this_user_and_strangers_are_passed_on_as_such_likeliest_address_first() {
         let dual = names("::");
         let hash = keyed_hash(&SECRET, "theirs", 99);
         let check = |name: &str, txt: &[(&str, &str)], expected: &[&str]| {
@@ -468,14 +468,17 @@ mod tests {
             let hints = dual.hints(&seen(name, txt, addresses));
             let addresses: Vec<String> = hints.iter().map(|hint| hint.address.to_string()).collect();
             assert_eq!(addresses, expected);
-            assert!(hints.iter().all(|hint| hint.source == Source::Mdns && hint.device.is_none()));
+            let ours = name == "theirs" && txt[1..] == [("h", &hash[..])];
+            let source = if ours { Source::Mdns } else { Source::Stranger };
+            assert!(hints.iter().all(|hint| hint.source == source && hint.device.is_none()));
         };
         check("theirs", &[("v", "1"), ("h", &hash)], &["192.0.2.7:9", "[2001:db8::1]:9", "169.254.0.1:9"]);
         check("theirs", &[("v", "2"), ("h", &hash)], &[]);
         check("theirs", &[("h", &hash)], &[]);
         check("theirs", &[("v", "1")], &[]);
-        check("theirs", &[("v", "1"), ("h", &hash[1..])], &[]);
-        check("others", &[("v", "1"), ("h", &hash)], &[]);
+        let all = ["192.0.2.7:9", "[2001:db8::1]:9", "169.254.0.1:9"];
+        check("theirs", &[("v", "1"), ("h", &hash[1..])], &all);
+        check("others", &[("v", "1"), ("h", &hash)], &all);
         check("own", &[("v", "1"), ("h", &keyed_hash(&SECRET, "own", 100))], &[]);
     }
 

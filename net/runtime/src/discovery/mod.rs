@@ -4,7 +4,7 @@
 
 mod last_seen;
 mod local;
-mod mdns;
+pub(crate) mod mdns;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

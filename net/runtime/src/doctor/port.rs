@@ -1,15 +1,16 @@
 //! The UDP port of the configuration: whether it can be opened, and who has it where it cannot.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Check, Examination, Finding};
+use crate::udp_port;
 
 const CHECK: Check = Check::Port;
 
 pub(super) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
     let bind = examination.config.bind;
-    let finding = match open(bind) {
+    let finding = match udp_port::open(bind) {
         Ok(_) => judge_open(bind),
         Err(error) => match examination.runtime_on(bind.port()) {
             Some(runtime) => {
@@ -24,14 +25,6 @@ pub(super) fn examine(examination: &Examination<'_>) -> Vec<Finding> {
         },
     };
     vec![finding]
-}
-
-/// As the runtime does it: on a machine without IPv6, of IPv4.
-pub(super) fn open(bind: SocketAddr) -> io::Result<UdpSocket> {
-    UdpSocket::bind(bind).or_else(|error| {
-        let any = bind.is_ipv6() && bind.ip().is_unspecified() && error.kind() != ErrorKind::AddrInUse;
-        if any { UdpSocket::bind((Ipv4Addr::UNSPECIFIED, bind.port())) } else { Err(error) }
-    })
 }
 
 fn judge_open(bind: SocketAddr) -> Finding {
@@ -50,7 +43,7 @@ fn judge_refused(bind: SocketAddr, error: &io::Error, holder: Option<String>) ->
             let (holder, first) = match holder {
                 Some(holder) => (format!("is taken by {holder}"), "end that program".to_owned()),
                 None => (
-                    "is taken by a program of another user".to_owned(),
+                    "is taken by another program".to_owned(),
                     format!("end that program (`sudo ss -ulpn 'sport = :{port}'` names it)"),
                 ),
             };
@@ -127,6 +120,7 @@ fn holder(_port: u16) -> Option<String> {
 mod tests {
     use super::super::Outcome;
     use super::*;
+    use std::net::UdpSocket;
 
     #[test]
     fn each_refusal_has_its_remedy() {
@@ -144,7 +138,7 @@ mod tests {
             "4720 is taken by process 7 (jackd)",
             "end that program",
         );
-        check("[::]:4720", taken, None, "another user", "ss -ulpn 'sport = :4720'");
+        check("[::]:4720", taken, None, "another program", "ss -ulpn 'sport = :4720'");
         check("192.0.2.7:4720", ErrorKind::AddrNotAvailable, None, "192.0.2.7", "\"0.0.0.0:4720\"");
         check("[2001:db8::1]:4720", ErrorKind::AddrNotAvailable, None, "2001:db8::1", "\"[::]:4720\"");
         check("[::]:443", ErrorKind::PermissionDenied, None, "below 1024", "from 1024");

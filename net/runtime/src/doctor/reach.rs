@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::firewall::Firewall;
-use super::{Check, Examination, Finding, Outcome, port};
+use super::{Check, Examination, Finding, Outcome};
 use crate::identity::Identity;
-use crate::tls;
+use crate::{tls, udp_port};
 
 const CHECK: Check = Check::Reach;
 /// For a handshake, two lost packets included.
@@ -100,7 +100,7 @@ fn ask(place: &Place, identity: &Identity, bind: SocketAddr) -> Answer {
     let own = any_of(address);
     let matching = bind.is_ipv6() == address.is_ipv6();
     let socket =
-        if matching { port::open(bind).or_else(|_| UdpSocket::bind(own)) } else { UdpSocket::bind(own) };
+        if matching { udp_port::open(bind).or_else(|_| UdpSocket::bind(own)) } else { UdpSocket::bind(own) };
     let socket = match socket {
         Ok(socket) => socket,
         Err(error) => return Answer::Nowhere(error.to_string()),
