@@ -222,8 +222,10 @@ pub fn revoke(config: &Config, session: &SessionId, target: &UserId, because: &s
         return Err(Error::Oneself);
     }
     let membership = member_of(&store, session)?;
-    let at_s = now_ms() / 1000;
-    let roster = store.roster(session, at_s)?;
+    let now_s = now_ms() / 1000;
+    // They are out at once. What they wrote until now stays: so it counts from the next second on.
+    let at_s = now_s + 1;
+    let roster = store.roster(session, now_s)?;
     let because = Text::new(because);
     let mut targets = roster.revocation_targets(target);
     if !targets.contains(&target.0) {
@@ -234,7 +236,7 @@ pub fn revoke(config: &Config, session: &SessionId, target: &UserId, because: &s
             Some(founder) => Revocation::by_session(founder, target, at_s, because.clone()),
             None => {
                 let own = Own::of(&store, &user, session)?;
-                own.grant.allows(&Operation::Revoke, at_s)?;
+                own.grant.allows(&Operation::Revoke, now_s)?;
                 Revocation::by_member(&user, own.record.ticket, *session, target, at_s, because.clone())
             }
         };

@@ -8,11 +8,13 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use audiocloud_membership::invitation::Place;
 use audiocloud_membership::key::SigningKey;
 use audiocloud_membership::member::MemberRecord;
+use audiocloud_membership::revocation::Revocation;
 use audiocloud_membership::rights::Operation;
 use audiocloud_membership::roster::Roster;
 use audiocloud_membership::shared::{SharedState, SignedChange};
@@ -29,9 +31,15 @@ use zeroize::Zeroizing;
 use super::log::{LOG_LINES_MAX, LogEntry};
 use super::membership::{Kept, KeptPlace, Membership, keep_place, kept_place};
 use crate::private_file;
+use crate::status::lock;
 
-/// How long a process waits for others that use the file.
-pub const WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a process waits for others that use the file: many times what a transaction takes on a machine that is busy.
+pub const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often who waits looks again, and, being longer, for how long who has written leaves the file to others.
+const LOOK_AGAIN: Duration = Duration::from_millis(3);
+const TURN: Duration = Duration::from_millis(5);
+/// When this process last wrote to a store.
+static WRITTEN: Mutex<Option<Instant>> = Mutex::new(None);
 
 const FILE: &str = "sessions.redb";
 const SCHEMA: u32 = 1;
@@ -49,7 +57,7 @@ const MEMBERSHIPS: Table = Table::new("memberships");
 const FOUNDED: Table = Table::new("founded");
 /// Session, user → record.
 const RECORDS: Table = Table::new("records");
-/// Session, hash → revocation.
+/// Session, target, author → revocation.
 const REVOCATIONS: Table = Table::new("revocations");
 /// Session, hash → change.
 const CHANGES: Table = Table::new("changes");
@@ -119,12 +127,18 @@ struct KeptUser {
 #[derive(Clone, Debug)]
 pub struct Store {
     file: PathBuf,
+    wait_max: Duration,
 }
 
 impl Store {
     /// The store in this configuration folder. Nothing is opened or made before something is asked.
     pub fn new(config_dir: &Path) -> Self {
-        Self { file: config_dir.join(FILE) }
+        Self { file: config_dir.join(FILE), wait_max: WAIT_MAX }
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting_at_most(self, wait_max: Duration) -> Self {
+        Self { wait_max, ..self }
     }
 
     /// See [`Stamp`]: one look at the file's date, which never waits for another process.
@@ -242,9 +256,11 @@ impl Store {
         self.values(REVOCATIONS, session)
     }
 
-    /// Keeps a revocation.
+    /// Keeps a revocation, in place of one of the same key by the same author. Bytes that are none are refused as
+    /// damaged.
     pub fn put_revocation(&self, session: &SessionId, revocation: &[u8]) -> Result<(), StoreError> {
-        let key = pair(&session.0, blake3::hash(revocation).as_bytes());
+        let read = Revocation::from_bytes(revocation).map_err(|cause| self.damaged(&cause))?;
+        let key = [&session.0[..], &read.target, &read.by].concat();
         self.put(REVOCATIONS, &[(key, revocation.to_vec())])
     }
 
@@ -452,11 +468,16 @@ impl Store {
             }
             let done = act(&write)?;
             write.commit()?;
+            drop(database);
+            *lock(&WRITTEN) = Some(Instant::now());
             Ok(Ok(done))
         })
     }
 
     fn open(&self) -> Result<Database, redb::Error> {
+        // Who writes without a pause would keep out all others, who look for a free file from time to time only.
+        let since = lock(&WRITTEN).map_or(TURN, |written| written.elapsed());
+        std::thread::sleep(TURN.saturating_sub(since));
         self.wait(|| {
             let file = private_file::open_lock(&self.file)?;
             redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(FileBackend::new(file)?)
@@ -468,8 +489,8 @@ impl Store {
         let start = Instant::now();
         loop {
             match open() {
-                Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < WAIT_MAX => {
-                    std::thread::sleep(Duration::from_millis(3));
+                Err(DatabaseError::DatabaseAlreadyOpen) if start.elapsed() < self.wait_max => {
+                    std::thread::sleep(LOOK_AGAIN);
                 }
                 opened => return Ok(opened?),
             }
@@ -559,9 +580,9 @@ fn pair(session: &[u8], other: &[u8; 32]) -> Vec<u8> {
     [session, other].concat()
 }
 
-/// The first and last key of a session.
+/// The first and last key of a session: it is followed by one or two keys or hashes.
 fn range(session: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    (pair(session, &[0; 32]), pair(session, &[0xff; 32]))
+    (session.to_vec(), [session, &[0xff; 64]].concat())
 }
 
 fn cbor(value: &impl Serialize) -> Vec<u8> {
