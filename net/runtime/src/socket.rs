@@ -349,10 +349,11 @@ impl PathSocket {
         }
         match Frame::decode(datagram) {
             // Who is at the end of a tunnel is a node, or the client of one: nobody's way leads straight there.
-            Ok(Frame::Probe(probe)) if tunnel::number_of(from).is_none() => {
-                if peers.handle_probe(Way::Direct(from), &probe, &mut table, now) {
-                    return Sorted::Done;
-                }
+            Ok(Frame::Probe(probe))
+                if tunnel::number_of(from).is_none()
+                    && peers.handle_probe(Way::Direct(from), &probe, &mut table, now) =>
+            {
+                return Sorted::Done;
             }
             Ok(Frame::Relayed { channel, datagram }) => {
                 let Some((number, way)) = peers.by_channel(from, channel) else {
@@ -360,11 +361,10 @@ impl PathSocket {
                     return self.sort_relayed(from, channel, datagram, now);
                 };
                 match Frame::decode(datagram) {
-                    Ok(Frame::Probe(probe)) => {
-                        if peers.handle_probe(way, &probe, &mut table, now) {
-                            return Sorted::Done;
-                        }
+                    Ok(Frame::Probe(probe)) if peers.handle_probe(way, &probe, &mut table, now) => {
+                        return Sorted::Done;
                     }
+                    Ok(Frame::Probe(_)) => {}
                     _ if self.ids.admits(datagram) || table.is_peer_pinned(number) => {
                         peers.handle_datagram(number, &mut table, now);
                         return Sorted::Quic(address_table::address(number), RELAYED_HEADER_BYTES);
