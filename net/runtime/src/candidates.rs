@@ -61,6 +61,11 @@ impl Candidate {
         self.dialling
     }
 
+    /// Whether there is no reason to dial there but that a member may be there.
+    pub(crate) fn is_member_alone(&self) -> bool {
+        self.source == Source::Member
+    }
+
     /// In a row.
     pub(crate) fn failures(&self) -> u32 {
         self.failures

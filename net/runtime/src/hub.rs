@@ -235,12 +235,22 @@ impl Hub {
     }
 
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Candidate> {
-        let Self { candidates, links, .. } = self;
-        candidates.take_due(now, |candidate| Self::is_connected(links, candidate))
+        let Self { candidates, links, own, .. } = self;
+        candidates.take_due(now, |candidate| {
+            Self::is_connected(links, candidate) || Self::is_out_of(own, candidate)
+        })
     }
 
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.candidates.next_due(|candidate| Self::is_connected(&self.links, candidate))
+        self.candidates.next_due(|candidate| {
+            Self::is_connected(&self.links, candidate) || Self::is_out_of(&self.own, candidate)
+        })
+    }
+
+    /// Whether this user is out of every session for which one would dial there.
+    fn is_out_of(own: &BTreeMap<SessionId, Own>, candidate: &Candidate) -> bool {
+        let is_in = |session: &SessionId| own.get(session).is_some_and(|own| own.grant.is_ok());
+        candidate.is_member_alone() && !candidate.sessions.iter().any(is_in)
     }
 
     /// Of two connections to one process, whether the one there is already is kept. Both sides come to the same answer.

@@ -34,6 +34,7 @@ impl Hub {
         match order {
             Order::Sessions(own) => {
                 self.own = own.into_iter().map(|own| (own.session, own)).collect();
+                self.dialler.notify_one();
                 self.announce();
             }
             Order::Accepted(users) => self.set_accepted(users),
@@ -95,12 +96,16 @@ impl Hub {
             let why = lost.unwrap_or_else(|| "we share no session any more".to_owned());
             let (peer, device, user) = (link.peer.to_string(), link.peer.device, link.peer.user);
             self.log(None, Act::Refused, Some(user), format!("put {peer} out: {why}"));
+            let (instance, random) = (link.peer.instance, self.random());
+            self.candidates.disconnected(instance, false, Instant::now(), random);
             // Its packets end now; the connection ends when the reason, which is among its messages, has got out.
             if let Some(link) = self.drop_link(id) {
                 let why = why.clone();
                 tokio::task::spawn_local(async move {
                     tokio::time::sleep(LAST_WORDS).await;
                     link.connection.close(CloseCode::Refused.code(), why.as_bytes());
+                    // All of it until here: without its queue the messages would end before the connection.
+                    drop(link);
                 });
             }
             self.note_put_out(device, &format!("put {peer} out: {why}"));

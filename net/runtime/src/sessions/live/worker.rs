@@ -66,6 +66,8 @@ pub(super) struct Worker {
     orders: UnboundedSender<Order>,
     sessions: BTreeMap<SessionId, Joined>,
     links: BTreeMap<u64, Linked>,
+    /// Sessions in which this user is in good standing.
+    good: Vec<SessionId>,
     accepted: Option<Vec<UserId>>,
     /// Of the store as it was read.
     stamp: Option<Stamp>,
@@ -101,6 +103,7 @@ impl Worker {
             orders,
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),
+            good: Vec::new(),
             accepted: None,
             stamp: None,
             trouble: String::new(),
@@ -355,6 +358,8 @@ impl Worker {
                 admission.refusals.push((*session, rejected.to_string()));
             } else if let Err(why) = joined.grant(&user, now_s) {
                 admission.refusals.push((*session, why));
+            } else if let Err(why) = joined.grant(&self.user, now_s) {
+                admission.refusals.push((*session, format!("we are out of the session ourselves: {why}")));
             }
             all_found.push((*session, found));
         }
@@ -382,6 +387,13 @@ impl Worker {
 
     fn refresh_links(&mut self) {
         let now_s = now_s();
+        let good = |joined: &&Joined| joined.grant(&self.user, now_s).is_ok();
+        let good: Vec<SessionId> =
+            self.sessions.values().filter(good).map(|joined| joined.membership.session).collect();
+        if self.good != good {
+            self.good = good;
+            self.tell_sessions();
+        }
         let links: Vec<u64> = self.links.keys().copied().collect();
         for link in links {
             self.refresh_link(link, now_s);
