@@ -101,6 +101,62 @@ impl Role {
     }
 }
 
+/// How long who comes by a link stays a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stay {
+    /// Until they leave or are removed.
+    #[default]
+    Open,
+    Day,
+    Week,
+}
+
+impl Stay {
+    pub const ALL: [Self; 3] = [Self::Open, Self::Day, Self::Week];
+
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Open => "without end",
+            Self::Day => "for a day",
+            Self::Week => "for a week",
+        }
+    }
+
+    /// From now; none: without end.
+    pub const fn seconds(self) -> Option<u64> {
+        match self {
+            Self::Open => None,
+            Self::Day => Some(24 * 60 * 60),
+            Self::Week => Some(7 * 24 * 60 * 60),
+        }
+    }
+}
+
+/// What a link gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub role: Role,
+    pub stay: Stay,
+    /// How many people it lets in.
+    pub uses: u16,
+}
+
+impl Default for Offer {
+    /// A musician, without end.
+    fn default() -> Self {
+        Self { role: Role::default(), stay: Stay::default(), uses: 1 }
+    }
+}
+
+impl Offer {
+    /// For people, as "For one person, for a day: listen only."
+    pub fn words(self) -> String {
+        let whom = if self.uses == 1 { "one person".to_owned() } else { format!("{} people", self.uses) };
+        format!("For {whom}, {}: {}.", self.stay.words(), self.role.words().to_lowercase())
+    }
+}
+
 /// What can be asked.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Act {
@@ -110,8 +166,7 @@ pub enum Act {
     Create(String),
     /// Join by a link; the project then belongs to that session.
     Join(String),
-    /// A link for so many people.
-    Invite(SessionId, Role, u16),
+    Invite(SessionId, Offer),
     Leave(SessionId),
     /// Take somebody out, with all whom they invited.
     Remove(SessionId, UserId),
@@ -128,8 +183,8 @@ impl std::fmt::Debug for Act {
             Self::Choose(session) => formatter.debug_tuple("Choose").field(session).finish(),
             Self::Create(name) => formatter.debug_tuple("Create").field(name).finish(),
             Self::Join(link) => write!(formatter, "Join({} characters)", link.len()),
-            Self::Invite(session, role, uses) => {
-                formatter.debug_tuple("Invite").field(session).field(role).field(uses).finish()
+            Self::Invite(session, offer) => {
+                formatter.debug_tuple("Invite").field(session).field(offer).finish()
             }
             Self::Leave(session) => formatter.debug_tuple("Leave").field(session).finish(),
             Self::Remove(session, user) => {

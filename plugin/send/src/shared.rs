@@ -14,7 +14,7 @@ use audiocloud_instance::guard::{Guard, Stage};
 use audiocloud_instance::session::{self, Session};
 use audiocloud_instance::sessions::desk::Desk;
 use audiocloud_instance::state::StreamRef;
-use audiocloud_instance::status::{Recent, Status};
+use audiocloud_instance::status::{Recent, Severity, Status};
 use audiocloud_instance::time::{self, EVENTS, Epochs, Setup};
 use audiocloud_net::runtime::{
     Claim, ClaimError, Handle, ListenerStatus, Publication, PublishConfig, Report,
@@ -343,11 +343,22 @@ impl Shared {
             block_ms: link.setup.map_or(0.0, |setup| block_ms(&setup)),
             overrun,
             engine: link.engine.as_mut().and_then(Control::look),
-            session: self.desk.status(link.session.started()),
+            session: self.session_trouble(link),
             is_talk_back: self.params.stored.is_talk_back(),
             subscribers: link.subscribers(),
             trouble: link.trouble(),
         })
+    }
+
+    /// Why members of the project's session do not hear the stream, where that is known.
+    fn session_trouble(&self, link: &Link) -> Option<Status> {
+        let standing = self.desk.status(link.session.started())?;
+        if standing.severity > Severity::Good {
+            return Some(standing);
+        }
+        let trouble = link.publication.as_ref()?.status().trouble?;
+        let said = Status::from_error(&trouble, "The session's members do not hear this stream");
+        Some(Status { severity: Severity::Warning, ..said })
     }
 
     fn reporter(self: &Arc<Self>) -> Report {

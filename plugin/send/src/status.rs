@@ -29,7 +29,7 @@ pub(crate) struct Facts {
     pub(crate) overrun: bool,
     /// What the graph had to do without.
     pub(crate) engine: Option<Status>,
-    /// How things stand with the project's session.
+    /// Why members of the project's session do not hear it.
     pub(crate) session: Option<Status>,
     pub(crate) is_talk_back: bool,
     pub(crate) subscribers: usize,
@@ -93,7 +93,7 @@ pub(crate) fn status(facts: &Facts) -> Status {
     if let Some(status) = &facts.engine {
         return status.clone();
     }
-    if let Some(status) = facts.session.as_ref().filter(|status| status.severity > Good) {
+    if let Some(status) = &facts.session {
         return status.clone();
     }
     if facts.ahead_ms > AHEAD_MS.max(2.0 * facts.block_ms) {
@@ -179,8 +179,6 @@ mod tests {
         check(|facts| facts.engine = Some(silenced.clone()), Severity::Warning, "no numbers");
         let left = Status::new(Severity::Warning, "You are no member.", "Ask Anna.");
         check(|facts| facts.session = Some(left.clone()), Severity::Warning, "no member. Ask Anna");
-        let well = Status::new(Severity::Good, "Two are here.", "");
-        check(|facts| facts.session = Some(well.clone()), Severity::Good, "On air; nobody");
         check(|facts| facts.is_talk_back = true, Severity::Good, "On air for talking; nobody");
         check(|facts| facts.looped = true, Severity::Warning, "Feedback loop");
         check(|facts| facts.unreadable_schema = Some(2), Severity::Fault, "state schema 2");

@@ -10,14 +10,11 @@ use audiocloud_net::runtime::sessions::acts::{self, InviteOptions};
 use audiocloud_net::runtime::sessions::{Membership, Store};
 use audiocloud_net::runtime::{Config, Handle};
 
-use super::{Act, Link, Model, Role, overview};
+use super::{Act, Link, Model, Offer, Role, overview};
 use crate::editor::qr_code::QrCode;
 use crate::guard::{Guard, Stage};
 use crate::state::{SessionRef, Stored};
 use crate::status::{Severity, Status};
-
-/// How long a link is good for.
-const LINK_S: u64 = 24 * 60 * 60;
 
 /// One plug-in's. Dropping it waits for an act that is under way, two seconds at most.
 #[derive(Debug)]
@@ -26,7 +23,11 @@ pub struct Desk {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Where keys and sessions are, asked anew for each act.
+type Where = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
+
 struct Shared {
+    place: Where,
     project: Arc<Stored>,
     guard: Guard,
     state: Mutex<super::Desk>,
@@ -42,8 +43,13 @@ impl fmt::Debug for Shared {
 impl Desk {
     /// For the plug-in of this project.
     pub fn new(project: Arc<Stored>, guard: &Guard) -> Self {
+        Self::at(Box::new(config), project, guard)
+    }
+
+    fn at(place: Where, project: Arc<Stored>, guard: &Guard) -> Self {
         let (guard, state, on_change) = (guard.clone(), Mutex::default(), OnceLock::new());
-        Self { shared: Arc::new(Shared { project, guard, state, on_change }), thread: Mutex::default() }
+        let shared = Shared { place, project, guard, state, on_change };
+        Self { shared: Arc::new(shared), thread: Mutex::default() }
     }
 
     /// Has `hook` called whenever the project belongs to another session than before, on any thread; once.
@@ -130,7 +136,7 @@ impl Shared {
     }
 
     fn join_current(&self) {
-        match current() {
+        match (self.place)().and_then(|config| current(&config)) {
             Ok(Some(session)) if self.project.adopt(&session) => self.changed(),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the current session is not known"),
@@ -138,7 +144,7 @@ impl Shared {
     }
 
     fn carry_out(&self, act: &Act) {
-        match carry_out(act) {
+        match (self.place)().and_then(|config| carry_out(&config, act)) {
             Ok(done) => {
                 let mut state = self.state();
                 state.said = done.said.map(|said| Status::new(Severity::Good, said, ""));
@@ -189,8 +195,8 @@ fn config() -> Result<Config, String> {
     Config::from_environment_or_defaults().map(|(config, _)| config).map_err(|error| error.to_string())
 }
 
-fn current() -> Result<Option<SessionRef>, String> {
-    let store = Store::new(&config()?.config_dir);
+fn current(config: &Config) -> Result<Option<SessionRef>, String> {
+    let store = Store::new(&config.config_dir);
     let Some(id) = store.current().map_err(|error| error.to_string())? else { return Ok(None) };
     let membership = store.membership(&id).map_err(|error| error.to_string())?;
     Ok(membership.as_ref().map(reference))
@@ -200,31 +206,30 @@ fn reference(membership: &Membership) -> SessionRef {
     SessionRef { id: membership.session, name: membership.name.clone(), ask: membership.inviter.clone() }
 }
 
-fn carry_out(act: &Act) -> Result<Done, String> {
-    let config = config()?;
+fn carry_out(config: &Config, act: &Act) -> Result<Done, String> {
     match act {
         Act::Create(name) => {
-            let session = acts::create(&config, name, &config.meeting).map_err(|error| error.to_string())?;
+            let session = acts::create(config, name, &config.meeting).map_err(|error| error.to_string())?;
             let said = format!("“{}” has begun. Invite those who are to be in it.", session.name);
             Ok(Done { said: Some(said), entered: Some(Some(reference(&session))), ..Done::default() })
         }
         Act::Join(link) => {
-            let session = acts::join(&config, link).map_err(|error| error.to_string())?;
+            let session = acts::join(config, link).map_err(|error| error.to_string())?;
             let said = format!("You are a member of “{}”.", session.name);
             Ok(Done { said: Some(said), entered: Some(Some(reference(&session))), ..Done::default() })
         }
-        Act::Invite(session, role, uses) => {
+        Act::Invite(session, offer) => {
             let options = InviteOptions {
-                rights: rights(*role),
-                expires_s: Some(LINK_S),
-                uses: *uses,
+                rights: rights(offer.role),
+                expires_s: offer.stay.seconds(),
+                uses: offer.uses,
                 ..InviteOptions::default()
             };
-            let invitation = acts::invite(&config, session, &options).map_err(|error| error.to_string())?;
-            Ok(Done { link: Some(link(invitation.to_string(), *uses)), ..Done::default() })
+            let invitation = acts::invite(config, session, &options).map_err(|error| error.to_string())?;
+            Ok(Done { link: Some(link(invitation.to_string(), *offer)), ..Done::default() })
         }
         Act::Leave(session) => {
-            acts::leave(&config, session).map_err(|error| error.to_string())?;
+            acts::leave(config, session).map_err(|error| error.to_string())?;
             Ok(Done {
                 said: Some("You are no longer a member.".into()),
                 entered: Some(None),
@@ -232,7 +237,7 @@ fn carry_out(act: &Act) -> Result<Done, String> {
             })
         }
         Act::Remove(session, user) => {
-            acts::revoke(&config, session, user, "").map_err(|error| error.to_string())?;
+            acts::revoke(config, session, user, "").map_err(|error| error.to_string())?;
             Ok(Done { said: Some("Removed, with all whom they invited.".into()), ..Done::default() })
         }
         Act::Accept(user, name) => {
@@ -250,11 +255,91 @@ fn rights(role: Role) -> Rights {
     }
 }
 
-fn link(text: String, uses: u16) -> Link {
+fn link(text: String, offer: Offer) -> Link {
     let qr_code = QrCode::new(&text);
-    let about = match uses {
-        1 => "For one person, within a day.".to_owned(),
-        uses => format!("For {uses} people, within a day."),
-    };
-    Link { text, qr_code, about }
+    Link { text, qr_code, about: offer.words() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tempfile::TempDir;
+
+    struct Plugin {
+        project: Arc<Stored>,
+        desk: Desk,
+        changes: Arc<AtomicU32>,
+    }
+
+    /// One of the user whose folder this is.
+    fn plugin(folder: &TempDir) -> Plugin {
+        let config = Config::in_folders(&folder.path().join("config"), &folder.path().join("run"));
+        let place = Box::new(move || Ok(config.clone()));
+        let (project, changes) = (Arc::<Stored>::default(), Arc::<AtomicU32>::default());
+        let desk = Desk::at(place, project.clone(), &Guard::default());
+        let count = changes.clone();
+        desk.on_change(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        Plugin { project, desk, changes }
+    }
+
+    impl Plugin {
+        fn asked(&self, act: Act) -> super::super::Desk {
+            self.desk.ask(act);
+            self.settled()
+        }
+
+        fn settled(&self) -> super::super::Desk {
+            if let Some(thread) = lock(&self.desk.thread).take() {
+                thread.join().unwrap();
+            }
+            self.desk.shared.state().clone()
+        }
+    }
+
+    #[test]
+    fn a_session_is_begun_a_link_given_and_followed_and_new_plugins_join_it() {
+        let (anna, ben) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = plugin(&anna);
+        let begun = first.asked(Act::Create("Friday jam".into()));
+        assert_eq!(begun.said.map(|said| said.severity), Some(Severity::Good));
+        let session = first.project.session().unwrap();
+        assert_eq!((session.name.as_str(), first.changes.load(Ordering::Relaxed)), ("Friday jam", 1));
+
+        let offer = Offer { stay: super::super::Stay::Day, ..Offer::default() };
+        let link = first.asked(Act::Invite(session.id, offer)).link.unwrap();
+        assert!(link.text.starts_with("audiocloud://join/") && link.qr_code.is_some(), "{}", link.text.len());
+        assert!(first.asked(Act::PutAway).link.is_none());
+
+        let other = plugin(&ben);
+        let joined = other.asked(Act::Join(link.text.clone()));
+        assert_eq!(other.project.session().map(|session| session.id), Some(session.id), "{joined:?}");
+
+        let (second, loaded) = (plugin(&ben), plugin(&ben));
+        second.desk.join_current();
+        loaded.project.set_stream(7);
+        loaded.desk.join_current();
+        second.settled();
+        loaded.settled();
+        assert_eq!(second.project.session().map(|session| session.id), Some(session.id));
+        assert_eq!((loaded.project.session(), loaded.changes.load(Ordering::Relaxed)), (None, 0), "not new");
+
+        assert!(other.asked(Act::Leave(session.id)).said.is_some());
+        assert_eq!(other.project.session(), None);
+    }
+
+    #[test]
+    fn what_fails_is_said_with_its_remedy_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let plugin = plugin(&folder);
+        let failed = plugin.asked(Act::Join("https://example.org".into()));
+        let said = failed.said.unwrap();
+        assert!(said.severity == Severity::Fault && !said.remedy.is_empty(), "{said:?}");
+        assert!(said.cause.starts_with("You have not joined: "), "{said:?}");
+        assert_eq!((plugin.project.session(), plugin.changes.load(Ordering::Relaxed)), (None, 0));
+        assert!(!failed.is_busy);
+    }
 }

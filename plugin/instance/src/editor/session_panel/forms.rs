@@ -5,7 +5,7 @@ use egui::{Button, ComboBox, DragValue, Key, RichText, TextEdit, Ui, WidgetInfo}
 
 use super::{form, set_form};
 use crate::editor::theme;
-use crate::sessions::{self, Act, Member, Model};
+use crate::sessions::{self, Act, Member, Model, Offer, Stay};
 
 /// A session's name, characters.
 const NAME_MAX: usize = 64;
@@ -19,7 +19,7 @@ const USES_MAX: u16 = 16;
 pub(super) enum Form {
     Create(String),
     Join(String),
-    Invite(sessions::Role, u16),
+    Invite(Offer),
     /// Whether this is meant, and what it is called.
     Confirm {
         act: Act,
@@ -40,7 +40,7 @@ pub(super) fn buttons(ui: &mut Ui, model: &Model) {
     let joined = model.current.as_ref().filter(|current| model.joined.iter().any(|it| it.id == current.id));
     let invite = ui.add_enabled(joined.is_some() && model.may_invite, Button::new("Invite…"));
     if invite.on_hover_text("Make a link for somebody.").clicked() {
-        wanted = Some(Form::Invite(sessions::Role::default(), 1));
+        wanted = Some(Form::Invite(Offer::default()));
     }
     let leave = ui.add_enabled(joined.is_some(), Button::new("Leave…"));
     if let (true, Some(current)) = (leave.on_hover_text("Be a member no more.").clicked(), joined) {
@@ -85,10 +85,10 @@ pub(super) fn show(ui: &mut Ui, model: &Model, acts: &mut Vec<Act>) {
                     done = Some(Act::Join(link.trim().to_owned()));
                 }
             }
-            Form::Invite(role, uses) => {
+            Form::Invite(offer) => {
                 let id = model.current.as_ref().map(|current| current.id);
-                if let (true, Some(id)) = (invite(ui, role, uses), id) {
-                    done = Some(Act::Invite(id, *role, *uses));
+                if let (true, Some(id)) = (invite(ui, offer), id) {
+                    done = Some(Act::Invite(id, *offer));
                 }
             }
             Form::Confirm { act, question, verb } => {
@@ -119,16 +119,24 @@ fn line(ui: &mut Ui, name: &str, text: &mut String, characters_max: usize) -> bo
 }
 
 /// For whom an invitation is; true when it is to be made.
-fn invite(ui: &mut Ui, role: &mut sessions::Role, uses: &mut u16) -> bool {
+fn invite(ui: &mut Ui, offer: &mut Offer) -> bool {
     let label = ui.label(RichText::new("They may").color(theme::TEXT_WEAK));
-    let list = ComboBox::from_id_salt("role").selected_text(role.words()).width(130.0).show_ui(ui, |ui| {
-        for one in sessions::Role::ALL {
-            ui.selectable_value(role, one, one.words());
+    let list = ComboBox::from_id_salt("role").selected_text(offer.role.words()).width(120.0);
+    let list = list.show_ui(ui, |ui| {
+        for role in sessions::Role::ALL {
+            ui.selectable_value(&mut offer.role, role, role.words());
         }
     });
     list.response.labelled_by(label.id);
-    let suffix = if *uses == 1 { " person" } else { " people" };
-    let people = DragValue::new(uses).range(1..=USES_MAX).suffix(suffix);
+    let list = ComboBox::from_id_salt("stay").selected_text(offer.stay.words()).width(90.0);
+    let list = list.show_ui(ui, |ui| {
+        for stay in Stay::ALL {
+            ui.selectable_value(&mut offer.stay, stay, stay.words());
+        }
+    });
+    list.response.on_hover_text("How long they stay members.");
+    let suffix = if offer.uses == 1 { " person" } else { " people" };
+    let people = DragValue::new(&mut offer.uses).range(1..=USES_MAX).suffix(suffix);
     ui.add(people).on_hover_text("How many the link lets in; then it is used up.");
     ui.button("Make a link").clicked()
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::editor::qr_code::QrCode;
-use crate::sessions;
+use crate::sessions::{self, Offer};
 use crate::state::SessionRef;
 use crate::status::Status;
 use audiocloud_net::wire::id::{SessionId, UserId};
@@ -133,18 +133,23 @@ fn an_invitation_says_for_whom_and_shows_its_link() {
     harness.run();
     click(&mut harness, "Listen only");
     click(&mut harness, "Make a link");
-    assert_eq!(harness.state().last(), Some(&Act::Invite(JAM, sessions::Role::Listener, 1)));
+    let offer = Offer { role: sessions::Role::Listener, ..Offer::default() };
+    assert_eq!(harness.state().last(), Some(&Act::Invite(JAM, offer)));
+    assert_eq!(offer.words(), "For one person, without end: listen only.");
 
     let text = "audiocloud://join/AAECAwQFBgcICQ";
-    let link =
-        Link { text: text.into(), qr_code: QrCode::new(text), about: "For one person, within a day.".into() };
+    let link = Link {
+        text: text.into(),
+        qr_code: QrCode::new(text),
+        about: "For one person, for a day: play and listen.".into(),
+    };
     assert!(!format!("{link:?}").contains("join"), "a link is not for logs");
     let mut model = joined();
     model.desk.link = Some(link);
     let mut harness = self::harness(model);
     harness.get_by_label("The link");
     harness.get_by_label("QR code of the link");
-    harness.get_by_label("For one person, within a day.");
+    harness.get_by_label("For one person, for a day: play and listen.");
     harness.get_by_label("Copy link").click();
     harness.step();
     let copied =
@@ -219,8 +224,11 @@ fn it_has_its_picture() {
     };
     let mut model = joined();
     let text = format!("audiocloud://join/{}", "AbCd0123_-xyz".repeat(70));
-    model.desk.link =
-        Some(Link { qr_code: QrCode::new(&text), text, about: "For one person, within a day.".into() });
+    model.desk.link = Some(Link {
+        qr_code: QrCode::new(&text),
+        text,
+        about: "For one person, for a day: play and listen.".into(),
+    });
     let invited = draw(&model);
     invited.keep("session").unwrap();
     assert!(invited.count(egui::Color32::BLACK) > 10_000, "the code");
