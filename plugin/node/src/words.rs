@@ -46,11 +46,42 @@ fn runtime(runtime: &Value) -> String {
         losses(one).for_each(|words| line("  lost", words));
     }
     list(runtime, "peers").iter().for_each(|one| line("peer", peer(one)));
+    list(runtime, "sessions").iter().for_each(|one| line("session", session(one)));
+    list(runtime, "strangers").iter().for_each(|one| line("stranger", stranger(one)));
     list(runtime, "refusals").iter().for_each(|one| line("refused", clean(one.as_str().unwrap_or_default())));
     let journal = list(runtime, "journal");
     let lately = &journal[journal.len().saturating_sub(JOURNAL_LINES)..];
     lately.iter().for_each(|one| line("log", clean(one.as_str().unwrap_or_default().trim_start())));
     text
+}
+
+/// A session, and who of it is there.
+fn session(session: &Value) -> String {
+    let trouble = plain(session, "trouble");
+    if !trouble.is_empty() {
+        return format!("{}: {trouble}", quoted(session, "name"));
+    }
+    let members = list(session, "members");
+    let others = || members.iter().filter(|member| member["self"] != true);
+    let here: Vec<String> =
+        others().filter(|member| member["present"] == true).map(|member| plain(member, "name")).collect();
+    let of = counted(u64::try_from(others().count()).unwrap_or(0), "other member", "other members");
+    match here.is_empty() {
+        true => format!("{}: none of {of} is here", quoted(session, "name")),
+        false => format!("{}: {} here, of {of}", quoted(session, "name"), here.join(", ")),
+    }
+}
+
+/// Somebody who knocks.
+fn stranger(stranger: &Value) -> String {
+    let key = if stranger["user"].is_string() { "user" } else { "device" };
+    format!(
+        "{} ({key} {}) at {}: {}; `audiocloud accept` lets a user in",
+        quoted(stranger, "name"),
+        fingerprint(stranger, key),
+        plain(stranger, "address"),
+        plain(stranger, "why")
+    )
 }
 
 /// A plug-in, in the words of its own window.
@@ -187,6 +218,10 @@ fn peer(peer: &Value) -> String {
     if !reason.is_empty() {
         write!(words, " ({reason})").ok();
     }
+    let way = plain(peer, "way");
+    if !way.is_empty() {
+        write!(words, ", {way}").ok();
+    }
     let path = &peer["path"];
     if number(path, "rtt_us") > 0 {
         let (rtt, one_way) = (number(path, "rtt_us"), number(path, "one_way_us"));
@@ -287,9 +322,17 @@ mod tests {
                  "report": {"concealed_ms": 12.4, "ratio_ppm": -3.26}},
                 {"publisher": "0123456789", "name": "", "link": "lost", "reason": "timeout", "since_ms": 2500},
             ],
-            "peers": [{"name": "Studio A", "address": "192.0.2.1:9", "state": "connected", "reason": "",
+            "peers": [{"name": "Studio A", "address": "192.0.2.1:9", "state": "connected", "reason": "", "way": "by relay",
                        "path": {"rtt_us": 1_290, "one_way_us": 700, "queueing_us": 110, "loss_ppm": 2_000,
                                 "rate_cap_bps": 12_000_000}}],
+            "sessions": [
+                {"name": "Band", "trouble": null, "members": [
+                    {"name": "Studio B", "self": true, "present": true}, {"name": "Ada", "present": true},
+                    {"name": "Ben", "present": false},
+                ]},
+                {"name": "Old", "trouble": "this member was revoked", "members": []},
+            ],
+            "strangers": [{"user": null, "device": "0102030405", "name": "", "address": "192.0.2.9:1", "why": "unknown"}],
             "refusals": ["203.0.113.5:1: another identity"],
         });
         check(
@@ -307,8 +350,11 @@ mod tests {
                 "    heard  8.0 ms after it left, 2.3 Mbit/s, jitter 0.4 ms, buffer 5.3 ms, 4 resent, 1 from Opus, 12 ms \
                  concealed, resampled by -3.3 ppm",
                 "  receives (no name) from device 01234567: lost (timeout), looking for it again, for 2 s",
-                "  peer     \"Studio A\" at 192.0.2.1:9: connected, round trip 1.3 ms, there 0.7 ms, of it 0.1 ms in \
+                "  peer     \"Studio A\" at 192.0.2.1:9: connected, by relay, round trip 1.3 ms, there 0.7 ms, of it 0.1 ms in \
                  queues, 0.20 % lost, held to 12.0 Mbit/s",
+                "  session  \"Band\": Ada here, of 2 other members",
+                "  session  \"Old\": this member was revoked",
+                "  stranger (no name) (device 01020304) at 192.0.2.9:1: unknown; `audiocloud accept` lets a user in",
                 "  refused  203.0.113.5:1: another identity",
                 "  log      1",
                 "  log      2",

@@ -1,6 +1,6 @@
 //! The identity: both keys are there, for their owner alone, and sound.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Check, Examination, Finding};
 use crate::identity::Identity;
@@ -92,7 +92,7 @@ fn exposed_folder(folder: &Path, exposure: &str) -> Finding {
     )
 }
 
-fn exposed_key(path: &PathBuf) -> Finding {
+fn exposed_key(path: &Path) -> Finding {
     Finding::fault(
         CHECK,
         format!("the key file {} can be read by other users of this machine", path.display()),
@@ -120,6 +120,7 @@ mod tests {
     use super::*;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
 
     fn check(fault: impl FnOnce(&Path), outcome: Outcome, found: &str, remedy: &str) {
         let folder = tempfile::tempdir().unwrap();
