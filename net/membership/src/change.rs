@@ -121,13 +121,8 @@ impl SignedChange {
     }
 
     /// How many bytes [`Self::to_bytes`] gives.
-    pub fn len(&self) -> usize {
+    pub fn size_bytes(&self) -> usize {
         HEADER_BYTES + self.bytes.len()
-    }
-
-    /// Never: a change has a body. For the habit of having both.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     /// The change's name. The signature is no part of it: one who signs the same twice has made one change.
@@ -146,8 +141,8 @@ impl SignedChange {
 
     /// What it follows and when it was made, whatever it does.
     pub(crate) fn read(&self, session: &SessionId) -> Result<Body<IgnoredAny>, BadChange> {
-        if self.len() > CHANGE_BYTES_MAX {
-            return Err(BadChange::Length(self.len()));
+        if self.size_bytes() > CHANGE_BYTES_MAX {
+            return Err(BadChange::Length(self.size_bytes()));
         }
         let body: Body<IgnoredAny> =
             ciborium::from_reader(&self.bytes[..]).map_err(|_| BadChange::Malformed)?;

@@ -71,7 +71,7 @@ pub fn changes(session: SessionId, changes: &[SignedChange], all: bool) -> Vec<M
     let message = |changes, more| Message::SessionChanges(SessionChanges { session, changes, more });
     for change in changes {
         let is_full = current.len() == CHANGES_MAX;
-        if (is_full || bytes + change.len() > MESSAGE_BYTES) && !current.is_empty() {
+        if (is_full || bytes + change.size_bytes() > MESSAGE_BYTES) && !current.is_empty() {
             let last = !all && messages.len() + 1 == ANSWERS_MAX;
             messages.push(message(std::mem::take(&mut current), last));
             bytes = 0;
@@ -79,7 +79,7 @@ pub fn changes(session: SessionId, changes: &[SignedChange], all: bool) -> Vec<M
                 return messages;
             }
         }
-        bytes += change.len();
+        bytes += change.size_bytes();
         current.extend(Bytes::try_from(change.to_bytes()));
     }
     if !current.is_empty() {

@@ -197,7 +197,7 @@ impl SharedState {
         after.sort_unstable_by_key(|hash| std::cmp::Reverse((self.nodes[hash].depth, *hash)));
         after.truncate(AFTER_MAX);
         let change = SignedChange::sign(author, self.session, after.clone(), now_ms, operation)?;
-        if self.bytes + change.len() > OWN_BYTES_MAX {
+        if self.bytes + change.size_bytes() > OWN_BYTES_MAX {
             return Err(EditError::Full { bytes: self.bytes });
         }
         let node = Node { change: change.clone(), after, at_ms: now_ms, depth: 0, followers: 0 };
@@ -310,7 +310,7 @@ impl SharedState {
         };
         let follows_placed = node.after.iter().all(|parent| self.nodes.contains_key(parent));
         if follows_placed && node.authorised(may_edit) {
-            if self.bytes + change.len() > DOCUMENT_BYTES_MAX {
+            if self.bytes + change.size_bytes() > DOCUMENT_BYTES_MAX {
                 return Err(Rejected::Full);
             }
             merged.news.push(node.change.clone());
@@ -336,8 +336,11 @@ impl SharedState {
                 continue;
             }
             let wanted = self.waiting.with_followed(hash);
-            let bytes: usize =
-                wanted.iter().filter_map(|hash| self.waiting.get(hash)).map(|node| node.change.len()).sum();
+            let bytes: usize = wanted
+                .iter()
+                .filter_map(|hash| self.waiting.get(hash))
+                .map(|node| node.change.size_bytes())
+                .sum();
             if self.bytes + bytes > DOCUMENT_BYTES_MAX {
                 merged.rejected.push(Rejected::Full);
                 continue;
@@ -363,7 +366,7 @@ impl SharedState {
             let node = self.nodes.remove(&hash).expect("what is on the frontier is placed");
             self.order.remove(&(node.depth, hash));
             self.frontier.remove(&hash);
-            self.bytes -= node.change.len();
+            self.bytes -= node.change.size_bytes();
             self.unfold_from((node.depth, hash));
             for parent in &node.after {
                 let followed = self.nodes.get_mut(parent).expect("what a placed change follows is placed");
@@ -390,7 +393,7 @@ impl SharedState {
             self.frontier.remove(parent);
         }
         self.frontier.insert(hash);
-        self.bytes += node.change.len();
+        self.bytes += node.change.size_bytes();
         self.order.insert((node.depth, hash));
         self.unfold_from((node.depth, hash));
         self.nodes.insert(hash, node);

@@ -53,7 +53,7 @@ impl Waiting {
 
     /// Lets a change wait. Returns how many others had to go for it.
     pub(super) fn insert(&mut self, hash: ChangeHash, node: Node) -> usize {
-        self.bytes += node.change.len();
+        self.bytes += node.change.size_bytes();
         self.arrived += 1;
         self.arrivals.insert(self.arrived, hash);
         self.nodes.insert(hash, (self.arrived, node));
@@ -69,7 +69,7 @@ impl Waiting {
     pub(super) fn remove(&mut self, hash: &ChangeHash) -> Option<Node> {
         let (arrival, node) = self.nodes.remove(hash)?;
         self.arrivals.remove(&arrival);
-        self.bytes -= node.change.len();
+        self.bytes -= node.change.size_bytes();
         Some(node)
     }
 

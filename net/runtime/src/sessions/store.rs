@@ -480,7 +480,10 @@ impl Store {
         std::thread::sleep(TURN.saturating_sub(since));
         self.wait(|| {
             let file = private_file::open_lock(&self.file)?;
-            redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(FileBackend::new(file)?)
+            // A page that is not what it was is found before anything is written beside it.
+            let mut builder = redb::Builder::new();
+            builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+            builder.create_with_backend(FileBackend::new(file)?)
         })
     }
 

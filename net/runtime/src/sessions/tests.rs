@@ -240,7 +240,7 @@ fn a_damaged_file_is_named_and_left_alone() {
     let session = acts::create(&anna.config, "Band", &[]).unwrap().session;
     let file = anna.config.config_dir.join("sessions.redb");
     let good = std::fs::read(&file).unwrap();
-    let mut named = 0;
+    let (mut named, mut refused) = (0, 0);
     let mut check = |damaged: &[u8]| {
         std::fs::write(&file, damaged).unwrap();
         match anna.store().membership(&session) {
@@ -257,6 +257,12 @@ fn a_damaged_file_is_named_and_left_alone() {
                 named += 1;
             }
         }
+        // Who writes looks at every page first.
+        if let Err(error) = anna.store().append_log(&[entry("more")]) {
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+            refused += 1;
+            assert_eq!(std::fs::read(&file).unwrap(), damaged, "nothing is written beside a damage");
+        }
     };
     check(b"not a database at all");
     check(&good[..good.len() / 2]);
@@ -271,7 +277,7 @@ fn a_damaged_file_is_named_and_left_alone() {
         damaged[at] ^= 0xff;
         check(&damaged);
     }
-    assert!(named > 5, "{named}");
+    assert!(named > 5 && refused >= named, "{named} named, {refused} refused");
     std::fs::write(&file, &good).unwrap();
     assert_eq!(anna.store().membership(&session).unwrap().unwrap().name, "Band");
 }

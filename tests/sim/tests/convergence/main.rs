@@ -207,15 +207,16 @@ impl World {
         let edit = match self.random.bits() % 12 {
             0..=2 => {
                 let track = number % TRACKS;
-                let name =
-                    (number % 5 != 0).then(|| format!("track {track} of {member}, take {}", number % 97));
+                let name = (!number.is_multiple_of(5))
+                    .then(|| format!("track {track} of {member}, take {}", number % 97));
                 let sayings = self.members[member].set_track(track, name.as_deref());
                 return self.say(member, sayings);
             }
             3 => Edit::Tempo(60.0 + f64::from(u8::try_from(number % 120).unwrap())),
             4 => Edit::Key(["A minor", "C", "F sharp"][usize::try_from(number % 3).unwrap()].to_owned()),
             5 => Edit::Loop(
-                (number % 4 != 0).then_some((0.0, f64::from(u8::try_from(number % 64).unwrap()) + 4.0)),
+                (!number.is_multiple_of(4))
+                    .then_some((0.0, f64::from(u8::try_from(number % 64).unwrap()) + 4.0)),
             ),
             6 => Edit::Scene { name, streams: Vec::new(), chains: vec![format!("chain {}", number % 7)] },
             7 => Edit::RemoveScene(name),
