@@ -33,11 +33,18 @@ impl Machine {
     }
 }
 
-/// What the guest hears of the code is what `say` makes of it. The host's answer, and the guest's.
-fn pair(
-    meeting: Option<&MeetingPoint>,
-    say: impl FnOnce(String) -> String,
-) -> (Result<DeviceId, Error>, Result<(DeviceId, String), Error>, [DeviceId; 2]) {
+/// What came of it on both sides.
+struct Paired {
+    /// Whom the host gave the invitation.
+    given: Result<DeviceId, Error>,
+    /// From whom the guest has it, and the session that it joined.
+    taken: Result<(DeviceId, String), Error>,
+    /// The host, the guest.
+    devices: [DeviceId; 2],
+}
+
+/// What the guest hears of the code is what `say` makes of it.
+fn pair(meeting: Option<&MeetingPoint>, say: impl FnOnce(String) -> String) -> Paired {
     let (ada, ben) = (Machine::new("Ada"), Machine::new("Ben"));
     let band = acts::create(&ada.config, "Band", &[]).unwrap();
     let invitation = acts::invite(&ada.config, &band.session, &InviteOptions::default()).unwrap();
@@ -54,7 +61,7 @@ fn pair(
             assert_eq!(membership.session, band.session);
             (device, membership.name)
         });
-        (host.join().unwrap(), joined, devices)
+        Paired { given: host.join().unwrap(), taken: joined, devices }
     })
 }
 
@@ -66,14 +73,14 @@ fn misheard(code: String) -> String {
     format!("{rest}-{other}")
 }
 
-fn check_paired(pair: (Result<DeviceId, Error>, Result<(DeviceId, String), Error>, [DeviceId; 2])) {
-    let (given, taken, [ada, ben]) = pair;
-    assert_eq!(given.unwrap(), ben);
-    assert_eq!(taken.unwrap(), (ada, "Band".to_owned()));
+fn check_paired(paired: Paired) {
+    let [ada, ben] = paired.devices;
+    assert_eq!(paired.given.unwrap(), ben);
+    assert_eq!(paired.taken.unwrap(), (ada, "Band".to_owned()));
 }
 
-fn check_refused(pair: (Result<DeviceId, Error>, Result<(DeviceId, String), Error>, [DeviceId; 2])) {
-    let (given, taken, _) = pair;
+fn check_refused(paired: Paired) {
+    let Paired { given, taken, .. } = paired;
     assert!(matches!(given, Err(Error::Pairing(PairingError::Failed))), "{given:?}");
     let error = taken.unwrap_err();
     assert!(error.to_string().contains("make a new code"), "{error}");

@@ -179,9 +179,9 @@ mod tests {
         assert_eq!((serving.bind.port(), serving.serve.unwrap().rendezvous), (PORT, true));
         let plain = configured(&arguments(), config.clone());
         assert_eq!((plain.bind.port(), plain.serve), (0, None));
-        let bind = Some(SocketAddr::from((Ipv6Addr::LOCALHOST, 7)));
-        let bound = configured(&NodeArguments { relay: true, bind, ..arguments() }, config.clone());
-        assert_eq!(bound.bind, bind.unwrap());
+        let bind = SocketAddr::from((Ipv6Addr::LOCALHOST, 7));
+        let bound = NodeArguments { relay: true, bind: Some(bind), ..arguments() };
+        assert_eq!(configured(&bound, config.clone()).bind, bind);
         let mut of_file = config;
         of_file.serve = Some(Serve { rendezvous: true, relay: false, tcp: None });
         let both = configured(&NodeArguments { relay: true, ..arguments() }, of_file).serve.unwrap();
