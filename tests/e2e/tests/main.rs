@@ -7,6 +7,8 @@ mod latency;
 mod mixing;
 mod nat;
 mod notes;
+mod project;
 mod session;
 mod strangers;
+mod three;
 mod whole;
