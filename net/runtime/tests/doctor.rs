@@ -54,7 +54,20 @@ fn cable() {
     ip("address add fd78::1/64 dev one nodad");
     ip("link set two addrgenmode none");
     ip("link set two up");
+    plug_in();
+}
+
+/// The kernel notices the carrier a moment after the interface is up.
+fn plug_in() {
     ip("link set one up");
+    let began = Instant::now();
+    let is_up = || {
+        let shown = Command::new("ip").args(["-o", "link", "show", "one"]).output().unwrap();
+        String::from_utf8(shown.stdout).unwrap().contains("state UP")
+    };
+    while !is_up() {
+        assert!(began.elapsed() < Duration::from_secs(10), "no carrier");
+    }
 }
 
 /// Makes this the whole firewall of the namespace; false where this machine has none.
@@ -169,7 +182,7 @@ fn multicast_that_is_missing_is_told_from_multicast_that_is_dropped() {
     ip("link set one multicast on");
     ip("link set one down");
     check_fault(&heard(&config), "one is down", "sudo ip link set one up");
-    ip("link set one up");
+    plug_in();
     let named = Config { interfaces: vec!["eth7".to_owned()], ..config.clone() };
     check_fault(&heard(&named), "names the interface \"eth7\"", "there are lo, one, two");
     let off = Config { mdns: false, ..config.clone() };

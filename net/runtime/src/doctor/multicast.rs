@@ -109,9 +109,12 @@ fn judge_missing(name: &str, present: &[Interface]) -> Finding {
 }
 
 fn judge(observed: &[Observed], firewall: Firewall) -> Vec<Finding> {
-    // What is amiss at an interface matters little where another one works: a VPN, a cable that is not plugged in.
+    // What is amiss at an interface matters little where another one works: a VPN; and what is switched off or not plugged
+    // in, nothing.
     let works = observed.iter().any(Observed::works);
-    let mut findings: Vec<Finding> = observed.iter().map(|one| judge_one(one, firewall)).collect();
+    let matters = |one: &&Observed| !works || (one.interface.is_up && one.interface.has_carrier);
+    let mut findings: Vec<Finding> =
+        observed.iter().filter(matters).map(|one| judge_one(one, firewall)).collect();
     if works {
         for finding in findings.iter_mut().filter(|finding| finding.outcome == super::Outcome::Fault) {
             finding.outcome = super::Outcome::Unknown;
@@ -250,6 +253,7 @@ mod tests {
         let observed = [
             Observed { interface: eth0(), echo: Some(Echo::Heard { others: 1 }) },
             Observed { interface: wg0, echo: None },
+            Observed { interface: Interface { name: "ifb0".to_owned(), is_up: false, ..eth0() }, echo: None },
         ];
         let outcomes: Vec<_> =
             judge(&observed, Firewall::Ufw).iter().map(|finding| finding.outcome).collect();

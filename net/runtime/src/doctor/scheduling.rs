@@ -6,7 +6,7 @@ const CHECK: Check = Check::Scheduling;
 /// Enough for a DAW with plug-ins.
 const LOCKED_BYTES_MIN: u64 = 256 << 20;
 /// The file that the remedy makes.
-const LIMITS_FILE: &str = "/etc/security/limits.d/audio.conf";
+const LIMITS_FILE: &str = "/etc/security/limits.d/99-audiocloud.conf";
 
 /// What the system allows this user.
 #[derive(Clone, Debug)]
@@ -142,7 +142,11 @@ fn is_in_group(wanted: &str) -> bool {
 #[cfg(target_os = "linux")]
 fn granting_file() -> Option<String> {
     let folder = std::fs::read_dir("/etc/security/limits.d").into_iter().flatten().flatten();
-    let mut files: Vec<_> = folder.map(|entry| entry.path()).collect();
+    // Other names are not read (pam_limits(8)).
+    let mut files: Vec<_> = folder
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .collect();
     files.push("/etc/security/limits.conf".into());
     let grants = |text: &str| {
         text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|fields| {
