@@ -44,12 +44,12 @@ fn content(ui: &mut Ui, model: &Model, own: impl FnOnce(&mut Ui)) -> Vec<Act> {
 
 /// The session's name, to be changed; in and out of it.
 fn choice(ui: &mut Ui, model: &Model, acts: &mut Vec<Act>) {
-    ui.horizontal_wrapped(|ui| {
+    ui.horizontal(|ui| {
         let label = ui.label(RichText::new("Belongs to").color(theme::TEXT_WEAK));
         let mut wanted = model.current.as_ref().map(|current| current.id);
         let now = wanted;
         let shown = model.current.as_ref().map_or(NONE, |current| &current.name);
-        let list = ComboBox::from_id_salt("session").selected_text(shown).width(150.0).show_ui(ui, |ui| {
+        let list = ComboBox::from_id_salt("session").selected_text(shown).width(220.0).show_ui(ui, |ui| {
             ui.selectable_value(&mut wanted, None, NONE);
             for session in &model.joined {
                 ui.selectable_value(&mut wanted, Some(session.id), &session.name);
@@ -61,8 +61,8 @@ fn choice(ui: &mut Ui, model: &Model, acts: &mut Vec<Act>) {
             let session = model.joined.iter().find(|session| Some(session.id) == wanted);
             acts.push(Act::Choose(session.cloned()));
         }
-        forms::buttons(ui, model);
     });
+    ui.horizontal(|ui| forms::buttons(ui, model));
 }
 
 /// How it stands: in weak words where all is well.

@@ -114,7 +114,10 @@ fn line(ui: &mut Ui, name: &str, text: &mut String, characters_max: usize) -> bo
         .background_color(theme::WELL)
         .hint_text(name);
     let response = ui.add(edit);
-    response.widget_info(|| WidgetInfo::text_edit(true, "", text.as_str(), name));
+    response.widget_info(|| WidgetInfo {
+        label: Some(name.to_owned()),
+        ..WidgetInfo::text_edit(true, "", text.as_str(), name)
+    });
     response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter))
 }
 
