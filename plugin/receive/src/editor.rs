@@ -19,7 +19,7 @@ use crate::stream_list::{self, level_text, parse_level};
 const PLUG_IN: &str = "audiocloud Receive";
 
 /// Points.
-const SIZE: Vec2 = vec2(500.0, 520.0);
+const SIZE: Vec2 = vec2(500.0, 552.0);
 const SIZE_MIN: Vec2 = vec2(420.0, 360.0);
 
 /// The values of Receive's parameters.
