@@ -137,7 +137,8 @@ async fn dial(context: Rc<Context>, candidate: Candidate) {
                     let (sessions, why) = (candidate.sessions.clone(), refusal.text.to_string());
                     hub.live.tell(Event::TurnedAway { sessions, why });
                 }
-                let is_stranger = refusal.reason == RefusalReason::NotTrusted && candidate.sessions.is_empty();
+                let is_stranger =
+                    refusal.reason == RefusalReason::NotTrusted && candidate.sessions.is_empty();
                 let known = match (device, address) {
                     (Some(device), Some(address)) if is_stranger => {
                         hub.knocked(None, device, "", address, "they have not accepted this user yet")
@@ -285,7 +286,8 @@ async fn accept(context: &Rc<Context>, incoming: quinn::Incoming) -> Result<(), 
     match judged {
         Ok((peer, standing)) => {
             // Of sessions that the peer has not proved to be in, it learns nothing.
-            let common: Vec<_> = shown.into_iter().filter(|session| standing.grants.contains_key(session)).collect();
+            let common: Vec<_> =
+                shown.into_iter().filter(|session| standing.grants.contains_key(session)).collect();
             let hello = Message::Hello(Box::new(own_hello(context, &common)));
             write_message(&mut send, &hello).await.map_err(broken)?;
             paths.table().pin(address);
@@ -418,11 +420,18 @@ fn run(
     let is_real = address_table::number_of(address).is_none();
     if dialled_by_us
         && is_real
-        && let Some(discovery) = &*context.discovery.borrow() {
+        && let Some(discovery) = &*context.discovery.borrow()
+    {
         discovery.proven(peer.device, address);
     }
     let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
-    let id = context.hub.borrow_mut().add_link((peer, standing), connection.clone(), address, dialled_by_us, outgoing);
+    let id = context.hub.borrow_mut().add_link(
+        (peer, standing),
+        connection.clone(),
+        address,
+        dialled_by_us,
+        outgoing,
+    );
     tokio::task::spawn_local(write_messages(send, queue));
     tokio::task::spawn_local(read_messages(Rc::clone(context), id, connection.clone(), receive));
     tokio::task::spawn_local(read_datagrams(Rc::clone(context), id, connection));

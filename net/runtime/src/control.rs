@@ -66,7 +66,9 @@ pub enum Error {
     )]
     Unsupported,
     /// The runtime that was asked did not answer as it should.
-    #[error("the audiocloud process that was asked did not answer: {0}; it may have ended: look at `audiocloud status`")]
+    #[error(
+        "the audiocloud process that was asked did not answer: {0}; it may have ended: look at `audiocloud status`"
+    )]
     NoAnswer(io::Error),
 }
 

@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 
 use crate::claim::{Claim, ClaimError, Claims};
 use crate::command::Command;
-use crate::meeting::client::MeetingStatus;
-use crate::input::{Input, InputConfig, InputShared, InputStatus, PatchRefusal};
-use crate::sessions::{SessionStatus, Stranger};
 use crate::counters::{PublicationCounters, RuntimeFigures};
+use crate::input::{Input, InputConfig, InputShared, InputStatus, PatchRefusal};
+use crate::meeting::client::MeetingStatus;
+use crate::sessions::{SessionStatus, Stranger};
 use crate::status::{
     PeerStatus, PublicationShared, PublicationStatus, Report, Shared, StreamEntry, SubscriptionShared,
     SubscriptionStatus, lock,
@@ -352,7 +352,8 @@ impl Handle {
     pub fn edit(&self, session: SessionId, edit: Edit) -> Result<(), String> {
         let (answer, answered) = std::sync::mpsc::channel();
         send(&self.commands, Command::Edit { session, edit, answer });
-        let late = |_| "the edit was not made in time: the disk or another process is slow; try again".to_owned();
+        let late =
+            |_| "the edit was not made in time: the disk or another process is slow; try again".to_owned();
         answered.recv_timeout(EDIT_TIMEOUT).map_err(late)?
     }
 

@@ -55,9 +55,9 @@ pub use error::Error;
 pub use handle::{
     Handle, Publication, PublishConfig, Runtime, Shown, SubscribeConfig, Subscription, random_stream,
 };
+pub use health::{Heard, ListenerStatus, Loss, Owner, PathFigures};
 pub use input::{Input, InputConfig, InputStatus, PatchRefusal, PatchWish};
 pub use meeting::client::MeetingStatus;
-pub use health::{Heard, ListenerStatus, Loss, Owner, PathFigures};
 pub use sessions::{SessionMember, SessionStatus, Stranger};
 pub use status::{
     Link, LossCause, PeerState, PeerStatus, PublicationStatus, Report, StreamEntry, SubscriptionStatus,

@@ -441,9 +441,10 @@ fn refusal_json(refusal: &PatchRefusal) -> Value {
 }
 
 fn input_json(input: &InputStatus) -> Value {
-    let playing = input.playing.iter().map(|key| {
-        json!({ "publisher": key.publisher.to_string(), "stream": key.stream.to_string() })
-    });
+    let playing = input
+        .playing
+        .iter()
+        .map(|key| json!({ "publisher": key.publisher.to_string(), "stream": key.stream.to_string() }));
     json!({
         "device": input.device.to_string(),
         "device_name": input.device_name,

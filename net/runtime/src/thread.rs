@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use audiocloud_rt::wake::{WakeReceiver, Waker, wake_pair};
 use audiocloud_traversal::probe::ProbeSecret;
 use audiocloud_traversal::server::{Limits, Relay, Rendezvous};
-use audiocloud_rt::wake::{WakeReceiver, Waker, wake_pair};
 use audiocloud_wire::id::InstanceId;
 use audiocloud_wire::message::{Goodbye, GoodbyeReason, Message, Text};
 use quinn::Runtime as _;
@@ -184,7 +184,8 @@ fn serving(config: &Config) -> Result<(Paths, Option<Rendezvous>), ring::error::
     let serve = config.serve.unwrap_or_default();
     let limits = Limits::default();
     let relay = serve.relay.then(|| Relay::new(limits));
-    let rendezvous = if serve.rendezvous { Some(Rendezvous::new(limits, random()?, serve.relay)) } else { None };
+    let rendezvous =
+        if serve.rendezvous { Some(Rendezvous::new(limits, random()?, serve.relay)) } else { None };
     Ok((Paths::new(ProbeSecret::from_bytes(random()?), relay), rendezvous))
 }
 
@@ -267,8 +268,21 @@ fn open(
 }
 
 async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) {
-    let Setup { config, identity, shared, socket, ids, rendezvous, listener, wakes, commands, live: sessions, ordered, orders, stop } =
-        setup;
+    let Setup {
+        config,
+        identity,
+        shared,
+        socket,
+        ids,
+        rendezvous,
+        listener,
+        wakes,
+        commands,
+        live: sessions,
+        ordered,
+        orders,
+        stop,
+    } = setup;
     let bound = socket.local_addr().unwrap_or(config.bind);
     let (endpoint, socket) = match open(&config, &identity, &shared, socket, ids) {
         Ok(opened) => opened,

@@ -58,7 +58,13 @@ pub(super) fn start(config_dir: &Path, found: mpsc::Sender<Discovered>) -> (Writ
             for entry in writer.read() {
                 let (device, address) = (Some(entry.device), entry.address);
                 if found
-                    .send(Discovered { device, instance: None, address, source: Source::LastSeen, session: None })
+                    .send(Discovered {
+                        device,
+                        instance: None,
+                        address,
+                        source: Source::LastSeen,
+                        session: None,
+                    })
                     .await
                     .is_err()
                 {
@@ -183,7 +189,13 @@ mod tests {
         let (to, mut found) = mpsc::channel(4);
         let (_, task) = start(folder.path(), to);
         let device = Some(DeviceId([1; 32]));
-        let expected = Discovered { device, instance: None, address: address(1), source: Source::LastSeen, session: None };
+        let expected = Discovered {
+            device,
+            instance: None,
+            address: address(1),
+            source: Source::LastSeen,
+            session: None,
+        };
         assert_eq!(found.recv().await, Some(expected));
         task.abort();
     }

@@ -11,7 +11,9 @@ use audiocloud_membership::invitation::{Meeting, Place};
 use audiocloud_membership::shared::Edit;
 use audiocloud_membership::ticket::Grant;
 use audiocloud_wire::id::{DeviceId, SessionId, UserId};
-use audiocloud_wire::message::{Membership, Message, SessionChanges, SessionHave, SessionPlaces, SessionRoster};
+use audiocloud_wire::message::{
+    Membership, Message, SessionChanges, SessionHave, SessionPlaces, SessionRoster,
+};
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 
 use super::log::LogEntry;

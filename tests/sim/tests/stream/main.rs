@@ -275,7 +275,9 @@ fn what_a_local_network_loses_is_asked_for() {
 #[test]
 fn losses_are_waited_for_from_the_first_second_on() {
     let jitter = Spread::Uniform { max: Nanos::from_micros(300) };
-    for (loss, delay_us, bad_max) in [(0.05, 1_000, 10.0), (0.05, 150, 10.0), (0.01, 1_000, 3.0), (0.01, 150, 3.0)] {
+    for (loss, delay_us, bad_max) in
+        [(0.05, 1_000, 10.0), (0.05, 150, 10.0), (0.01, 1_000, 3.0), (0.01, 150, 3.0)]
+    {
         let first = Seed::new(1_000).get();
         // Of all phases between the callbacks of both ends, over the first ten seconds.
         let outcomes = (0..12_u32).map(|phase| {
