@@ -23,6 +23,7 @@ struct Node {
     found: mpsc::Receiver<Discovered>,
     discovery: Discovery,
     port: u16,
+    ours: BTreeSet<u16>,
 }
 
 /// A runtime's discovery with folders of its own, as on another machine.
@@ -41,25 +42,36 @@ fn node(number: u8, secret: [u8; 32], mdns: bool) -> Node {
         runtime_dir: folder.path().join("run"),
         config_dir: folder.path().join("config"),
     };
-    Node { _folder: folder, found, discovery: discovery::start(config, to), port }
+    Node { _folder: folder, found, discovery: discovery::start(config, to), port, ours: BTreeSet::new() }
 }
 
 impl Node {
     async fn finds(&mut self, port: u16) {
         let search = async {
             while let Some(hint) = self.found.recv().await {
-                assert_eq!(hint.source, Source::Mdns);
                 assert!(hint.address.ip().is_loopback(), "{hint:?}");
                 if hint.address.port() == port {
+                    assert_eq!(hint.source, Source::Mdns);
                     return;
                 }
+                self.note(&hint);
             }
         };
         tokio::time::timeout(FOUND_WITHIN, search).await.expect("the other is found");
     }
 
-    fn ports_seen_since(&mut self) -> BTreeSet<u16> {
-        std::iter::from_fn(|| self.found.try_recv().ok()).map(|hint| hint.address.port()).collect()
+    fn note(&mut self, hint: &Discovered) {
+        if hint.source != Source::Stranger {
+            self.ours.insert(hint.address.port());
+        }
+    }
+
+    /// Where a device of the same user was found: strangers are shown, but are none of ours.
+    fn ports_of_ours(&mut self) -> BTreeSet<u16> {
+        while let Ok(hint) = self.found.try_recv() {
+            self.note(&hint);
+        }
+        std::mem::take(&mut self.ours)
     }
 
     fn ends_in_time(self) {
@@ -106,9 +118,9 @@ async fn devices_of_one_user_find_each_other_and_nobody_else() {
     a.finds(b.port).await;
     b.finds(a.port).await;
     println!("found each other within {} ms", started.elapsed().as_millis());
-    assert!(!a.ports_seen_since().contains(&stranger.port));
-    assert!(!b.ports_seen_since().contains(&stranger.port));
-    assert!(stranger.ports_seen_since().is_empty());
+    assert!(!a.ports_of_ours().contains(&stranger.port));
+    assert!(!b.ports_of_ours().contains(&stranger.port));
+    assert!(stranger.ports_of_ours().is_empty());
     // Proof that counting sees them: a thread has its name only once it runs.
     while daemon_threads() != 3 {
         tokio::time::sleep(Duration::from_millis(1)).await;
