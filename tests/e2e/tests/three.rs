@@ -10,7 +10,9 @@ use audiocloud_e2e::{
 use audiocloud_rig::{
     audio::phrase,
     process::{Options, Rig},
-    session::{Identity, RECEIVE_ID, SEND_ID, START, World, is_playing, receive_field, subscriptions},
+    session::{
+        Identity, RECEIVE_ID, SEND_ID, START, World, is_playing, publications, receive_field, subscriptions,
+    },
 };
 use serde_json::{Value, json};
 
@@ -146,8 +148,8 @@ fn three_people_hear_each_other_as_far_as_their_tickets_go() {
     std::fs::copy(carla.world.config.join(store), eve.world.config.join(store)).expect("copied");
     let mut eve = eve;
     let mut receive = Options::new(RECEIVE_ID);
-    let streams = anna.ask(&stage, &["status", "--json"]);
-    let stream = streams["runtimes"][0]["publications"][0]["stream"].as_str().expect("a stream").to_owned();
+    let status = anna.ask(&stage, &["status", "--json"]);
+    let stream = publications(&status)[0]["stream"].as_str().expect("a stream").to_owned();
     receive.fields.push(("stream".into(), receive_field(&anna.identity.device, &stream)));
     eve.launch(&stage, "receive", &receive);
     std::thread::sleep(SETTLED);
