@@ -372,13 +372,7 @@ impl Message {
 }
 
 fn read<T: for<'de> Deserialize<'de>>(kind: Text, body: &[u8]) -> Result<T, DecodeError> {
-    ciborium::from_reader(body).map_err(|error| {
-        let detail = match error {
-            ciborium::de::Error::Semantic(_, detail) => detail,
-            other => other.to_string(),
-        };
-        DecodeError::Field { kind, detail }
-    })
+    profile::fields(body).map_err(|detail| DecodeError::Field { kind, detail })
 }
 
 /// The length of a frame's body, from the four bytes in front of it: how much to read next.

@@ -8,6 +8,8 @@
 //! The check walks the body once, without allocating. After it, no length in the body reaches past its end,
 //! so that reading the body can allocate no more than in proportion to it.
 
+use serde::de::DeserializeOwned;
+
 /// How deep arrays and maps may be nested, the message itself counted.
 pub const DEPTH_MAX: usize = 8;
 
@@ -62,6 +64,18 @@ const SIMPLE: u8 = 7;
 
 const FALSE: u64 = 20;
 const NULL: u64 = 22;
+
+/// Reads the fields of a body that was [checked](check); those that `T` does not know are skipped.
+///
+/// # Errors
+///
+/// What is wrong with them, for people: one is missing, of another type, or out of its range.
+pub fn fields<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    ciborium::from_reader(body).map_err(|error| match error {
+        ciborium::de::Error::Semantic(_, detail) => detail,
+        other => other.to_string(),
+    })
+}
 
 /// Checks a body, and finds the text at the key `"kind"`, if there is one.
 pub fn check(body: &[u8]) -> Result<Option<&str>, ProfileError> {
