@@ -21,9 +21,13 @@ const PYTHON_HOSTS: [(&str, &str); 3] = [
     ("DawDreamer", "test_dawdreamer.py"),
 ];
 
+/// The same in Ardour without a window.
+const ARDOUR: [(&str, &str); 2] =
+    [("Ardour", "test_ardour.py"), ("Ardour in a session", "test_ardour_session.py")];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Also rolls a session in Ardour without a window
+    /// Also rolls a project in Ardour without a window, and opens projects of a session there again
     #[arg(long)]
     slow: bool,
 }
@@ -58,10 +62,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
                 steps.run(name, |tally| python_host(built, tests, tally));
             }
             if args.slow {
-                steps.run("Ardour", |tally| {
-                    machine::ensure_ardour()?;
-                    python_host(built, "test_ardour.py", tally)
-                });
+                for (name, tests) in ARDOUR {
+                    steps.run(name, |tally| {
+                        machine::ensure_ardour()?;
+                        python_host(built, tests, tally)
+                    });
+                }
             }
         }
         None => {

@@ -1,5 +1,5 @@
 -- Makes a session: noise into a track with Send, Receive on a second track, and a third that records both.
--- Environment: SESSION, the folder to make.
+-- Environment: SESSION, the folder to make; HOLD, to say that it is made and to save it only when a line is read.
 
 local folder = os.getenv("SESSION")
 assert(AudioEngine:set_backend("None (Dummy)", "", ""))
@@ -37,6 +37,21 @@ end
 for channel = 0, 1 do
 	assert(tape:input():audio(channel):connect(there:output():audio(channel):name()) == 0)
 	assert(tape:input():audio(channel + 2):connect(here:output():audio(channel):name()) == 0)
+end
+for made in session:get_tracks():iter() do
+	local monitoring = made:to_track():monitoring_control()
+	monitoring:set_value(ARDOUR.MonitorChoice.MonitorInput, PBD.GroupControlDisposition.NoGroup)
+	-- It is set in one of the engine's next cycles.
+	for _ = 1, 500 do
+		if monitoring:get_value() == ARDOUR.MonitorChoice.MonitorInput then break end
+		ARDOUR.LuaAPI.usleep(10000)
+	end
+	assert(monitoring:get_value() == ARDOUR.MonitorChoice.MonitorInput, "the input is not heard")
+end
+if os.getenv("HOLD") then
+	print("holding")
+	io.flush()
+	io.read()
 end
 session:save_state("")
 close_session()

@@ -8,12 +8,10 @@ local session = load_session(folder, "first")
 assert(session)
 local tape = session:route_by_name("Tape"):to_track()
 for track in session:get_tracks():iter() do
-	local monitoring = track:to_track():monitoring_control()
 	-- Receive has a second output, so Ardour puts a surround panner behind it: what is wanted is what came out of it.
 	if not track:panner_shell():isnil() then
 		track:panner_shell():set_bypassed(true)
 	end
-	monitoring:set_value(ARDOUR.MonitorChoice.MonitorInput, PBD.GroupControlDisposition.NoGroup)
 end
 -- The link comes up while the transport stands still: plug-ins process all the same.
 ARDOUR.LuaAPI.usleep(2000000)
