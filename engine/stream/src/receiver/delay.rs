@@ -12,7 +12,7 @@ pub(super) const START_SECONDS: u64 = 10;
 /// A block that arrives this close to the callback that takes it might as well have missed it.
 const GUARD_MICROS: i64 = 300;
 /// What there must be to gain for the delay to become shorter.
-const WORTH_MICROS: i64 = 400;
+const WORTH_MICROS: i64 = 1_000;
 /// What comes in the first seconds may still be a connection warming up: it is forgotten, and the delay does not become
 /// shorter before another one has been seen.
 const WARM_UP_SECONDS: u64 = 2;
@@ -37,6 +37,7 @@ pub(super) struct Delay {
     seconds: u64,
     outage_at: Option<u64>,
     shortened_at: Option<u64>,
+    lengthened_at: Option<u64>,
     late_at: u64,
     /// Seconds in each of `slack`, but for the first.
     caution: u64,
@@ -67,6 +68,7 @@ impl Delay {
             seconds: 0,
             outage_at: None,
             shortened_at: None,
+            lengthened_at: None,
             late_at: 0,
             caution: 1,
             guard: GUARD_MICROS * second / 1_000_000,
@@ -79,7 +81,8 @@ impl Delay {
     pub(super) fn relearn(&mut self) {
         self.slack = [i64::MAX; BUCKETS];
         (self.elapsed, self.seconds, self.outage_at) = (0, 0, None);
-        (self.shortened_at, self.late_at, self.caution) = (None, 0, 1);
+        (self.shortened_at, self.lengthened_at) = (None, None);
+        (self.late_at, self.caution) = (0, 1);
     }
 
     pub(super) fn observe(&mut self, block: Observed) {
@@ -110,11 +113,22 @@ impl Delay {
     /// The read position was moved back by so many frames: all margins are larger.
     pub(super) fn shift(&mut self, frames: i64) {
         // What is found out at the start is no matter of regret.
-        if frames < 0 && self.seconds >= START_SECONDS {
-            self.shortened_at = Some(self.seconds);
+        if self.seconds >= START_SECONDS {
+            let moved = if frames < 0 { &mut self.shortened_at } else { &mut self.lengthened_at };
+            *moved = Some(self.seconds);
         }
         for seen in self.slack.iter_mut().filter(|seen| **seen != i64::MAX) {
             *seen = seen.saturating_add(frames);
+        }
+    }
+
+    /// All blocks have come so many frames earlier for a moment now, or, below 0, later: what came before would have, too.
+    /// It tells what may not be given away; a longer delay is called for by what comes, not by that.
+    pub(super) fn step(&mut self, frames: i64) {
+        // The moment itself lies in the present bucket, or, when that has just begun, in the one before.
+        let seen_since = if self.elapsed < self.second / 10 { 2 } else { 1 };
+        for seen in self.slack[seen_since..].iter_mut().filter(|seen| **seen != i64::MAX) {
+            *seen = seen.saturating_add(frames).max((*seen).min(0));
         }
     }
 
@@ -156,8 +170,14 @@ impl Delay {
         if least == i64::MAX || self.seconds < FIRST_LOOK_SECONDS {
             return None;
         }
+        // Phases that move in steps leave little of what was seen before the last one.
+        // The more there is to gain, the sooner it may go.
+        let longer_since = self.lengthened_at.map_or(BUCKETS as u64, |at| self.seconds - at);
+        let may_shorten = least > self.worth
+            && longer_since.saturating_mul(least.unsigned_abs())
+                >= BUCKETS as u64 * self.worth.unsigned_abs();
         // A little of the guard may be used up: that is what it is for.
-        (least < -self.guard / 2 || least > self.worth).then_some(least)
+        (least < -self.guard / 2 || may_shorten).then_some(least)
     }
 }
 

@@ -71,11 +71,6 @@ impl Need {
             _ => 0,
         }
     }
-
-    /// The same, as of the last block alone.
-    pub(super) fn spare_now(&self) -> i64 {
-        if self.seen == 0 { i64::MAX } else { -self.lacks[(self.next + BLOCKS - 1) % BLOCKS] }
-    }
 }
 
 /// The margin with which what comes `recovery` frames later is still in time. On one clock callbacks keep their distance

@@ -71,9 +71,9 @@ impl Steps {
         self.now += frames;
     }
 
-    /// How early a block came, in frames, against a count that no move of the read position changes. Whether the phase has
-    /// moved in a step.
-    pub(super) fn observe(&mut self, phase: i64) -> bool {
+    /// How early a block came, in frames, against a count that no move of the read position changes. By how much the phase
+    /// has moved in a step, if it has: below 0 blocks come later from now on.
+    pub(super) fn observe(&mut self, phase: i64) -> Option<i64> {
         let phase = 16 * phase;
         let level = *self.level.get_or_insert(phase);
         let off = level - phase;
@@ -83,17 +83,17 @@ impl Steps {
         if off.abs() < least {
             (self.later, self.earlier) = (Run::default(), Run::default());
             self.level = Some(level - off / 16);
-            return false;
+            return None;
         }
         let (run, other) =
             if off > 0 { (&mut self.later, &mut self.earlier) } else { (&mut self.earlier, &mut self.later) };
         *other = Run::default();
-        let Some(step) = run.add(off.abs()) else { return false };
+        let step = run.add(off.abs())?;
         self.level = Some(level - step * off.signum());
         if off > 0 {
             self.note(step / 16);
         }
-        true
+        Some(-off.signum() * step / 16)
     }
 
     fn note(&mut self, step: i64) {

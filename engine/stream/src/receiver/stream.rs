@@ -43,6 +43,8 @@ pub(super) struct Stream {
     typical: i64,
     /// The delay should become shorter: by how much, and how long a good place for it was looked for, in frames.
     shorten: Option<(i64, i64)>,
+    /// It should become longer, before anything comes too late: the same.
+    lengthen: Option<(i64, i64)>,
     /// The clocks differ: resampling begins when nothing else is going on.
     is_about_to_resample: bool,
     /// Our device was found to have left callbacks out, for so long.
@@ -114,6 +116,7 @@ impl Stream {
             taken: Taken::default(),
             typical: 0,
             shorten: None,
+            lengthen: None,
             is_about_to_resample: false,
             left_out: None,
             travelled: 0,

@@ -15,6 +15,8 @@ use crate::receiver::delay::START_SECONDS;
 const LIKENESS: f32 = 0.98;
 const SEARCH_MILLIS: i64 = 8_000;
 const SEARCH_AT_START_MILLIS: i64 = 2_000;
+/// For a cut that makes it longer before anything comes too late: soon something might.
+const SEARCH_FOR_MORE_MILLIS: i64 = 1_000;
 const MUCH_MILLIS: i64 = 3;
 /// So much later than it is due, a frame that was lost is worth being brought back: it makes the delay longer, and the
 /// next one that is lost comes in time.
@@ -43,7 +45,7 @@ impl Stream {
         self.delay.relearn();
         self.need.relearn();
         self.drift.forget_sender();
-        self.shorten = None;
+        (self.shorten, self.lengthen) = (None, None);
         self.is_about_to_resample = false;
         self.travelled = 0;
     }
@@ -92,28 +94,6 @@ impl Stream {
         }
     }
 
-    /// Our device left callbacks out, which was heard: what should have been played in them is left out as well, or
-    /// everything would be so much later from here on. Unless that is just what was lacking.
-    fn catch_up(&mut self, lost: Nanos) {
-        let Some(anchor) = self.anchor else { return };
-        let frames = lost.to_frames_nearest(self.rate).get().min(self.need.spare_now());
-        let Ok(skipped) = usize::try_from(frames) else { return };
-        if skipped == 0 || matches!(self.settings.mode, Mode::Fixed { .. }) {
-            return;
-        }
-        let reach = skipped + self.renderer.crossfade_frames() / 2;
-        if self.buffer.run(anchor.read, reach, anchor.full) == reach {
-            self.move_by(frames);
-            // To what was seen before, nothing has moved.
-            self.delay.shift(frames);
-            self.typical += frames;
-            if let Some(anchor) = self.anchor.as_mut() {
-                anchor.arrival_margin += frames;
-            }
-            self.note_move(frames, Cause::ReceiverStalled);
-        }
-    }
-
     /// Nothing comes in time any more: read where the latest block is one delay away.
     pub(super) fn follow_the_late(&mut self, position: u64) {
         let Some(anchor) = self.anchor else { return };
@@ -133,7 +113,8 @@ impl Stream {
         if (0..i64::from(self.rate.hz())).contains(&since) {
             let phase = margin + since + self.travelled;
             self.drift.observe_block(header.host_time, position, phase);
-            if self.need.steps.observe(phase) {
+            if let Some(step) = self.need.steps.observe(phase) {
+                self.delay.step(step);
                 // That is not how clocks drift.
                 self.drift.forget_phases();
             }
@@ -147,8 +128,8 @@ impl Stream {
         if self.anchor.is_none() {
             return;
         }
-        if let Some(lost) = self.left_out.take() {
-            self.catch_up(lost);
+        if self.left_out.take().is_some() {
+            self.note_cause(Cause::ReceiverStalled);
         }
         let may_resample = !self.renderer.is_resampling() && self.settings.clock == Clock::Automatic;
         if differs && may_resample && !self.is_about_to_resample {
@@ -165,18 +146,23 @@ impl Stream {
             if longer > 0 {
                 self.move_by(-longer);
                 self.note_move(-longer, Cause::BlocksLate);
-                self.shorten = None;
+                (self.shorten, self.lengthen) = (None, None);
                 return;
             }
         }
         let lacking = self.need.lacking().min(ceiling - self.typical);
-        if lacking > self.delay.guard() {
-            self.lengthen(lacking);
+        let lacking = (lacking > self.delay.guard()).then_some(lacking);
+        let lacking =
+            lacking.or(said.filter(|slack| *slack < 0).map(|slack| (-slack).min(ceiling - self.typical)));
+        if let Some(frames) = lacking.filter(|frames| *frames > 0) {
+            self.lengthen = Some((frames, self.lengthen.map_or(0, |(_, tried)| tried)));
+        }
+        if self.lengthen.is_some() {
             self.shorten = None;
+            self.try_to_lengthen(frames);
             return;
         }
         match said {
-            Some(slack) if slack < 0 => self.lengthen((-slack).min(ceiling - self.typical)),
             Some(slack) => {
                 let most = slack.min(self.typical - floor).min(self.frames_of_stream(SHORTEN_MILLIS));
                 let tried = self.shorten.map_or(0, |(_, tried)| tried);
@@ -219,13 +205,14 @@ impl Stream {
     fn prepare_to_resample(&mut self) {
         let look_ahead = signed_count(self.renderer.look_ahead());
         let Some(anchor) = self.anchor else { return };
-        self.lengthen(match self.settings.mode {
+        let frames = match self.settings.mode {
             Mode::Lowest { .. } => look_ahead,
             // What the delay has to spare will do.
             Mode::Fixed { .. } => {
                 look_ahead.min(self.longest_callback() + look_ahead - anchor.arrival_margin)
             }
-        });
+        };
+        self.lengthen(frames, -1.0);
         self.is_about_to_resample = true;
         self.shorten = None;
     }
@@ -251,11 +238,25 @@ impl Stream {
         self.note(What::Resampling, count_of_millis(ppm.abs()), u64::from(ppm < 0.0));
     }
 
-    /// Makes the delay longer by at least so many frames, where the sound is like itself.
-    fn lengthen(&mut self, frames: i64) {
-        let Some(anchor) = self.anchor else { return };
-        if frames <= 0 {
+    fn try_to_lengthen(&mut self, frames: i64) {
+        let Some((wanted, tried)) = self.lengthen else { return };
+        let every = self.frames_of_stream(ATTEMPT_MILLIS);
+        let after = tried + frames;
+        self.lengthen = Some((wanted, after));
+        if tried > 0 && tried / every == after / every {
             return;
+        }
+        let waited = after as f32 / self.frames_of_stream(SEARCH_FOR_MORE_MILLIS) as f32;
+        if self.lengthen(wanted, LIKENESS - 2.0 * waited * waited) {
+            self.lengthen = None;
+        }
+    }
+
+    /// Makes the delay longer by at least so many frames, where the sound is so much like itself. Whether it did.
+    fn lengthen(&mut self, frames: i64, likeness: f32) -> bool {
+        let Some(anchor) = self.anchor else { return false };
+        if frames <= 0 {
+            return false;
         }
         let most = frames + self.frames_of_stream(LENGTHEN_MILLIS);
         let found = self.search.find(
@@ -265,9 +266,14 @@ impl Stream {
             self.renderer.crossfade_frames(),
             (anchor.full, anchor.channels),
         );
+        // Where not everything is there, nothing can be compared, and nothing gets worse.
+        if found.is_some_and(|splice| splice.likeness < likeness) {
+            return false;
+        }
         let shift = found.map_or(-frames, |splice| splice.shift);
         self.move_by(shift);
         self.note_move(shift, Cause::BlocksNearlyLate);
+        true
     }
 
     fn try_to_shorten(&mut self, frames: i64) {
