@@ -15,6 +15,7 @@ mod ours;
 mod packet_socket;
 mod picture;
 pub(crate) mod probe;
+mod processors;
 mod program;
 mod quality;
 mod rows;
@@ -246,8 +247,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), target)?;
         }
     }
     Ok(())

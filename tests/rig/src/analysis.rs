@@ -447,6 +447,7 @@ mod tests {
                 frames: 100,
                 entered_ns: entered_ns + late_ns,
                 duration_ns: 10_000,
+                cpu_ns: 9_000,
                 ..Record::default()
             });
         }

@@ -8,9 +8,9 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, ensure};
 
 /// The first bytes of a callback log's file.
-pub const MAGIC: &[u8; 8] = b"acrigcb1";
+pub const MAGIC: &[u8; 8] = b"acrigcb2";
 /// Bytes per record.
-pub const RECORD_LEN: usize = 32;
+pub const RECORD_LEN: usize = 40;
 
 /// One call of `process`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Record {
     pub entered_ns: i64,
     /// Duration of the call, in nanoseconds.
     pub duration_ns: i64,
+    /// Processor time that its thread used in the call, in nanoseconds.
+    pub cpu_ns: i64,
 }
 
 impl Record {
@@ -44,6 +46,7 @@ impl Record {
         bytes[12..16].copy_from_slice(&self.heap_operations.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.entered_ns.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.duration_ns.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.cpu_ns.to_le_bytes());
         bytes
     }
 
@@ -54,6 +57,7 @@ impl Record {
             heap_operations: u32::from_le_bytes(bytes.get(12..16)?.try_into().ok()?),
             entered_ns: i64::from_le_bytes(bytes.get(16..24)?.try_into().ok()?),
             duration_ns: i64::from_le_bytes(bytes.get(24..32)?.try_into().ok()?),
+            cpu_ns: i64::from_le_bytes(bytes.get(32..40)?.try_into().ok()?),
         })
     }
 }
@@ -130,7 +134,14 @@ mod tests {
         let mut log = CallbackLog::with_capacity(3);
         for (index, frames) in [(0, 100), (100, 60), (160, 40)] {
             let entered_ns = i64::try_from(index).expect("small") * 1000;
-            log.push(Record { first_frame: index, frames, heap_operations: 1, entered_ns, duration_ns: 7 });
+            log.push(Record {
+                first_frame: index,
+                frames,
+                heap_operations: 1,
+                entered_ns,
+                duration_ns: 7,
+                cpu_ns: 5,
+            });
         }
         log
     }

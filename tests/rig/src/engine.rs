@@ -22,7 +22,7 @@ use clack_host::{
 use audiocloud_rig::{
     audio::Audio,
     callback_log::{CallbackLog, Record},
-    clock::now_ns,
+    clock::{now_ns, thread_cpu_ns},
     notes::{Address, Body, NoteEvent},
 };
 
@@ -282,12 +282,12 @@ impl Engine {
         let mut outputs = self.audio_out.with_output_buffers(outputs);
         let events_in = self.events_in.as_input();
         let mut events_out = self.events_out.as_output();
-        let entered_ns = now_ns();
+        let (entered_ns, cpu_before) = (now_ns(), thread_cpu_ns());
         let (status, operations) = heap::counted(|| {
             let time = Some(self.position);
             processor.process(&inputs, &mut outputs, &events_in, &mut events_out, time, Some(transport))
         });
-        let duration_ns = now_ns() - entered_ns;
+        let (duration_ns, cpu_ns) = (now_ns() - entered_ns, thread_cpu_ns() - cpu_before);
         self.figures.process_errors += u64::from(status.is_err());
         self.note_heap(operations);
         self.log.push(Record {
@@ -296,6 +296,7 @@ impl Engine {
             heap_operations: operations.unwrap_or(0),
             entered_ns,
             duration_ns,
+            cpu_ns,
         });
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use audiocloud_rig::{callback_log::Record, report::Spread};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -11,6 +12,7 @@ use super::condition::Condition;
 use super::cycle_log::CycleLog;
 use super::forwarder::{Forwarder, Traffic};
 use super::network::{Site, at};
+use super::processors::{Processors, Stall};
 use super::program::Program;
 use super::quality::{self, Quality};
 use super::signal::{Kind, SAMPLE_RATE_HZ, Signal, count, frames};
@@ -25,9 +27,12 @@ const PORTS_APPEAR: Duration = Duration::from_secs(25);
 const MARGIN_SECONDS: f64 = 0.5;
 /// What is recorded after the signal's end.
 const TAIL_SECONDS: f64 = 0.5;
+/// For how much of a period a processor may stand still before that is a stall of the host.
+const STALL_PERIODS: f64 = 0.5;
 /// What a stall of the host may break, from so many periods before it to so long after it and the latency.
 const STALL_BEFORE_PERIODS: f64 = 2.0;
 const STALL_AFTER_US: f64 = 60_000.0;
+const STALL_APART_US: f64 = 2_000.0;
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -58,8 +63,8 @@ pub(crate) struct Cell {
     pub(crate) kbps_a_to_b: f64,
     pub(crate) kbps_b_to_a: f64,
     pub(crate) traffic: [Traffic; 2],
-    /// p99.9 of Send's and of Receive's `process`, µs; ours alone.
-    pub(crate) process_p999_us: Option<[f64; 2]>,
+    /// p99.9 of Send's and of Receive's `process`, µs of the thread's processor time and µs by the clock; ours alone.
+    pub(crate) process_p999_us: Option<[[f64; 2]; 2]>,
     /// What Receive said of itself at the end; ours alone.
     pub(crate) status: Option<Value>,
 }
@@ -134,6 +139,7 @@ pub(crate) fn run(system: System, condition: Condition, run: u32, stage: &Stage,
 struct Played {
     /// µs.
     forwarder_late_us: Vec<f64>,
+    stalls: Vec<Stall>,
 }
 
 fn files(stage: &Stage, name: &str) -> PathBuf {
@@ -142,6 +148,8 @@ fn files(stage: &Stage, name: &str) -> PathBuf {
 
 fn play(cell: &mut Cell, condition: Condition, stage: &Stage, signal: &Signal) -> Result<Played> {
     let end_ms = (SETTLE.as_secs_f64() + 4.0 + signal.seconds()) * 1e3;
+    let block = Duration::from_secs_f64(f64::from(stage.block) / f64::from(SAMPLE_RATE_HZ));
+    let processors = Processors::watch(block.mul_f64(STALL_PERIODS))?;
     let forwarder = Forwarder::start(condition.impairment(end_ms), cell.seed)?;
     let mut running = system::start(cell.system, stage)?;
     samples::write(&files(stage, "sent.f32"), &signal.channels)?;
@@ -169,19 +177,20 @@ fn play(cell: &mut Cell, condition: Condition, stage: &Stage, signal: &Signal) -
     let ours = running.end()?;
     ensure!(alive, "{} ended while it was measured", cell.system.name());
     let late = forwarder.finish()?;
+    let stalls = processors.finish()?;
     cell.cpu_ms_per_s = time_after.saturating_sub(time_before).as_secs_f64() * 1e3 / seconds;
     cell.traffic = [0, 1].map(|way| traffic_after[way].since(traffic_before[way]));
     let kbps = |traffic: Traffic| super::cycle_log::exact(traffic.bytes) * 8.0 / 1e3 / seconds;
     [cell.kbps_a_to_b, cell.kbps_b_to_a] = cell.traffic.map(kbps);
     if let Some(ours) = ours {
         let p999 = |log: &audiocloud_rig::callback_log::CallbackLog| {
-            let durations = log.records.iter().map(|record| record.duration_ns).collect();
-            audiocloud_rig::report::Spread::of_nanos(durations).p999
+            let of = |time: fn(&Record) -> i64| Spread::of_nanos(log.records.iter().map(time).collect()).p999;
+            [of(|record| record.cpu_ns), of(|record| record.duration_ns)]
         };
         cell.process_p999_us = Some(ours.calls.each_ref().map(p999));
         cell.status = Some(ours.status);
     }
-    Ok(Played { forwarder_late_us: late.into_iter().map(microseconds).collect() })
+    Ok(Played { forwarder_late_us: late.into_iter().map(microseconds).collect(), stalls })
 }
 
 /// A player or a recorder at `site`; its files are in the stage's folder.
@@ -219,8 +228,10 @@ fn judge(cell: &mut Cell, played: &Played, stage: &Stage, signal: &Signal) -> Re
     let mut stalls = sent.stalls_us(rate);
     stalls.extend(heard.stalls_us(rate));
     stalls.extend(&played.forwarder_late_us);
+    stalls.extend(played.stalls.iter().flat_map(|stall| [stall.from_us, stall.to_us]));
     stalls.sort_by(f64::total_cmp);
-    cell.host_stalls = stalls.len();
+    // What several saw was one.
+    cell.host_stalls = stalls.chunk_by(|before, after| after - before < STALL_APART_US).count();
     let after_us = STALL_AFTER_US + cell.latency_max_ms.unwrap_or(0.0) * 1e3;
     let before_us = STALL_BEFORE_PERIODS * f64::from(stage.block) * 1e6 / rate;
     let stalled = |frame: usize| {

@@ -96,15 +96,18 @@ impl Table<'_> {
         let block_ms = f64::from(self.block) * 1e3 / f64::from(SAMPLE_RATE_HZ);
         let above = self.figures(|cell| Some((cell.latency_ms()? - cell.phase_ms) / block_ms));
         let zita = [System::Zita5, System::Zita10];
-        let process = |side: usize| {
-            let part = self.figures(|cell| Some(cell.process_p999_us?[side] / (block_ms * 1e3) * 100.0));
-            let target = (self.block <= 64).then_some(Target::Maximum(2.0));
+        let process = |side: usize, by_clock: usize| {
+            let part =
+                self.figures(|cell| Some(cell.process_p999_us?[side][by_clock] / (block_ms * 1e3) * 100.0));
+            let target = (self.block <= 64 && by_clock == 0).then_some(Target::Maximum(2.0));
             let what = format!("process() of {}, p99.9 of the period", ["Send", "Receive"][side]);
-            self.row(&what, "%", &among(&part, &[]), target)
+            self.row(&(what + ["", ", by the clock"][by_clock]), "%", &among(&part, &[]), target)
         };
         vec![
-            process(0),
-            process(1),
+            process(0, 0),
+            process(1, 0),
+            process(0, 1),
+            process(1, 1),
             self.row(
                 "latency against peers with nothing bad",
                 "ms",
