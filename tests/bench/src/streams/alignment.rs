@@ -20,8 +20,10 @@ const SEARCH: usize = 6144;
 /// Taps either side of a fractional place.
 const REACH: isize = 24;
 const STEPS: usize = 4;
-/// A window fits when its residual is below this part of the signal's level.
+/// A window fits when its residual is below this part of the signal's level, and below that part of its block's own: what
+/// is quiet is no more alike for that.
 const FITS: f64 = 0.1;
+const FITS_QUIET: f64 = 0.5;
 /// Further off than this a gain spoils what was found with it.
 const GAIN_OFF_MAX: f64 = 0.01;
 /// Blocks quieter than this part of the level tell nothing about the delay.
@@ -141,10 +143,11 @@ impl<'a> Tracker<'a> {
 
     /// The part of a block's windows that fit at `delay`.
     fn fitting(&self, range: std::ops::Range<usize>, delay: f64) -> f64 {
+        let limit = (FITS * self.level).min(FITS_QUIET * rms(&self.received[range.clone()]));
         let (mut fit, mut all) = (0_u32, 0_u32);
         for from in range.clone().step_by(WINDOW).filter(|from| from + WINDOW <= range.end) {
             all += 1;
-            fit += u32::from(self.misfit(from, delay) < FITS * self.level);
+            fit += u32::from(self.misfit(from, delay) < limit);
         }
         f64::from(fit) / f64::from(all.max(1))
     }
@@ -327,6 +330,17 @@ mod tests {
         let received = [&sent[1000..14_500], &sent[14_628..35_000]].concat();
         let found = bad(&windows(&sent, &received, -1000.0, 0));
         assert!((1..=3).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn a_jump_where_it_is_quiet_is_found_there() {
+        let mut sent = noise(40_000);
+        for sample in &mut sent[10_000..20_000] {
+            *sample *= 0.07;
+        }
+        let received = [&sent[1000..14_500], &sent[14_628..35_000]].concat();
+        let found = bad(&windows(&sent, &received, -1000.0, 0));
+        assert!(found <= 3, "{found}");
     }
 
     #[test]
