@@ -15,8 +15,10 @@ use crate::receiver::delay::START_SECONDS;
 const LIKENESS: f32 = 0.98;
 const SEARCH_MILLIS: i64 = 8_000;
 const SEARCH_AT_START_MILLIS: i64 = 2_000;
-/// For a cut that makes it longer before anything comes too late: soon something might.
+/// For a cut that makes it longer before anything comes too late: soon something might. But a cut that is heard for
+/// certain is no better than that.
 const SEARCH_FOR_MORE_MILLIS: i64 = 1_000;
+const LIKENESS_FOR_MORE: f32 = 0.6;
 const MUCH_MILLIS: i64 = 3;
 /// So much later than it is due, a frame that was lost is worth being brought back: it makes the delay longer, and the
 /// next one that is lost comes in time.
@@ -142,7 +144,12 @@ impl Stream {
         let Mode::Lowest { floor, ceiling } = self.settings.mode else { return };
         let (floor, ceiling) = (self.to_stream(floor.get()), self.to_stream(ceiling.get()));
         if self.taken.lateness > 0 {
-            let longer = self.delay.late(self.taken.lateness).min(ceiling - self.typical);
+            let longer = match self.delay.late(self.taken.lateness) {
+                0 => 0,
+                // It was heard: what the next one would take is taken along.
+                longer => longer + self.need.steps.slack(),
+            };
+            let longer = longer.min(ceiling - self.typical);
             if longer > 0 {
                 self.move_by(-longer);
                 self.note_move(-longer, Cause::BlocksLate);
@@ -247,7 +254,7 @@ impl Stream {
             return;
         }
         let waited = after as f32 / self.frames_of_stream(SEARCH_FOR_MORE_MILLIS) as f32;
-        if self.lengthen(wanted, LIKENESS - 2.0 * waited * waited) {
+        if self.lengthen(wanted, (LIKENESS - 2.0 * waited * waited).max(LIKENESS_FOR_MORE)) {
             self.lengthen = None;
         }
     }
