@@ -26,6 +26,7 @@ mod sine;
 mod system;
 mod tcp;
 mod verdict;
+mod wake;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -65,6 +65,8 @@ pub(crate) struct Cell {
     pub(crate) traffic: [Traffic; 2],
     /// p99.9 of Send's and of Receive's `process`, µs of the thread's processor time and µs by the clock; ours alone.
     pub(crate) process_p999_us: Option<[[f64; 2]; 2]>,
+    /// The same of a callback that only wakes, on the same servers' machine right after it.
+    pub(crate) wake_p999_us: Option<f64>,
     /// What Receive said of itself at the end; ours alone.
     pub(crate) status: Option<Value>,
 }
@@ -116,6 +118,7 @@ impl Cell {
             kbps_b_to_a: 0.0,
             traffic: Default::default(),
             process_p999_us: None,
+            wake_p999_us: None,
             status: None,
         }
     }
@@ -183,6 +186,9 @@ fn play(cell: &mut Cell, condition: Condition, stage: &Stage, signal: &Signal) -
     let kbps = |traffic: Traffic| super::cycle_log::exact(traffic.bytes) * 8.0 / 1e3 / seconds;
     [cell.kbps_a_to_b, cell.kbps_b_to_a] = cell.traffic.map(kbps);
     if let Some(ours) = ours {
+        if condition == Condition::Clean {
+            cell.wake_p999_us = Some(super::wake::p999_us(block)?);
+        }
         let p999 = |log: &audiocloud_rig::callback_log::CallbackLog| {
             let of = |time: fn(&Record) -> i64| Spread::of_nanos(log.records.iter().map(time).collect()).p999;
             [of(|record| record.cpu_ns), of(|record| record.duration_ns)]

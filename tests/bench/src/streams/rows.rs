@@ -96,12 +96,16 @@ impl Table<'_> {
         let block_ms = f64::from(self.block) * 1e3 / f64::from(SAMPLE_RATE_HZ);
         let above = self.figures(|cell| Some((cell.latency_ms()? - cell.phase_ms) / block_ms));
         let zita = [System::Zita5, System::Zita10];
+        let wake = self.figures(|cell| Some(cell.wake_p999_us? / (block_ms * 1e3) * 100.0));
+        let wake = wake.get(&System::Ours).copied();
         let process = |side: usize, by_clock: usize| {
             let part =
                 self.figures(|cell| Some(cell.process_p999_us?[side][by_clock] / (block_ms * 1e3) * 100.0));
             let target = (self.block <= 64 && by_clock == 0).then_some(Target::Maximum(2.0));
             let what = format!("process() of {}, p99.9 of the period", ["Send", "Receive"][side]);
-            self.row(&(what + ["", ", by the clock"][by_clock]), "%", &among(&part, &[]), target)
+            let row = self.row(&(what + ["", ", by the clock"][by_clock]), "%", &among(&part, &[]), target);
+            let limit = wake.filter(|_| by_clock == 0);
+            Row { limit, limit_set_by: limit.map(|_| "a callback that only wakes"), ..row }
         };
         vec![
             process(0, 0),
