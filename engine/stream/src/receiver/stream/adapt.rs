@@ -12,7 +12,7 @@ use crate::receiver::delay::START_SECONDS;
 /// How like what follows must be for a cut at the first attempt. Where there is much to gain, less and less is asked for,
 /// and after [`SEARCH_MILLIS`] nothing; sooner at the start, when nobody relies on anything yet. Later a little is not
 /// worth a cut that may be heard.
-const LIKENESS: f32 = 0.98;
+const LIKENESS: f32 = 0.995;
 const SEARCH_MILLIS: i64 = 8_000;
 const SEARCH_AT_START_MILLIS: i64 = 2_000;
 /// For a cut that makes it longer before anything comes too late: soon something might. But a cut that is heard for
@@ -254,7 +254,7 @@ impl Stream {
             return;
         }
         let waited = after as f32 / self.frames_of_stream(SEARCH_FOR_MORE_MILLIS) as f32;
-        if self.lengthen(wanted, (LIKENESS - 2.0 * waited * waited).max(LIKENESS_FOR_MORE)) {
+        if self.lengthen(wanted, less_like(waited).max(LIKENESS_FOR_MORE)) {
             self.lengthen = None;
         }
     }
@@ -312,7 +312,7 @@ impl Stream {
             None
         };
         let waited = patience.map_or(0.0, |millis| after as f32 / self.frames_of_stream(millis) as f32);
-        let found = found.filter(|splice| splice.likeness >= LIKENESS - 2.0 * waited * waited);
+        let found = found.filter(|splice| splice.likeness >= less_like(waited));
         if let Some(splice) = found {
             self.move_by(splice.shift);
             self.note_move(splice.shift, Cause::BlocksEarly);
@@ -330,6 +330,11 @@ impl Stream {
             self.note(What::Slipped, new.get(), (new - Frames::new(frames)).get());
         }
     }
+}
+
+/// How like a place must be after so much of the patience: nearly as at first for the first half of it.
+fn less_like(waited: f32) -> f32 {
+    LIKENESS - 2.0 * waited * waited * waited
 }
 
 /// Thousandths of a positive number.
