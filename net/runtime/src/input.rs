@@ -22,6 +22,8 @@ pub struct InputConfig {
     pub session: Option<SessionId>,
     /// Whether others with the right to control it may choose what it plays.
     pub open: bool,
+    /// Whether it plays a person, or all of a session: what is for talking is in no mix.
+    pub mixes: bool,
 }
 
 /// A wish of somebody else that an input of ours plays something, or no longer. Who asks had the right to.

@@ -29,13 +29,18 @@ enum Change {
 impl Rewiring {
     /// Shows the input as the project has it, and does what was asked for since the last look.
     pub(crate) fn look(&mut self, handle: &Handle, stored: &Stored, tracks: &[Track], played: &[StreamRef]) {
-        let (is_open, session) = (stored.is_open(), stored.session().map(|session| session.id));
-        let config = InputConfig { name: stored.input_name(), session, open: is_open };
+        let config = InputConfig {
+            name: stored.input_name(),
+            session: stored.session().map(|session| session.id),
+            open: stored.is_open(),
+            mixes: matches!(stored.selection(), Selection::Person(_) | Selection::Session),
+        };
         let input = self.input.get_or_insert_with(|| handle.input(config.clone()));
         let name = if config.name.is_empty() { unnamed(input) } else { config.name };
         input.set(InputConfig { name, ..config });
+        // Whoever asks for it may: the runtime has seen to that. This user may always, from the command line too.
         for wish in input.take_patches() {
-            if is_open && let Some(words) = obey(stored, tracks, played, &wish) {
+            if let Some(words) = obey(stored, tracks, played, &wish) {
                 self.latest = words;
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use audiocloud_membership::rights::Operation;
 use audiocloud_wire::id::{DeviceId, InputId, SessionId, StreamKey};
-use audiocloud_wire::message::{self, INPUTS_MAX, Inputs, Message, PLAYING_MAX, PatchRefused, Text};
+use audiocloud_wire::message::{self, INPUTS_MAX, Inputs, Message, PLAYING_MAX, PatchRefused, Purpose, Text};
 
 use super::{Connected, Hub};
 use crate::input::{InputConfig, InputShared, InputStatus, PatchRefusal, PatchWish};
@@ -91,7 +91,7 @@ impl Hub {
 
     pub(super) fn show_inputs(&self) {
         let own = self.inputs.values().map(|input| {
-            let InputConfig { name, session, open } = input.config();
+            let InputConfig { name, session, open, .. } = input.config();
             InputStatus {
                 device: self.hello.device,
                 device_name: self.shared.name.clone(),
@@ -115,8 +115,8 @@ impl Hub {
     pub(super) fn patch(&mut self, device: DeviceId, input: InputId, stream: StreamKey, on: bool) {
         if let Some(own) = self.inputs.get(&input).filter(|_| device == self.hello.device) {
             let wish = PatchWish { stream, on, by: self.shared.name.clone() };
-            if !own.wish(wish) {
-                self.patch_refused(device, PatchRefused { input, stream, text: too_many() });
+            if let Err(text) = self.wish(own, wish) {
+                self.patch_refused(device, PatchRefused { input, stream, text: Text::new(&text) });
             }
             return;
         }
@@ -144,9 +144,8 @@ impl Hub {
         let by = self.who(link, config.session);
         let deed = if on { "play" } else { "stop playing" };
         let of_session = config.session.is_some() && self.session_of(&stream) == config.session;
-        let allowed = may_patch(&link.standing, &config, of_session || !on).and_then(|()| {
-            own.wish(PatchWish { stream, on, by: by.clone() }).then_some(()).ok_or_else(|| too_many().into())
-        });
+        let allowed = may_patch(&link.standing, &config, of_session || !on)
+            .and_then(|()| self.wish(own, PatchWish { stream, on, by: by.clone() }));
         let (act, line) = match &allowed {
             Ok(()) => {
                 (Act::Patched, format!("{by} had \"{}\" {deed} {}", config.name, self.name_of(&stream)))
@@ -163,6 +162,19 @@ impl Hub {
         };
         self.shared.journal.note(&line);
         self.log(config.session, act, Some(link.peer.user), line);
+    }
+
+    /// Hands a wish to the input's owner, where it makes sense there.
+    fn wish(&self, input: &InputShared, wish: PatchWish) -> Result<(), String> {
+        if wish.on && input.config().mixes && self.is_for_talking(&wish.stream) {
+            return Err("what is for talking is in no mix; pick it in a Receive of its own".to_owned());
+        }
+        let has_room = input.wish(wish);
+        has_room.then_some(()).ok_or_else(|| "too many patches wait for it; try again in a moment".to_owned())
+    }
+
+    fn is_for_talking(&self, key: &StreamKey) -> bool {
+        lock(&self.shared.streams).iter().any(|entry| entry.key == *key && entry.purpose == Purpose::TalkBack)
     }
 
     /// It is not followed.
@@ -208,10 +220,6 @@ fn may_patch(standing: &Standing, input: &InputConfig, of_session: bool) -> Resu
         return Err("no such stream is known in the session that it plays".to_owned());
     }
     Ok(())
-}
-
-fn too_many() -> Text {
-    Text::new("too many patches wait for it; try again in a moment")
 }
 
 fn remote(link: &Connected, input: &message::Input) -> InputStatus {

@@ -137,8 +137,12 @@ fn three_people_join_by_link_and_hear_each_other() {
 fn who_may_only_listen_does_only_that() {
     let anna = Person::new("Anna");
     let session = anna.found();
-    let input =
-        anna.handle().input(InputConfig { name: "Monitor".into(), session: Some(session), open: true });
+    let input = anna.handle().input(InputConfig {
+        name: "Monitor".into(),
+        session: Some(session),
+        open: true,
+        mixes: false,
+    });
     let sender = anna.sender(session, Purpose::Play);
     let private = Sender::new(anna.handle(), 2, 64, Codec::PcmF32);
     let ben = Person::new("Ben");
@@ -195,8 +199,12 @@ fn announcement(session: Option<SessionId>) -> StreamAnnouncement {
 fn a_program_that_ignores_its_ticket_gets_no_further() {
     let anna = Person::new("Anna");
     let session = anna.found();
-    let input =
-        anna.handle().input(InputConfig { name: "Monitor".into(), session: Some(session), open: true });
+    let input = anna.handle().input(InputConfig {
+        name: "Monitor".into(),
+        session: Some(session),
+        open: true,
+        mixes: false,
+    });
     let private = Sender::new(anna.handle(), 2, 64, Codec::PcmF32);
     let mut ben = Person::new("Ben");
     ben.stop();
@@ -337,14 +345,15 @@ fn talk_back_is_marked_and_inputs_are_patched_by_who_may() {
             .iter()
             .any(|one| one.key == key && one.purpose == Purpose::TalkBack && one.session == Some(session))
     });
-    let config = InputConfig { name: "Control room".into(), session: Some(session), open: false };
+    let config =
+        InputConfig { name: "Control room".into(), session: Some(session), open: false, mixes: false };
     let input = anna.handle().input(config.clone());
     until("Ben sees it", || ben.handle().inputs().iter().any(|one| one.input == input.id() && !one.open));
     ben.handle().patch(anna.handle().device(), input.id(), key, true);
     until("it is not open", || {
         ben.handle().patch_refusals().iter().any(|one| one.text.contains("does not let"))
     });
-    input.set(InputConfig { open: true, ..config });
+    input.set(InputConfig { open: true, ..config.clone() });
     until("Ben sees that", || ben.handle().inputs().iter().any(|one| one.open));
     ben.handle().patch(anna.handle().device(), input.id(), key, true);
     let mut patches = Vec::new();
@@ -358,6 +367,17 @@ fn talk_back_is_marked_and_inputs_are_patched_by_who_may() {
     until("it is in the log", || {
         anna.store().log(100).unwrap().iter().any(|line| line.text.contains("had \"Control room\" play"))
     });
+    // In a mix it has no place, whoever asks.
+    input.set(InputConfig { open: true, mixes: true, ..config });
+    let refused = |person: &Person| {
+        let said = person.handle().patch_refusals();
+        said.iter().filter(|one| one.text.contains("what is for talking is in no mix")).count()
+    };
+    for person in [ben, anna] {
+        person.handle().patch(anna.handle().device(), input.id(), key, true);
+        until("it is refused", || refused(person) == 1);
+    }
+    assert!(input.take_patches().is_empty());
     drop(input);
     until("it is gone", || ben.handle().inputs().is_empty());
 }
