@@ -7,6 +7,7 @@ mod latency;
 mod mixing;
 mod nat;
 mod notes;
+mod patch;
 mod project;
 mod session;
 mod strangers;
