@@ -20,6 +20,7 @@ const NET: Sight = Sight::Only(&[
     "audiocloud-session",
     "audiocloud-membership",
     "audiocloud-traversal",
+    "audiocloud-clock",
     "audiocloud-runtime",
 ]);
 /// What `engine` may see: itself.
@@ -45,6 +46,7 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-session", 3, NET),
     ("audiocloud-membership", 2, NET),
     ("audiocloud-traversal", 2, NET),
+    ("audiocloud-clock", 2, NET),
     ("audiocloud-runtime", 4, NET),
     ("audiocloud-engine", 5, ENGINE),
     ("audiocloud-net", 5, NET),
