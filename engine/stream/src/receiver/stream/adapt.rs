@@ -3,7 +3,7 @@
 use audiocloud_rt::block_ring::Header;
 use audiocloud_rt::due::Due;
 use audiocloud_rt::log::What;
-use audiocloud_units::{Frames, Nanos};
+use audiocloud_units::Frames;
 
 use super::{Cause, Mode, Stream, signed_count, signed_distance};
 use crate::receiver::Clock;
@@ -169,13 +169,10 @@ impl Stream {
             self.try_to_lengthen(frames);
             return;
         }
-        match said {
-            Some(slack) => {
-                let most = slack.min(self.typical - floor).min(self.frames_of_stream(SHORTEN_MILLIS));
-                let tried = self.shorten.map_or(0, |(_, tried)| tried);
-                self.shorten = (most > 0).then_some((most, tried));
-            }
-            None => {}
+        if let Some(slack) = said {
+            let most = slack.min(self.typical - floor).min(self.frames_of_stream(SHORTEN_MILLIS));
+            let tried = self.shorten.map_or(0, |(_, tried)| tried);
+            self.shorten = (most > 0).then_some((most, tried));
         }
         self.try_to_shorten(frames);
     }
