@@ -134,6 +134,7 @@ impl Scenario {
     }
 
     /// Pairs of stalls, a second and a little from one to the next: the same for both hosts.
+    #[allow(clippy::cast_possible_truncation, reason = "milliseconds of a test")]
     fn stands_still(&self, least: Nanos) -> Vec<clock::Stall> {
         let mut random = Random::new(self.seed).for_purpose(3);
         let mut millis = |from: f64, to: f64| from + (to - from) * random.uniform();
