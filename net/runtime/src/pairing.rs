@@ -9,6 +9,7 @@ mod local;
 mod remote;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use audiocloud_membership::invitation::{Invitation, InvitationError};
@@ -16,6 +17,7 @@ use audiocloud_membership::key::NoRandomness;
 use audiocloud_membership::pairing::{Code, Pairing, PairingError, SLOT_MAX, Step};
 use audiocloud_wire::id::DeviceId;
 use ring::rand::SecureRandom;
+use tokio::sync::Notify;
 
 use crate::config::MeetingPoint;
 use crate::identity::{self, Identity};
@@ -50,7 +52,7 @@ pub enum Error {
     Invitation(#[from] InvitationError),
     /// The local network cannot be asked.
     #[error(
-        "the local network cannot be searched: {0}; `audiocloud doctor multicast` says why, or pair through a meeting point (--meeting)"
+        "the local network cannot be searched: {0}; `audiocloud doctor multicast` says why, or pair through a meeting point (`audiocloud pair --meeting`)"
     )]
     Multicast(String),
     /// The meeting point is not reached, or refuses.
@@ -63,12 +65,26 @@ pub enum Error {
     NoGuest,
     /// Nobody is there.
     #[error(
-        "nobody says this code on this network now; see that the number is right and that both are on one network, or pair through a meeting point (--meeting)"
+        "nobody says this code on this network now; see that the number is right and that both are on one network, or pair through a meeting point (`audiocloud pair --meeting`)"
     )]
     NoHost,
     /// It broke off in between.
     #[error("the other machine went away while pairing ({0}); make a new code and try again")]
     BrokenOff(String),
+    /// See [`Cancel`].
+    #[error("the code was put away; make a new one to pair")]
+    Cancelled,
+}
+
+/// Ends a pairing that waits, from any thread.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<Notify>);
+
+impl Cancel {
+    /// Ends it, or the next one that has this, with [`Error::Cancelled`]. *Realtime-safe: no.*
+    pub fn cancel(&self) {
+        self.0.notify_one();
+    }
 }
 
 /// Makes a code, has it told, waits for who was told it, and gives them the invitation. Returns the device that has it.
@@ -80,12 +96,13 @@ pub fn host(
     config: &Config,
     meeting: Option<&MeetingPoint>,
     invitation: &Invitation,
+    cancel: &Cancel,
     tell: impl FnOnce(&Code),
 ) -> Result<DeviceId, Error> {
     let identity = Identity::load_or_create(&config.config_dir)?;
     let code = Code::generate(random_slot()?)?;
     let (slot, bytes) = (code.slot(), invitation.to_bytes());
-    wait(async {
+    wait(cancel, async {
         match meeting {
             None => {
                 let host = local::Host::open(config, &identity, slot)?;
@@ -115,10 +132,11 @@ pub fn guest(
     config: &Config,
     meeting: Option<&MeetingPoint>,
     code: Code,
+    cancel: &Cancel,
 ) -> Result<(DeviceId, Invitation), Error> {
     let identity = Identity::load_or_create(&config.config_dir)?;
     let slot = code.slot();
-    wait(async {
+    wait(cancel, async {
         let mut line = match meeting {
             None => within(GUEST_PATIENCE, Error::NoHost, local::host(config, &identity, slot)).await?,
             Some(point) => {
@@ -174,9 +192,15 @@ async fn within<T>(
     tokio::time::timeout(patience, work).await.unwrap_or(Err(late))
 }
 
-fn wait<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+fn wait<T>(cancel: &Cancel, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let system = |source| RuntimeError::System { action: "start an event loop", source };
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)?.block_on(work)
+    let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)?;
+    event_loop.block_on(async {
+        tokio::select! {
+            done = work => done,
+            () = cancel.0.notified() => Err(Error::Cancelled),
+        }
+    })
 }
 
 fn random_slot() -> Result<u16, Error> {

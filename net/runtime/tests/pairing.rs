@@ -2,14 +2,14 @@
 
 mod namespace;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::sync::mpsc;
 
 use audiocloud_membership::pairing::{Code, PairingError};
 use audiocloud_runtime::config::{MeetingPoint, Serve};
 use audiocloud_runtime::identity::Identity;
-use audiocloud_runtime::pairing::{self, Error};
+use audiocloud_runtime::pairing::{self, Cancel, Error};
 use audiocloud_runtime::sessions::{InviteOptions, acts};
 use audiocloud_runtime::{Config, Runtime};
 use audiocloud_wire::id::DeviceId;
@@ -52,10 +52,11 @@ fn pair(meeting: Option<&MeetingPoint>, say: impl FnOnce(String) -> String) -> P
     let devices = [ada.device(), ben.device()];
     std::thread::scope(|scope| {
         let host = scope.spawn(|| {
-            pairing::host(&ada.config, meeting, &invitation, |code| told.send(code.to_string()).unwrap())
+            let tell = |code: &Code| told.send(code.to_string()).unwrap();
+            pairing::host(&ada.config, meeting, &invitation, &Cancel::default(), tell)
         });
         let code: Code = say(heard.recv().unwrap()).parse().unwrap();
-        let taken = pairing::guest(&ben.config, meeting, code);
+        let taken = pairing::guest(&ben.config, meeting, code, &Cancel::default());
         let joined = taken.map(|(device, invitation)| {
             let membership = acts::accept(&ben.config, invitation).unwrap();
             assert_eq!(membership.session, band.session);
@@ -104,10 +105,11 @@ fn node(folder: &Path) -> (audiocloud_runtime::Handle, MeetingPoint) {
     let mut config = Config::in_folders(folder, folder);
     config.bind = (Ipv4Addr::LOCALHOST, 0).into();
     config.mdns = false;
-    config.serve = Some(Serve { rendezvous: true, relay: false, tcp: None });
+    let tcp = Some((Ipv4Addr::LOCALHOST, 0).into());
+    config.serve = Some(Serve { rendezvous: true, relay: true, tcp });
     let handle = Runtime::acquire_with(config).unwrap();
     let address = format!("127.0.0.1:{}", handle.port());
-    let point = MeetingPoint { address, device: handle.device().0, tls_port: None };
+    let point = MeetingPoint { address, device: handle.device().0, tls_port: handle.tunnel_port() };
     (handle, point)
 }
 
@@ -115,8 +117,21 @@ fn node(folder: &Path) -> (audiocloud_runtime::Handle, MeetingPoint) {
 fn a_meeting_point_passes_a_pairing_on() {
     let folder = tempfile::tempdir().unwrap();
     let (_node, point) = node(folder.path());
+    let point = MeetingPoint { tls_port: None, ..point };
     check_paired(pair(Some(&point), |code| code));
     check_refused(pair(Some(&point), misheard));
+}
+
+#[test]
+fn where_udp_is_dropped_a_pairing_goes_by_tcp() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_node, point) = node(folder.path());
+    // Takes all datagrams, and answers none.
+    let void = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let point = MeetingPoint { address: void.local_addr().unwrap().to_string(), ..point };
+    check_paired(pair(Some(&point), |code| code));
+    void.set_nonblocking(true).unwrap();
+    assert!(void.recv_from(&mut [0; 1500]).is_ok(), "UDP was tried as well");
 }
 
 #[test]
@@ -126,9 +141,23 @@ fn a_meeting_point_that_is_not_there_or_another_is_named() {
     let ben = Machine::new("Ben");
     let code = || Code::generate(7).unwrap();
     let another = MeetingPoint { device: [9; 32], ..point.clone() };
-    let error = pairing::guest(&ben.config, Some(&another), code()).unwrap_err().to_string();
+    let error =
+        pairing::guest(&ben.config, Some(&another), code(), &Cancel::default()).unwrap_err().to_string();
     assert!(error.contains(&point.address) && error.contains("audiocloud node --rendezvous"), "{error}");
     drop(node);
-    let error = pairing::guest(&ben.config, Some(&point), code()).unwrap_err();
+    let error = pairing::guest(&ben.config, Some(&point), code(), &Cancel::default()).unwrap_err();
     assert!(matches!(error, Error::Meeting { .. }), "{error}");
+}
+
+#[test]
+fn a_code_that_is_put_away_is_waited_for_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_node, point) = node(folder.path());
+    let ada = Machine::new("Ada");
+    let band = acts::create(&ada.config, "Band", &[]).unwrap();
+    let invitation = acts::invite(&ada.config, &band.session, &InviteOptions::default()).unwrap();
+    let cancel = Cancel::default();
+    // Nobody comes: without this it would wait for ten minutes.
+    let given = pairing::host(&ada.config, Some(&point), &invitation, &cancel, |_| cancel.cancel());
+    assert!(matches!(given, Err(Error::Cancelled)), "{given:?}");
 }

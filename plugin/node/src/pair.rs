@@ -1,8 +1,9 @@
 //! `audiocloud pair`: an invitation by a spoken code, to a machine on the same network or at the same meeting point.
 
 use audiocloud_net::membership::pairing::Code;
+use audiocloud_net::runtime::Config;
+use audiocloud_net::runtime::pairing::{self, Cancel};
 use audiocloud_net::runtime::sessions::{InviteOptions, acts};
-use audiocloud_net::runtime::{Config, pairing};
 use serde_json::json;
 
 use crate::arguments::{Bounds, PairArguments};
@@ -18,7 +19,7 @@ pub(crate) fn run(arguments: PairArguments, config: &Config) -> anyhow::Result<(
 }
 
 fn guest(arguments: &PairArguments, code: Code, config: &Config) -> anyhow::Result<()> {
-    let (_, invitation) = pairing::guest(config, arguments.meeting.as_ref(), code)?;
+    let (_, invitation) = pairing::guest(config, arguments.meeting.as_ref(), code, &Cancel::default())?;
     let membership = acts::accept(config, invitation)?;
     joined(config, &membership, arguments.which.json)
 }
@@ -29,7 +30,7 @@ fn host(arguments: PairArguments, config: &Config) -> anyhow::Result<()> {
     let options = InviteOptions { rights, expires_s: expires, ..InviteOptions::default() };
     let invitation = acts::invite(config, &membership.session, &options)?;
     let through = meeting.as_ref().map_or(String::new(), |_| " with the same --meeting".to_owned());
-    let guest = pairing::host(config, meeting.as_ref(), &invitation, |code| {
+    let guest = pairing::host(config, meeting.as_ref(), &invitation, &Cancel::default(), |code| {
         let text = format!(
             "Say to the other one: {code}\nThere: audiocloud pair {code}{through}\nThe code serves for one try, within ten \
              minutes; who has it may {}.\n",

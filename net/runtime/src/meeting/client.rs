@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 
 use super::own_addresses::own_addresses;
-use super::{Place, tunnel};
+use super::{Place, by_udp_or_tcp, tunnel};
 use crate::address_table;
 use crate::backoff;
 use crate::config::MeetingPoint;
@@ -31,10 +31,9 @@ const NODES_MAX: usize = 16;
 /// The room of one user's own machines.
 const OWN_ROOM_CONTEXT: &str = "audiocloud 2026 meeting: room of a user's own machines, v1";
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long UDP has before TCP is tried beside it.
-const HEAD_START: Duration = Duration::from_millis(800);
-/// How often one who came by TCP looks whether UDP gets through by now.
-const UDP_AGAIN: Duration = Duration::from_secs(10);
+/// How often one who came by TCP looks whether UDP gets through by now. A look is the start of a handshake, which QUIC
+/// repeats once in this time: a packet of 1,200 bytes each second.
+const UDP_AGAIN: Duration = Duration::from_secs(2);
 /// How long it stays there too when it does.
 const OVERLAP: Duration = Duration::from_secs(2);
 /// Registrations are repeated at least so often.
@@ -270,20 +269,20 @@ async fn visit(context: Rc<Context>, node: Rc<Node>) {
 async fn reach(context: &Rc<Context>, node: &Node, attempt: u32) -> io::Result<Reached> {
     let by_udp = reach_by_udp(context, node, attempt);
     let Some(port) = node.point.tls_port else { return by_udp.await };
-    let by_tcp = async {
-        tokio::time::sleep(HEAD_START).await;
-        reach_by_tcp(context, node, port, attempt).await
-    };
-    tokio::pin!(by_udp, by_tcp);
-    tokio::select! {
-        reached = &mut by_udp => match reached {
-            Ok(reached) => Ok(reached),
-            Err(_) => by_tcp.await,
-        },
-        reached = &mut by_tcp => match reached {
-            Ok(reached) => Ok(reached),
-            Err(_) => by_udp.await,
-        },
+    by_udp_or_tcp(by_udp, reach_by_tcp(context, node, port, attempt)).await
+}
+
+/// As [`reach_by_udp`], until it gets through.
+async fn reach_by_udp_again(context: &Rc<Context>, node: &Node) -> Reached {
+    let mut looks = tokio::time::interval(UDP_AGAIN);
+    let mut attempt = 0;
+    loop {
+        looks.tick().await;
+        // What is dropped is not waited for: the next look may find it let through.
+        if let Ok(Ok(reached)) = timeout(UDP_AGAIN, reach_by_udp(context, node, attempt)).await {
+            return reached;
+        }
+        attempt += 1;
     }
 }
 
@@ -342,12 +341,7 @@ async fn converse(context: &Rc<Context>, node: &Rc<Node>, reached: &Reached) -> 
     let improving = async {
         match carrier {
             Carrier::Udp => std::future::pending().await,
-            Carrier::Tunnel => loop {
-                tokio::time::sleep(UDP_AGAIN).await;
-                if let Ok(better) = reach_by_udp(context, node, 0).await {
-                    return better;
-                }
-            },
+            Carrier::Tunnel => reach_by_udp_again(context, node).await,
         }
     };
     tokio::select! {

@@ -172,6 +172,23 @@ fn who_has_no_udp_is_connected_by_relay_over_tcp() {
 }
 
 #[test]
+fn who_has_udp_again_leaves_tcp_within_seconds() {
+    let stage = Stage::new(|_| Some(Vec::new()));
+    let mut stream = Stream::live(&stage);
+    stream.run_for(Duration::from_millis(300));
+    assert_eq!(stage.way(), "by relay over TCP, which takes longer");
+    stream.take_gaps_ms();
+    let opened = Instant::now();
+    stage.wall(Some(vec![stage.node_address()]));
+    stream.run("moved to UDP", |_| stage.way() != "by relay");
+    let taken = opened.elapsed();
+    println!("moved after {taken:?}");
+    assert!(taken < Duration::from_secs(3), "moved after {taken:?}");
+    stream.run_for(Duration::from_millis(300));
+    assert_eq!(stream.take_gaps_ms(), [0; 0], "moved without a gap");
+}
+
+#[test]
 fn a_stream_moves_to_the_direct_way_and_back() {
     let stage = Stage::new(|node| Some(vec![node]));
     let node = stage.node_address();
