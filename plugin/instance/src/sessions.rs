@@ -60,6 +60,24 @@ pub struct Desk {
     pub said: Option<Status>,
     /// The latest invitation, until it is put away.
     pub link: Option<Link>,
+    /// A spoken code that is waited for.
+    pub pairing: Option<Pairing>,
+}
+
+/// Two who were told the same code look for each other.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pairing {
+    /// To be said; none: it was entered here, or is being made.
+    pub code: Option<String>,
+    /// What is waited for.
+    pub about: String,
+}
+
+impl std::fmt::Debug for Pairing {
+    /// Without the code, which lets in whoever has it.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Pairing").field("about", &self.about).finish_non_exhaustive()
+    }
 }
 
 /// A link to be given to whoever is invited.
@@ -167,6 +185,12 @@ pub enum Act {
     /// Join by a link; the project then belongs to that session.
     Join(String),
     Invite(SessionId, Offer),
+    /// Make a code, to be said to one person on this network, and wait for them.
+    ShowCode(SessionId, Offer),
+    /// Join by a code that was said; the project then belongs to that session.
+    EnterCode(String),
+    /// Wait no longer for who has the same code.
+    StopPairing,
     Leave(SessionId),
     /// Take somebody out, with all whom they invited.
     Remove(SessionId, UserId),
@@ -177,7 +201,7 @@ pub enum Act {
 }
 
 impl std::fmt::Debug for Act {
-    /// Without a link, which lets in whoever has it.
+    /// Without a link or a code, which let in whoever has them.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Choose(session) => formatter.debug_tuple("Choose").field(session).finish(),
@@ -186,6 +210,11 @@ impl std::fmt::Debug for Act {
             Self::Invite(session, offer) => {
                 formatter.debug_tuple("Invite").field(session).field(offer).finish()
             }
+            Self::ShowCode(session, offer) => {
+                formatter.debug_tuple("ShowCode").field(session).field(offer).finish()
+            }
+            Self::EnterCode(_) => formatter.write_str("EnterCode"),
+            Self::StopPairing => formatter.write_str("StopPairing"),
             Self::Leave(session) => formatter.debug_tuple("Leave").field(session).finish(),
             Self::Remove(session, user) => {
                 formatter.debug_tuple("Remove").field(session).field(user).finish()

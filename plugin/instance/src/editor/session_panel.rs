@@ -6,7 +6,7 @@ use egui::accesskit::Role;
 use egui::{Button, CollapsingHeader, ComboBox, Label, RichText, Sense, Ui, WidgetInfo, vec2};
 
 use super::{qr_code, status_line, theme};
-use crate::sessions::{Act, Link, Member, Model, Stranger};
+use crate::sessions::{Act, Link, Member, Model, Pairing, Stranger};
 use crate::status::Severity;
 use forms::Form;
 
@@ -14,6 +14,8 @@ use forms::Form;
 const NONE: &str = "No session";
 /// A QR code's side, points.
 const CODE_WIDTH: f32 = 300.0;
+/// The letters of a spoken code, points.
+const CODE_SIZE: f32 = 20.0;
 
 /// Draws the fold, first in it whatever `own` draws of the plug-in itself; what was asked for.
 pub fn show(ui: &mut Ui, model: &Model, own: impl FnOnce(&mut Ui)) -> Vec<Act> {
@@ -35,6 +37,9 @@ fn content(ui: &mut Ui, model: &Model, own: impl FnOnce(&mut Ui)) -> Vec<Act> {
         }
         if let Some(link) = &model.desk.link {
             link_card(ui, link, &mut acts);
+        }
+        if let Some(pairing) = &model.desk.pairing {
+            code_card(ui, pairing, &mut acts);
         }
         model.members.iter().for_each(|member| member_row(ui, model, member));
         strangers(ui, &model.strangers, &mut acts);
@@ -74,9 +79,28 @@ fn standing(ui: &mut Ui, model: &Model) {
     }
 }
 
+fn card() -> egui::Frame {
+    egui::Frame::new().fill(theme::CARD).corner_radius(theme::ROUNDING).inner_margin(8)
+}
+
+/// A code, to be read out from afar.
+fn code_card(ui: &mut Ui, pairing: &Pairing, acts: &mut Vec<Act>) {
+    card().show(ui, |ui| {
+        if let Some(code) = &pairing.code {
+            ui.label(RichText::new(code).font(theme::figure_font(CODE_SIZE)).color(theme::TEXT));
+        }
+        ui.horizontal_wrapped(|ui| {
+            let stop = ui.button("Put away").on_hover_text("The code is then good for nothing.");
+            if stop.clicked() {
+                acts.push(Act::StopPairing);
+            }
+            ui.label(RichText::new(&pairing.about).color(theme::TEXT_WEAK));
+        });
+    });
+}
+
 fn link_card(ui: &mut Ui, link: &Link, acts: &mut Vec<Act>) {
-    let card = egui::Frame::new().fill(theme::CARD).corner_radius(theme::ROUNDING).inner_margin(8);
-    card.show(ui, |ui| {
+    card().show(ui, |ui| {
         ui.horizontal(|ui| {
             if ui.button("Copy link").clicked() {
                 ui.copy_text(link.text.clone());

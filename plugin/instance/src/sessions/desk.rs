@@ -1,26 +1,33 @@
 //! Where acts on sessions are done: each on a thread of its own, for they read and write files and may wait for others
-//! who do.
+//! who do. A spoken code has another thread: whoever it is said to may take minutes, and all else goes on meanwhile.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use audiocloud_net::membership::pairing::{Code, ParseCodeError};
 use audiocloud_net::membership::rights::Rights;
+use audiocloud_net::runtime::pairing::{self, Cancel};
 use audiocloud_net::runtime::sessions::acts::{self, InviteOptions};
 use audiocloud_net::runtime::sessions::{Membership, Store};
 use audiocloud_net::runtime::{Config, Handle};
 
-use super::{Act, Link, Model, Offer, Role, overview};
+use super::{Act, Link, Model, Offer, Pairing, Role, overview};
 use crate::editor::qr_code::QrCode;
 use crate::guard::{Guard, Stage};
 use crate::state::{SessionRef, Stored};
 use crate::status::{Severity, Status};
+
+/// What is waited for, by who made a code and by who entered one.
+const SAY: &str = "Say it to the other one, who enters it under Join…, within ten minutes.";
+const LOOKING: &str = "Looking on this network for who says this code.";
 
 /// One plug-in's. Dropping it waits for an act that is under way, two seconds at most.
 #[derive(Debug)]
 pub struct Desk {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    pairing: Mutex<Option<(Cancel, JoinHandle<()>)>>,
 }
 
 /// Where keys and sessions are, asked anew for each act.
@@ -49,7 +56,7 @@ impl Desk {
     fn at(place: Where, project: Arc<Stored>, guard: &Guard) -> Self {
         let (guard, state, on_change) = (guard.clone(), Mutex::default(), OnceLock::new());
         let shared = Shared { place, project, guard, state, on_change };
-        Self { shared: Arc::new(shared), thread: Mutex::default() }
+        Self { shared: Arc::new(shared), thread: Mutex::default(), pairing: Mutex::default() }
     }
 
     /// Has `hook` called whenever the project belongs to another session than before, on any thread; once.
@@ -74,6 +81,8 @@ impl Desk {
         match act {
             Act::Choose(session) => self.shared.enter(session.as_ref()),
             Act::PutAway => self.shared.state().link = None,
+            Act::ShowCode(..) | Act::EnterCode(_) => self.pair(act),
+            Act::StopPairing => self.stop_pairing(),
             act => self.start(move |shared| shared.carry_out(&act)),
         }
     }
@@ -96,26 +105,70 @@ impl Desk {
             shared.guard.run(Stage::Report, || work(&shared));
             shared.state().is_busy = false;
         };
-        match Builder::new().name("audiocloud-desk".into()).spawn(run) {
+        match spawn(run) {
             // The one before has said that it was not busy any more: it ends by itself.
             Ok(started) => *thread = Some(started),
-            Err(error) => {
+            Err(said) => {
                 let mut state = self.shared.state();
                 state.is_busy = false;
-                state.said = Some(Status::from_error(&error.to_string(), "Nothing was done"));
+                state.said = Some(said);
             }
+        }
+    }
+
+    /// One code at a time.
+    fn pair(&self, act: Act) {
+        let mut pairing = lock(&self.pairing);
+        let about = if let Act::EnterCode(_) = act { LOOKING } else { "A code is being made." };
+        {
+            let mut state = self.shared.state();
+            if state.pairing.is_some() {
+                return;
+            }
+            state.pairing = Some(Pairing { code: None, about: about.to_owned() });
+        }
+        let (shared, cancel) = (self.shared.clone(), Cancel::default());
+        let run = {
+            let cancel = cancel.clone();
+            move || {
+                shared.guard.run(Stage::Report, || shared.pair(&act, &cancel));
+                shared.state().pairing = None;
+            }
+        };
+        match spawn(run) {
+            // As above.
+            Ok(started) => *pairing = Some((cancel, started)),
+            Err(said) => {
+                let mut state = self.shared.state();
+                (state.pairing, state.said) = (None, Some(said));
+            }
+        }
+    }
+
+    fn stop_pairing(&self) {
+        if let Some((cancel, _)) = &*lock(&self.pairing) {
+            cancel.cancel();
         }
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        // What is done last may drop what owns us; a thread does not wait for itself. One that panicked has been caught.
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
-            thread.join().ok();
+        self.stop_pairing();
+        let pairing = lock(&self.pairing).take().map(|(_, thread)| thread);
+        for thread in lock(&self.thread).take().into_iter().chain(pairing) {
+            // What is done last may drop what owns us; a thread does not wait for itself. One that panicked has been
+            // caught.
+            if thread.thread().id() != std::thread::current().id() {
+                thread.join().ok();
+            }
         }
     }
+}
+
+fn spawn(run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Status> {
+    let spawned = Builder::new().name("audiocloud-desk".into()).spawn(run);
+    spawned.map_err(|error| Status::from_error(&error.to_string(), "Nothing was done"))
 }
 
 impl Shared {
@@ -144,7 +197,11 @@ impl Shared {
     }
 
     fn carry_out(&self, act: &Act) {
-        match (self.place)().and_then(|config| carry_out(&config, act)) {
+        self.settle(act, (self.place)().and_then(|config| carry_out(&config, act)));
+    }
+
+    fn settle(&self, act: &Act, result: Result<Done, String>) {
+        match result {
             Ok(done) => {
                 let mut state = self.state();
                 state.said = done.said.map(|said| Status::new(Severity::Good, said, ""));
@@ -158,6 +215,20 @@ impl Shared {
                 tracing::warn!(?act, %error, "an act on a session failed");
                 self.state().said = Some(Status::from_error(&error, act.effect()));
             }
+        }
+    }
+
+    /// Waits for who has the same code, or until that is cancelled, of which nothing is said.
+    fn pair(&self, act: &Act, cancel: &Cancel) {
+        let show = |code: &Code, offer: Offer| {
+            let about = format!("{SAY} {}", offer.words());
+            self.state().pairing = Some(Pairing { code: Some(code.to_string()), about });
+        };
+        let paired = (self.place)().and_then(|config| pair(&config, act, cancel, show));
+        if let Some(result) = paired.transpose() {
+            // A link that is shown has nothing to do with it.
+            let link = self.state().link.clone();
+            self.settle(act, result.map(|done| Done { link, ..done }));
         }
     }
 }
@@ -183,10 +254,12 @@ impl Act {
             Self::Create(_) => "No session was begun",
             Self::Join(_) => "You have not joined",
             Self::Invite(..) => "There is no link",
+            Self::ShowCode(..) => "Nobody was invited",
+            Self::EnterCode(_) => "You have not joined",
             Self::Leave(_) => "You are still a member",
             Self::Remove(..) => "Nobody was removed",
             Self::Accept(..) => "Nobody was accepted",
-            Self::Choose(_) | Self::PutAway => "Nothing was done",
+            Self::Choose(_) | Self::PutAway | Self::StopPairing => "Nothing was done",
         }
     }
 }
@@ -215,17 +288,11 @@ fn carry_out(config: &Config, act: &Act) -> Result<Done, String> {
         }
         Act::Join(link) => {
             let session = acts::join(config, link).map_err(|error| error.to_string())?;
-            let said = format!("You are a member of “{}”.", session.name);
-            Ok(Done { said: Some(said), entered: Some(Some(reference(&session))), ..Done::default() })
+            Ok(joined(&session))
         }
         Act::Invite(session, offer) => {
-            let options = InviteOptions {
-                rights: rights(offer.role),
-                expires_s: offer.stay.seconds(),
-                uses: offer.uses,
-                ..InviteOptions::default()
-            };
-            let invitation = acts::invite(config, session, &options).map_err(|error| error.to_string())?;
+            let invitation =
+                acts::invite(config, session, &options(*offer)).map_err(|error| error.to_string())?;
             Ok(Done { link: Some(link(invitation.to_string(), *offer)), ..Done::default() })
         }
         Act::Leave(session) => {
@@ -244,7 +311,59 @@ fn carry_out(config: &Config, act: &Act) -> Result<Done, String> {
             Store::new(&config.config_dir).accept(user, name).map_err(|error| error.to_string())?;
             Ok(Done { said: Some(format!("{name} is accepted.")), ..Done::default() })
         }
-        Act::Choose(_) | Act::PutAway => Ok(Done::default()),
+        Act::Choose(_) | Act::PutAway | Act::ShowCode(..) | Act::EnterCode(_) | Act::StopPairing => {
+            Ok(Done::default())
+        }
+    }
+}
+
+/// The acts that wait for somebody else, on the local network; nothing, when they are cancelled.
+fn pair(
+    config: &Config,
+    act: &Act,
+    cancel: &Cancel,
+    show: impl Fn(&Code, Offer),
+) -> Result<Option<Done>, String> {
+    let paired = match act {
+        Act::ShowCode(session, offer) => {
+            let invitation =
+                acts::invite(config, session, &options(*offer)).map_err(|error| error.to_string())?;
+            let given = pairing::host(config, None, &invitation, cancel, |code| show(code, *offer));
+            given.map(|device| Done {
+                said: Some(format!("The invitation is with them now, on the device {}.", device.short())),
+                ..Done::default()
+            })
+        }
+        Act::EnterCode(text) => {
+            let code: Code = text.parse().map_err(|error: ParseCodeError| error.to_string())?;
+            match pairing::guest(config, None, code, cancel) {
+                Ok((_, invitation)) => {
+                    let session = acts::accept(config, invitation).map_err(|error| error.to_string())?;
+                    Ok(joined(&session))
+                }
+                Err(error) => Err(error),
+            }
+        }
+        _ => return Ok(None),
+    };
+    match paired {
+        Ok(done) => Ok(Some(done)),
+        Err(pairing::Error::Cancelled) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn joined(session: &Membership) -> Done {
+    let said = format!("You are a member of “{}”.", session.name);
+    Done { said: Some(said), entered: Some(Some(reference(session))), ..Done::default() }
+}
+
+fn options(offer: Offer) -> InviteOptions {
+    InviteOptions {
+        rights: rights(offer.role),
+        expires_s: offer.stay.seconds(),
+        uses: offer.uses,
+        ..InviteOptions::default()
     }
 }
 
@@ -329,6 +448,29 @@ mod tests {
 
         assert!(other.asked(Act::Leave(session.id)).said.is_some());
         assert_eq!(other.project.session(), None);
+    }
+
+    #[test]
+    fn a_code_is_waited_for_beside_all_else_until_it_is_put_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let plugin = plugin(&folder);
+        let paired = |plugin: &Plugin| {
+            let (_, thread) = lock(&plugin.desk.pairing).take().unwrap();
+            thread.join().unwrap();
+            plugin.desk.shared.state().clone()
+        };
+        plugin.desk.ask(Act::EnterCode("42-guitar-ocean".into()));
+        let said = paired(&plugin).said.unwrap();
+        assert!(said.cause.starts_with("You have not joined: a code is a number and 4 words"), "{said:?}");
+
+        plugin.desk.ask(Act::EnterCode("42-guitar-ocean-lamp-tango".into()));
+        let looking = plugin.desk.shared.state().pairing.clone().unwrap();
+        assert_eq!((looking.code, looking.about.as_str()), (None, LOOKING));
+        let begun = plugin.asked(Act::Create("Friday jam".into()));
+        assert!(begun.pairing.is_some() && plugin.project.session().is_some(), "{begun:?}");
+        plugin.desk.ask(Act::StopPairing);
+        let put_away = paired(&plugin);
+        assert_eq!((put_away.pairing, put_away.said), (None, begun.said), "of that nothing is said");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is asked before something is done: a name, a link, for whom an invitation is, whether it is meant.
 
+use audiocloud_net::wire::id::SessionId;
 use egui::accesskit::Role;
 use egui::{Button, ComboBox, DragValue, Key, RichText, TextEdit, Ui, WidgetInfo};
 
@@ -34,12 +35,12 @@ pub(super) fn buttons(ui: &mut Ui, model: &Model) {
     if ui.button("New…").on_hover_text("Begin a session of your own.").clicked() {
         wanted = Some(Form::Create(String::new()));
     }
-    if ui.button("Join…").on_hover_text("By a link that somebody gave you.").clicked() {
+    if ui.button("Join…").on_hover_text("By a link or a code that somebody gave you.").clicked() {
         wanted = Some(Form::Join(String::new()));
     }
     let joined = model.current.as_ref().filter(|current| model.joined.iter().any(|it| it.id == current.id));
     let invite = ui.add_enabled(joined.is_some() && model.may_invite, Button::new("Invite…"));
-    if invite.on_hover_text("Make a link for somebody.").clicked() {
+    if invite.on_hover_text("Make a link or a code for somebody.").clicked() {
         wanted = Some(Form::Invite(Offer::default()));
     }
     let leave = ui.add_enabled(joined.is_some(), Button::new("Leave…"));
@@ -78,17 +79,17 @@ pub(super) fn show(ui: &mut Ui, model: &Model, acts: &mut Vec<Act>) {
                     done = Some(Act::Create(name.trim().to_owned()));
                 }
             }
-            Form::Join(link) => {
-                let is_entered = line(ui, "Paste the link here", link, LINK_MAX);
-                let is_there = !link.trim().is_empty();
+            Form::Join(text) => {
+                let is_entered = line(ui, "Paste the link, or enter the code", text, LINK_MAX);
+                let is_there = is_code(text) && model.desk.pairing.is_none() || is_link(text);
                 if (ui.add_enabled(is_there, Button::new("Join")).clicked() || is_entered) && is_there {
-                    done = Some(Act::Join(link.trim().to_owned()));
+                    let text = text.trim().to_owned();
+                    done = Some(if is_code(&text) { Act::EnterCode(text) } else { Act::Join(text) });
                 }
             }
             Form::Invite(offer) => {
-                let id = model.current.as_ref().map(|current| current.id);
-                if let (true, Some(id)) = (invite(ui, offer), id) {
-                    done = Some(Act::Invite(id, *offer));
+                if let Some(current) = &model.current {
+                    done = invite(ui, current.id, offer, model.desk.pairing.is_some());
                 }
             }
             Form::Confirm { act, question, verb } => {
@@ -103,6 +104,15 @@ pub(super) fn show(ui: &mut Ui, model: &Model, acts: &mut Vec<Act>) {
     is_closed |= done.is_some();
     acts.extend(done);
     set_form(ui, (!is_closed).then_some(open));
+}
+
+/// A code begins with its number.
+fn is_code(text: &str) -> bool {
+    text.trim_start().starts_with(|first: char| first.is_ascii_digit())
+}
+
+fn is_link(text: &str) -> bool {
+    !is_code(text) && !text.trim().is_empty()
 }
 
 /// A line of text; true when Enter was pressed in it.
@@ -121,8 +131,8 @@ fn line(ui: &mut Ui, name: &str, text: &mut String, characters_max: usize) -> bo
     response.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter))
 }
 
-/// For whom an invitation is; true when it is to be made.
-fn invite(ui: &mut Ui, offer: &mut Offer) -> bool {
+/// For whom an invitation is, and in which form it is to be made, once that is asked for.
+fn invite(ui: &mut Ui, session: SessionId, offer: &mut Offer, is_pairing: bool) -> Option<Act> {
     let label = ui.label(RichText::new("They may").color(theme::TEXT_WEAK));
     let list = ComboBox::from_id_salt("role").selected_text(offer.role.words()).width(120.0);
     let list = list.show_ui(ui, |ui| {
@@ -141,5 +151,10 @@ fn invite(ui: &mut Ui, offer: &mut Offer) -> bool {
     let suffix = if offer.uses == 1 { " person" } else { " people" };
     let people = DragValue::new(&mut offer.uses).range(1..=USES_MAX).suffix(suffix);
     ui.add(people).on_hover_text("How many the link lets in; then it is used up.");
-    ui.button("Make a link").clicked()
+    let link = ui.button("Make a link").on_hover_text("To be sent to them.");
+    let code = ui.add_enabled(offer.uses == 1 && !is_pairing, Button::new("Make a code"));
+    let code =
+        code.on_hover_text("To be said to one person who is on this network now. It serves for one try.");
+    let by_code = code.clicked().then_some(Act::ShowCode(session, *offer));
+    link.clicked().then_some(Act::Invite(session, *offer)).or(by_code)
 }

@@ -71,7 +71,7 @@ fn without_a_session_one_can_be_begun_or_joined_and_nothing_else() {
     assert_eq!(*harness.state(), [Act::Create("Friday jam".into())]);
     assert!(harness.query_by_label("Create").is_none(), "the form is closed");
     click(&mut harness, "Join…");
-    write(&mut harness, "Paste the link here", "audiocloud://join/AAAA");
+    write(&mut harness, "Paste the link, or enter the code", "audiocloud://join/AAAA");
     harness.key_press(Key::Enter);
     harness.run();
     assert_eq!(harness.state().last(), Some(&Act::Join("audiocloud://join/AAAA".into())));
@@ -81,10 +81,10 @@ fn without_a_session_one_can_be_begun_or_joined_and_nothing_else() {
 fn escape_and_cancel_close_a_form_and_ask_for_nothing() {
     let mut harness = harness(Model::default());
     click(&mut harness, "Join…");
-    write(&mut harness, "Paste the link here", "audiocloud://");
+    write(&mut harness, "Paste the link, or enter the code", "audiocloud://");
     harness.key_press(Key::Escape);
     harness.run();
-    assert!(harness.query_by_label("Paste the link here").is_none());
+    assert!(harness.query_by_label("Paste the link, or enter the code").is_none());
     click(&mut harness, "New…");
     click(&mut harness, "Cancel");
     assert!(harness.query_by_label("Create").is_none());
@@ -160,6 +160,37 @@ fn an_invitation_says_for_whom_and_shows_its_link() {
 }
 
 #[test]
+fn a_code_is_made_for_one_person_and_shown_until_it_is_put_away() {
+    let mut harness = harness(joined());
+    click(&mut harness, "Invite…");
+    click(&mut harness, "Make a code");
+    assert_eq!(harness.state().last(), Some(&Act::ShowCode(JAM, Offer::default())));
+
+    let text = "42-guitar-ocean-lamp-tango";
+    let pairing = Pairing { code: Some(text.into()), about: "Say it to the other one.".into() };
+    assert!(!format!("{pairing:?}").contains("guitar"), "a code is not for logs");
+    let mut model = joined();
+    model.desk.pairing = Some(pairing);
+    let mut harness = self::harness(model);
+    harness.get_by_label(text);
+    harness.get_by_label("Say it to the other one.");
+    click(&mut harness, "Invite…");
+    assert!(harness.get_by_label("Make a code").accesskit_node().is_disabled(), "one code at a time");
+    click(&mut harness, "Put away");
+    assert_eq!(*harness.state(), [Act::StopPairing]);
+}
+
+#[test]
+fn a_code_is_entered_where_a_link_is_pasted() {
+    let mut harness = harness(Model::default());
+    click(&mut harness, "Join…");
+    write(&mut harness, "Paste the link, or enter the code", " 42 guitar ocean lamp tango ");
+    click(&mut harness, "Join");
+    assert_eq!(*harness.state(), [Act::EnterCode("42 guitar ocean lamp tango".into())]);
+    assert!(!format!("{:?}", harness.state()).contains("guitar"), "a code is not for logs");
+}
+
+#[test]
 fn another_session_is_chosen_from_the_list() {
     let mut harness = harness(joined());
     for (label, expected) in [("Trio", Some(session(SessionId([3; 32]), "Trio"))), ("No session", None)] {
@@ -232,6 +263,15 @@ fn it_has_its_picture() {
     let invited = draw(&model);
     invited.keep("session").unwrap();
     assert!(invited.count(egui::Color32::BLACK) > 10_000, "the code");
+
+    let mut model = joined();
+    let about = "Say it to the other one, who enters it under Join…, within ten minutes. For one person, without end: play \
+                 and listen.";
+    model.desk.pairing =
+        Some(Pairing { code: Some("42-guitar-ocean-lamp-tango".into()), about: about.into() });
+    let code = draw(&model);
+    code.keep("session_code").unwrap();
+    assert!(code.count(theme::CARD) > 10_000 && code.count(theme::TEXT) > 500, "the code");
 
     let status = Status::new(
         Severity::Warning,
