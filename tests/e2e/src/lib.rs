@@ -5,6 +5,8 @@
 //! `cargo xtask test` sets.
 
 pub mod net;
+pub mod node;
+pub mod person;
 
 use std::{
     path::{Path, PathBuf},

@@ -2,13 +2,14 @@
 //!
 //! The internet is a router that everything public hangs on, each host by a network of its own, so that it can be told
 //! what to drop ([`Cut`]). A host [behind](Net::behind) a translator has a private address, and the translator the
-//! public one. All of it is gone when the [`Net`] is dropped. It needs root, `ip` (iproute2) and `nft` (nftables);
-//! where they are missing, [`Net::new`] says so and is none, and the test has nothing to do.
+//! public one. Hosts [of IPv6](Net::host_v6) have no other address, and need no translator: at most a
+//! [firewall](Net::firewalled_v6). All of it is gone when the [`Net`] is dropped. It needs root, `ip` (iproute2) and
+//! `nft` (nftables); where they are missing, [`Net::new`] says so and is none, and the test has nothing to do.
 
 use std::{
     ffi::OsStr,
     io::Write,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::AsFd,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -33,29 +34,33 @@ pub enum Nat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// Everything between these two public addresses.
-    Between(Ipv4Addr, Ipv4Addr),
+    Between(IpAddr, IpAddr),
     /// All UDP from and to this one.
-    Udp(Ipv4Addr),
+    Udp(IpAddr),
     /// UDP from and to this port of anybody.
     UdpPort(u16),
     /// Everything from and to this one.
-    All(Ipv4Addr),
+    All(IpAddr),
 }
 
 impl Cut {
     fn rules(self) -> Vec<String> {
+        let ends = ["saddr", "daddr"];
         match self {
-            Self::Between(one, other) => vec![
-                format!("ip saddr {one} ip daddr {other} drop"),
-                format!("ip saddr {other} ip daddr {one} drop"),
-            ],
-            Self::Udp(one) => {
-                ["saddr", "daddr"].map(|end| format!("ip {end} {one} meta l4proto udp drop")).into()
-            }
-            Self::UdpPort(port) => ["sport", "dport"].map(|end| format!("udp {end} {port} drop")).into(),
-            Self::All(one) => ["saddr", "daddr"].map(|end| format!("ip {end} {one} drop")).into(),
+            Self::Between(one, other) => [[one, other], [other, one]].map(|[from, to]| {
+                format!("{} saddr {from} {} daddr {to} drop", protocol(from), protocol(to))
+            }),
+            Self::Udp(one) => ends.map(|end| format!("{} {end} {one} meta l4proto udp drop", protocol(one))),
+            Self::UdpPort(port) => ["sport", "dport"].map(|end| format!("udp {end} {port} drop")),
+            Self::All(one) => ends.map(|end| format!("{} {end} {one} drop", protocol(one))),
         }
+        .into()
     }
+}
+
+/// As nftables calls the protocol of an address.
+fn protocol(of: IpAddr) -> &'static str {
+    if of.is_ipv4() { "ip" } else { "ip6" }
 }
 
 /// A machine in the net.
@@ -64,10 +69,10 @@ pub struct Host {
     /// The network namespace, for `ip netns exec`.
     pub namespace: String,
     /// Its own address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The one that others see.
-    pub public: Ipv4Addr,
-    gateway: Ipv4Addr,
+    pub public: IpAddr,
+    gateway: IpAddr,
 }
 
 impl Host {
@@ -113,6 +118,8 @@ impl Host {
     /// `ip` fails.
     pub fn plug(&self) {
         self.ip("link set eth0 up");
+        // Without a cable the system forgets addresses of IPv6.
+        self.ip(&format!("address replace {}", on(self.address, "eth0")));
         self.ip(&format!("route replace default via {}", self.gateway));
     }
 
@@ -122,10 +129,12 @@ impl Host {
     /// # Panics
     /// `ip` fails.
     pub fn renumber(&mut self) {
-        let [a, b, c, d] = self.address.octets();
-        let next = Ipv4Addr::new(a, b, c, d + 1);
+        let next: IpAddr = match self.address {
+            IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() + 1).into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() + 1).into(),
+        };
         self.ip("address flush dev eth0 scope global");
-        self.ip(&format!("address add {next}/24 dev eth0"));
+        self.ip(&format!("address add {}", on(next, "eth0")));
         self.ip(&format!("route replace default via {}", self.gateway));
         if self.public == self.address {
             self.public = next;
@@ -151,6 +160,14 @@ impl Host {
             std::thread::sleep(Duration::from_millis(10));
         }
         capture
+    }
+}
+
+/// An address with what `ip address` is to know of it. That nobody else has it needs no second's proof.
+fn on(address: IpAddr, device: &str) -> String {
+    match address {
+        IpAddr::V4(address) => format!("{address}/24 dev {device}"),
+        IpAddr::V6(address) => format!("{address}/64 dev {device} nodad"),
     }
 }
 
@@ -237,7 +254,50 @@ impl Net {
     /// `ip` fails.
     pub fn host(&mut self, name: &str) -> Host {
         let namespace = self.namespace(name);
-        let (address, gateway) = self.attach(&namespace);
+        let (address, gateway) = self.attach(&namespace, address_v4);
+        Host { namespace, address, public: address, gateway }
+    }
+
+    /// Whether this machine has IPv6; says so where it has none, and the test has nothing to do.
+    pub fn has_ipv6(&self, test: &str) -> bool {
+        let has_ipv6 = Path::new("/proc/sys/net/ipv6").exists();
+        if !has_ipv6 {
+            println!("{test} skipped: this machine has no IPv6");
+        }
+        has_ipv6
+    }
+
+    /// A machine with an address of IPv6 and no other.
+    ///
+    /// # Panics
+    /// `ip` fails.
+    pub fn host_v6(&mut self, name: &str) -> Host {
+        route_v6(&self.internet);
+        let namespace = self.namespace(name);
+        let (address, gateway) = self.attach(&namespace, address_v6);
+        Host { namespace, address, public: address, gateway }
+    }
+
+    /// A machine with an address of IPv6 and no other, behind a firewall that lets in only answers.
+    ///
+    /// # Panics
+    /// `ip` or `nft` fails.
+    pub fn firewalled_v6(&mut self, name: &str) -> Host {
+        route_v6(&self.internet);
+        let router = self.namespace(&format!("{name}-wall"));
+        route_v6(&router);
+        let (outside, _) = self.attach(&router, address_v6);
+        let namespace = self.namespace(name);
+        let within = |host| Ipv6Addr::new(0xfd00, 0x77, self.networks.into(), 0, 0, 0, 0, host);
+        let [address, gateway] = [within(2), within(1)].map(IpAddr::from);
+        let network = within(0);
+        join(&namespace, "eth0", address, &router, "lan", gateway);
+        ip(&namespace, &format!("route add default via {gateway}"));
+        ip(&self.internet, &format!("route add {network}/64 via {outside}"));
+        let firewall = "table inet wall {
+                chain through { type filter hook forward priority filter; iifname \"eth0\" ct state new drop; }
+            }";
+        self.try_nft(&router, firewall).unwrap_or_else(|reason| panic!("{reason}"));
         Host { namespace, address, public: address, gateway }
     }
 
@@ -247,9 +307,9 @@ impl Net {
     /// `ip` or `nft` fails.
     pub fn behind(&mut self, name: &str, nat: Nat) -> Host {
         let router = self.namespace(&format!("{name}-nat"));
-        let (public, _) = self.attach(&router);
+        let (public, _) = self.attach(&router, address_v4);
         let namespace = self.namespace(name);
-        let [address, gateway] = [2, 1].map(|host| Ipv4Addr::new(10, 77, self.networks, host));
+        let [address, gateway] = [2, 1].map(|host| Ipv4Addr::new(10, 77, self.networks, host).into());
         join(&namespace, "eth0", address, &router, "lan", gateway);
         ip(&namespace, &format!("route add default via {gateway}"));
         let masquerade = match nat {
@@ -295,9 +355,9 @@ impl Net {
     }
 
     /// Hangs a namespace on the internet: its address, and the internet's beside it.
-    fn attach(&mut self, namespace: &str) -> (Ipv4Addr, Ipv4Addr) {
+    fn attach(&mut self, namespace: &str, address_of: fn(u8, u8) -> IpAddr) -> (IpAddr, IpAddr) {
         self.networks += 1;
-        let [address, gateway] = [2, 1].map(|host| Ipv4Addr::new(198, 18, self.networks, host));
+        let [address, gateway] = [2, 1].map(|host| address_of(self.networks, host));
         let port = format!("port{}", self.networks);
         join(namespace, "eth0", address, &self.internet, &port, gateway);
         ip(namespace, &format!("route add default via {gateway}"));
@@ -341,12 +401,31 @@ impl Drop for Net {
     }
 }
 
+/// A public address: of the range for measurements between networks (RFC 2544).
+fn address_v4(network: u8, host: u8) -> IpAddr {
+    Ipv4Addr::new(198, 18, network, host).into()
+}
+
+/// One of IPv6 that belongs to nobody (RFC 4193).
+fn address_v6(network: u8, host: u8) -> IpAddr {
+    Ipv6Addr::new(0xfd00, 0x18, network.into(), 0, 0, 0, 0, host.into()).into()
+}
+
+/// Lets a namespace pass on packets of IPv6 that are for others, at once: not only when it knows that nobody else has
+/// its addresses.
+fn route_v6(namespace: &str) {
+    for (setting, value) in [("all/forwarding", 1), ("all/accept_dad", 0), ("default/accept_dad", 0)] {
+        let write = format!("echo {value} > /proc/sys/net/ipv6/conf/{setting}");
+        succeed(Command::new("ip").args(["netns", "exec", namespace, "sh", "-c", &write]));
+    }
+}
+
 /// A cable between two namespaces, and the addresses of its ends.
-fn join(one: &str, name: &str, address: Ipv4Addr, other: &str, port: &str, gateway: Ipv4Addr) {
+fn join(one: &str, name: &str, address: IpAddr, other: &str, port: &str, gateway: IpAddr) {
     let cable = ["link", "add", name, "netns", one, "type", "veth", "peer", "name", port, "netns", other];
     succeed(Command::new("ip").args(cable));
     for (namespace, end, address) in [(one, name, address), (other, port, gateway)] {
-        ip(namespace, &format!("address add {address}/24 dev {end}"));
+        ip(namespace, &format!("address add {}", on(address, end)));
         ip(namespace, &format!("link set {end} up"));
     }
 }
@@ -374,12 +453,13 @@ mod tests {
     const PORT: u16 = 4460;
 
     fn socket(host: &Host) -> UdpSocket {
-        let socket = host.within(|| UdpSocket::bind(("0.0.0.0", PORT))).expect("a socket");
+        let any = if host.address.is_ipv4() { "0.0.0.0" } else { "::" };
+        let socket = host.within(|| UdpSocket::bind((any, PORT))).expect("a socket");
         socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a time-out");
         socket
     }
 
-    fn at(address: Ipv4Addr) -> SocketAddr {
+    fn at(address: IpAddr) -> SocketAddr {
         (address, PORT).into()
     }
 
@@ -392,8 +472,17 @@ mod tests {
 
     #[test]
     fn a_net_drops_what_it_is_told_to() {
-        let Some(mut net) = Net::new("a_net_drops_what_it_is_told_to") else { return };
-        let (one, two) = (net.host("one"), net.host("two"));
+        let test = "a_net_drops_what_it_is_told_to";
+        let Some(mut net) = Net::new(test) else { return };
+        let hosts = [net.host("one"), net.host("two")];
+        drops_what_it_is_told_to(&mut net, hosts);
+        if net.has_ipv6(test) {
+            let hosts = [net.host_v6("three"), net.host_v6("four")];
+            drops_what_it_is_told_to(&mut net, hosts);
+        }
+    }
+
+    fn drops_what_it_is_told_to(net: &mut Net, [one, two]: [Host; 2]) {
         let (near, far) = (socket(&one), socket(&two));
         let cuts = [
             Cut::Between(one.public, two.public),
@@ -428,6 +517,20 @@ mod tests {
             assert_eq!(arrives(&far, &near, at(one.public)), None, "unasked");
             assert_eq!(arrives(&near, &far, at(two.public)).is_some(), nat == Nat::PortPreserving, "{nat:?}");
         }
+    }
+
+    #[test]
+    fn firewalls_let_in_answers_alone() {
+        let test = "firewalls_let_in_answers_alone";
+        let Some(mut net) = Net::new(test) else { return };
+        if !net.has_ipv6(test) {
+            return;
+        }
+        let [one, two] = ["one", "two"].map(|name| net.firewalled_v6(name));
+        let (near, far) = (socket(&one), socket(&two));
+        assert_eq!(arrives(&near, &far, at(two.public)), None, "unasked");
+        assert_eq!(arrives(&far, &near, at(one.public)), Some(at(two.public)), "an answer");
+        assert_eq!(arrives(&near, &far, at(two.public)), Some(at(one.public)), "an answer");
     }
 
     #[test]
