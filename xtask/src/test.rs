@@ -27,7 +27,7 @@ const ARDOUR: [(&str, &str); 2] =
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Also rolls a project in Ardour without a window, and opens projects of a session there again
+    /// Also rolls a project in Ardour without a window, opens projects of a session there again, and pulls cables for a minute
     #[arg(long)]
     slow: bool,
 }
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
     match &built {
         Some(built) => {
-            steps.run("end to end", |tally| cargo_tests(Part::EndToEnd(built), tally));
+            steps.run("end to end", |tally| cargo_tests(Part::EndToEnd { built, slow: args.slow }, tally));
             for (name, tests) in PYTHON_HOSTS {
                 steps.run(name, |tally| python_host(built, tests, tally));
             }
@@ -98,8 +98,8 @@ fn nextest() -> bool {
 enum Part<'a> {
     /// All but the end-to-end tests.
     Units,
-    /// These alone, one at a time, on the built bundle.
-    EndToEnd(&'a Built),
+    /// These alone, one at a time, on the built bundle; those that take minutes too, where asked for.
+    EndToEnd { built: &'a Built, slow: bool },
 }
 
 fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
@@ -111,14 +111,14 @@ fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
             let filter = format!("not package({END_TO_END})");
             command.args(["nextest", "run", "--workspace", "--locked", "-E"]).arg(filter);
         }
-        (Part::EndToEnd(_), true) => {
+        (Part::EndToEnd { .. }, true) => {
             let filter = format!("package({END_TO_END})");
             command.args(["nextest", "run", "--workspace", "--locked", "-E"]).arg(filter);
         }
         (Part::Units, false) => {
             command.args(["test", "--workspace", "--locked", "--no-fail-fast", "--exclude", END_TO_END]);
         }
-        (Part::EndToEnd(_), false) => {
+        (Part::EndToEnd { .. }, false) => {
             command.args([
                 "test",
                 "--locked",
@@ -130,8 +130,11 @@ fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
             ]);
         }
     }
-    if let Part::EndToEnd(built) = part {
+    if let Part::EndToEnd { built, slow } = part {
         describe(&mut command, built);
+        if slow {
+            command.env("AUDIOCLOUD_SLOW", "1");
+        }
         command = machine::in_own_network(command);
     }
     let before = tally.passed;

@@ -97,7 +97,7 @@ pub(crate) struct NodeArguments {
     /// UDP address and port, instead of that of config.toml
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) bind: Option<SocketAddr>,
-    /// Where it is, as one line of JSON, then nothing more
+    /// Where it is, as one JSON document, then nothing more
     #[arg(long)]
     pub(crate) json: bool,
 }
