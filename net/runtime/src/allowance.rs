@@ -13,6 +13,10 @@ const BYTES_AT_ONCE: f64 = 12.0 * 1024.0 * 1024.0;
 const KNOCKS_PER_S: f64 = 20.0;
 const KNOCKS_AT_ONCE: f64 = 60.0;
 
+/// Answers to one peer who asks what it lacks: all of the largest shared state at once, of 384 KiB each.
+const ANSWERS_PER_S: f64 = 2.0;
+const ANSWERS_AT_ONCE: f64 = 16.0;
+
 /// Two token buckets, for messages and for their bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Allowance {
@@ -31,6 +35,11 @@ impl Allowance {
     /// For all strangers together.
     pub(crate) fn of_strangers(now: Instant) -> Self {
         Self::of(KNOCKS_PER_S, KNOCKS_AT_ONCE, now)
+    }
+
+    /// For answers to one peer.
+    pub(crate) fn of_answers(now: Instant) -> Self {
+        Self::of(ANSWERS_PER_S, ANSWERS_AT_ONCE, now)
     }
 
     fn of(messages_per_s: f64, messages_at_once: f64, now: Instant) -> Self {

@@ -268,6 +268,13 @@ impl Candidates {
         }
     }
 
+    /// This machine is on another network than before, or on one again: who could not be reached may be now.
+    pub(crate) fn network_changed(&mut self, now: Instant) {
+        for candidate in self.list.iter_mut().filter(|one| one.refused.is_none()) {
+            (candidate.failures, candidate.due) = (0, now);
+        }
+    }
+
     /// Nobody worth dialling is there: ourselves, for one.
     pub(crate) fn forget(&mut self, place: &Place) {
         self.list.retain(|one| one.place != *place || one.source == Source::Explicit);
@@ -344,6 +351,23 @@ mod tests {
             list.failed(&place, now, 0);
         }
         assert_eq!(list.next_due(|_| false), None, "nobody is there");
+    }
+
+    #[test]
+    fn another_network_is_tried_at_once() {
+        let now = Instant::now();
+        let mut list = candidates(now);
+        list.discovered(hint(1, 9, Source::Mdns), now);
+        list.discovered(hint(2, 8, Source::Mdns), now);
+        let places: Vec<_> = list.take_due(now, |_| false).into_iter().map(|one| one.place).collect();
+        list.refused(&places[1], "not known here", now);
+        for _ in 0..9 {
+            list.failed(&places[0], now, 0);
+        }
+        assert!(list.next_due(|_| false).unwrap() > now + Duration::from_secs(3));
+        list.network_changed(now);
+        let due: Vec<_> = list.take_due(now, |_| false).into_iter().map(|one| one.place).collect();
+        assert_eq!(due, [places[0].clone()], "a refusal is not the network's");
     }
 
     #[test]

@@ -261,7 +261,10 @@ async fn visit(context: Rc<Context>, node: Rc<Node>) {
         *node.state.borrow_mut() = line;
         failures += 1;
         let random = context.hub.borrow().random();
-        tokio::time::sleep(backoff::wait(failures, random)).await;
+        if timeout(backoff::wait(failures, random), node.changed.notified()).await.is_ok() {
+            // Another network, perhaps one again.
+            failures = 1;
+        }
     }
 }
 
@@ -518,24 +521,38 @@ fn tell_moves(context: &Rc<Context>) {
     }
 }
 
-/// Notices when this machine's addresses change: tells the nodes, and tries all ways anew.
+/// Notices when this machine's addresses change: tells the nodes, and tries all ways and places anew.
 pub(crate) async fn watch_addresses(context: Rc<Context>, bound: SocketAddr) {
+    let mut is_first = true;
     loop {
         let found = own_addresses(bound);
         let meeting = &context.meeting;
         let before = meeting.addresses.replace(found.clone());
         if before != found {
-            if !before.is_empty() {
-                let list: Vec<_> = found.iter().map(|one| one.ip().to_string()).collect();
-                let line = format!("this machine's addresses have changed: {}", list.join(", "));
-                context.hub.borrow().shared.journal.note(&line);
-                meeting.paths.peers().restart(&mut meeting.paths.table(), Instant::now());
+            if !is_first {
+                network_changed(&context, &found);
             }
             for node in meeting.nodes.borrow().iter() {
                 node.changed.notify_one();
             }
             context.hub.borrow().placed(&found);
         }
+        is_first = false;
         tokio::time::sleep(LOOK).await;
     }
+}
+
+fn network_changed(context: &Context, addresses: &[SocketAddr]) {
+    let (paths, mut hub) = (&context.meeting.paths, context.hub.borrow_mut());
+    if addresses.is_empty() {
+        hub.shared.journal.note("this machine has no network any more");
+        return;
+    }
+    let list: Vec<_> = addresses.iter().map(|one| one.ip().to_string()).collect();
+    let line = format!("this machine's addresses have changed: {}", list.join(", "));
+    hub.shared.journal.note(&line);
+    let now = Instant::now();
+    paths.peers().restart(&mut paths.table(), now);
+    hub.candidates.network_changed(now);
+    hub.dialler.notify_one();
 }

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use audiocloud_membership::invitation::Place;
 use audiocloud_membership::key::SigningKey;
 use audiocloud_membership::member::MemberRecord;
 use audiocloud_membership::revocation::Revocation;
@@ -29,9 +28,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::log::{LOG_LINES_MAX, LogEntry};
-use super::membership::{Kept, KeptPlace, Membership, keep_place, kept_place};
+use super::membership::{Kept, Membership};
 use crate::private_file;
 use crate::status::lock;
+
+mod places;
 
 /// How long a process waits for others that use the file: many times what a transaction takes on a machine that is busy.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -49,7 +50,7 @@ const SETTLED_AFTER: Duration = Duration::from_millis(100);
 
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
-/// `schema`, `current`, `places`.
+/// `schema`, `current`, `places`, `places` of a session.
 const META: Table = Table::new("meta");
 /// Session → [`Kept`].
 const MEMBERSHIPS: Table = Table::new("memberships");
@@ -216,6 +217,7 @@ impl Store {
             if current {
                 meta.remove(&b"current"[..])?;
             }
+            meta.remove(&places::of_members(session)[..])?;
             Ok(())
         })
     }
@@ -324,24 +326,6 @@ impl Store {
     /// Takes that back. Says whether they were accepted.
     pub fn forget(&self, user: &UserId) -> Result<bool, StoreError> {
         self.write(|write| Ok(write.open_table(ACCEPTED)?.remove(&user.0[..])?.is_some()))
-    }
-
-    /// Where this machine's runtime can be dialled, as it last knew: what a link says.
-    pub fn own_places(&self) -> Result<Vec<Place>, StoreError> {
-        self.read(|read| {
-            let kept = read.open_table(META)?.get(&b"places"[..])?;
-            let places: Vec<KeptPlace> = kept.and_then(|kept| uncbor(kept.value())).unwrap_or_default();
-            Ok(places.into_iter().map(kept_place).collect())
-        })
-    }
-
-    /// Keeps where this machine's runtime can be dialled. Costs nothing when it is kept already.
-    pub fn set_own_places(&self, places: &[Place]) -> Result<(), StoreError> {
-        if self.own_places()? == places {
-            return Ok(());
-        }
-        let kept: Vec<_> = places.iter().map(keep_place).collect();
-        self.put(META, &[(b"places".to_vec(), cbor(&kept))])
     }
 
     /// Adds lines to the log; beyond [`LOG_LINES_MAX`] the oldest go.

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use audiocloud_membership::invitation::Place;
 use audiocloud_membership::key::SigningKey;
 use audiocloud_membership::rights::{Operation, Rights};
 use audiocloud_membership::shared::{Edit, SharedState};
 use audiocloud_wire::id::{SessionId, UserId};
+use audiocloud_wire::message::Text;
 use tempfile::TempDir;
 
 use super::store::now_ms;
@@ -209,6 +211,20 @@ fn looking_changes_nothing_and_each_writing_is_seen() {
     assert_ne!(settled(), one);
     assert_eq!(store.accepted().unwrap()[0].name, "Dora");
     assert!(store.forget(&UserId([5; 32])).unwrap() && !store.forget(&UserId([5; 32])).unwrap());
+}
+
+#[test]
+fn where_members_were_is_kept_until_their_session_is_left() {
+    let anna = Person::new("Anna");
+    let session = acts::create(&anna.config, "Jam", &[]).unwrap().session;
+    let place = |port: u16| Place { address: Text::new(&format!("192.0.2.7:{port}")), device: Some([7; 32]) };
+    let store = anna.store();
+    store.set_own_places(&[place(1)]).unwrap();
+    store.set_members_places(&session, &[place(2), place(3)]).unwrap();
+    assert_eq!(store.members_places(&session).unwrap(), [place(2), place(3)]);
+    store.remove_membership(&session).unwrap();
+    assert_eq!(store.members_places(&session).unwrap(), []);
+    assert_eq!(store.own_places().unwrap(), [place(1)]);
 }
 
 #[test]

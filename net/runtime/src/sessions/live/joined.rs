@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use audiocloud_membership::gossip;
+use audiocloud_membership::invitation::Place;
 use audiocloud_membership::member::MemberRecord;
 use audiocloud_membership::roster::{News, Rejected, Roster};
 use audiocloud_membership::shared::{Merged, SharedState, SignedChange};
 use audiocloud_membership::ticket::Grant;
 use audiocloud_wire::id::{ChangeHash, UserId};
-use audiocloud_wire::message::SessionHave;
+use audiocloud_wire::message::{SessionHave, SessionPlaces};
 
 use super::presence::Presence;
 use crate::sessions::store::{Store, StoreError, may_edit};
@@ -17,6 +18,10 @@ use crate::sessions::{Membership, SessionMember, SessionStatus};
 
 /// A member's record is replaced by one that a peer sent once in this time at most.
 const RENEWAL: Duration = Duration::from_secs(2);
+
+/// Places where members were last, of all and of one device.
+const LAST_PLACES_MAX: usize = 64;
+const LAST_PLACES_EACH: usize = 8;
 
 /// What the store, or a peer, told that was not known: to be kept and passed on.
 #[derive(Debug, Default)]
@@ -47,6 +52,10 @@ pub(super) struct Joined {
     pub(super) roster: Roster,
     pub(super) state: SharedState,
     pub(super) presence: Presence,
+    /// Where members were last, the latest first: whoever starts again, or moves, finds the others there.
+    pub(super) last_places: Vec<Place>,
+    /// They are to be kept.
+    pub(super) has_new_places: bool,
     /// What a member said who did not let us in, until another one does.
     pub(super) turned_away: Option<String>,
     /// When each member's record was last replaced by one that a peer sent.
@@ -58,11 +67,14 @@ impl Joined {
     pub(super) fn load(store: &Store, membership: Membership, now_s: u64) -> Result<Self, StoreError> {
         let roster = Roster::new(membership.session);
         let state = SharedState::new(membership.session);
+        let last_places = store.members_places(&membership.session)?;
         let mut joined = Self {
             membership,
             roster,
             state,
             presence: Presence::default(),
+            last_places,
+            has_new_places: false,
             turned_away: None,
             renewed: BTreeMap::new(),
             seen_changes: HashSet::new(),
@@ -113,13 +125,16 @@ impl Joined {
                 .map(|known| known.user)
         };
         let renews = MemberRecord::from_bytes(record).ok().as_ref().and_then(known);
-        if let Some(user) = renews {
-            if self.renewed.get(&user).is_some_and(|at| now.saturating_duration_since(*at) < RENEWAL) {
-                return;
-            }
+        let Some(user) = renews else { return self.take_record(record, now_s, found) };
+        if self.renewed.get(&user).is_some_and(|at| now.saturating_duration_since(*at) < RENEWAL) {
+            return;
+        }
+        let before = found.records.len();
+        self.take_record(record, now_s, found);
+        // One that is false takes nobody's turn.
+        if found.records.len() > before {
             self.renewed.insert(user, now);
         }
-        self.take_record(record, now_s, found);
     }
 
     pub(super) fn take_revocation(&mut self, revocation: &[u8], now_s: u64, found: &mut Found) {
@@ -163,6 +178,26 @@ impl Joined {
             found.offences += u32::from(matches!(rejected, audiocloud_membership::shared::Rejected::Bad(_)));
             found.refused_changes.push(rejected.to_string());
         }
+    }
+
+    /// Remembers where a member's process is.
+    pub(super) fn remember(&mut self, said: &SessionPlaces) {
+        let device = Some(said.device.0);
+        let place = |address: &_| Place { address: Clone::clone(address), device };
+        let said: Vec<Place> = said.places.iter().map(place).collect();
+        if said.iter().all(|place| self.last_places.contains(place)) {
+            return;
+        }
+        self.last_places.retain(|place| !said.contains(place));
+        self.last_places.splice(0..0, said);
+        let mut counts: BTreeMap<Option<[u8; 32]>, usize> = BTreeMap::new();
+        self.last_places.retain(|place| {
+            let count = counts.entry(place.device).or_default();
+            *count += 1;
+            *count <= LAST_PLACES_EACH
+        });
+        self.last_places.truncate(LAST_PLACES_MAX);
+        self.has_new_places = true;
     }
 
     /// What is sent to a peer, so that it tells what we lack.

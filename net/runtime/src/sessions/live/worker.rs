@@ -19,6 +19,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::joined::{Found, Joined};
 use super::{Admission, Event, Order, Own};
 use crate::Config;
+use crate::allowance::Allowance;
 use crate::identity::Identity;
 use crate::peer::Peer;
 use crate::sessions::log::{Act, LogEntry};
@@ -36,6 +37,10 @@ const ANNOUNCE: Duration = Duration::from_secs(20);
 const COMPARE: Duration = Duration::from_secs(5);
 /// How often members that are not connected are dialled anew, whatever their places did before.
 const DIAL: Duration = Duration::from_secs(15);
+/// And so soon after a connection has ended.
+const DIAL_SOON: Duration = Duration::from_millis(500);
+/// Where members are is written at most so often.
+const KEEP_PLACES: Duration = Duration::from_secs(10);
 /// A roster is sent to a peer again at the earliest after this long, and twice as long each time that it did not help.
 const ROSTER_AGAIN: Duration = Duration::from_secs(2);
 const ROSTER_AGAIN_DOUBLINGS: u32 = 7;
@@ -49,6 +54,8 @@ struct Linked {
     peer: Peer,
     grants: Grants,
     rosters_sent: BTreeMap<SessionId, (Instant, u32)>,
+    /// What is left of what it may have sent that it lacks.
+    answers: Allowance,
     offences: u32,
 }
 
@@ -79,6 +86,7 @@ pub(super) struct Worker {
     next_announce: Instant,
     next_compare: Instant,
     next_dial: Instant,
+    next_keep: Instant,
 }
 
 impl Worker {
@@ -113,6 +121,7 @@ impl Worker {
             next_announce: now + ANNOUNCE,
             next_compare: now + COMPARE,
             next_dial: now,
+            next_keep: now,
         }
     }
 
@@ -135,9 +144,9 @@ impl Worker {
         match event {
             Event::Knock { user, memberships, answer } => self.knock(user, &memberships, answer),
             Event::Up { link, peer } => {
-                let linked =
-                    Linked { peer, grants: Grants::new(), rosters_sent: BTreeMap::new(), offences: 0 };
-                self.links.insert(link, linked);
+                let (grants, rosters_sent) = Default::default();
+                let answers = Allowance::of_answers(Instant::now());
+                self.links.insert(link, Linked { peer, grants, rosters_sent, answers, offences: 0 });
                 self.refresh_link(link, now_s());
                 self.show();
             }
@@ -146,6 +155,7 @@ impl Worker {
                     for joined in self.sessions.values_mut() {
                         joined.presence.remove(gone.peer.device, gone.peer.instance);
                     }
+                    self.next_dial = self.next_dial.min(Instant::now() + DIAL_SOON);
                     self.show();
                 }
             }
@@ -214,6 +224,9 @@ impl Worker {
             self.next_dial = now + DIAL;
             self.dial();
         }
+        if now >= self.next_keep {
+            self.keep_members_places(now);
+        }
         self.write_log();
         self.show();
     }
@@ -270,13 +283,19 @@ impl Worker {
         self.order(Order::Sessions(self.sessions.iter().map(own).collect()));
     }
 
-    /// Has members dialled: where the link said, and where they said.
+    /// Has members dialled: where the link said, where they say, and where they were last.
     fn dial(&self) {
         for (session, joined) in &self.sessions {
             if joined.grant(&self.user, now_s()).is_err() {
                 continue;
             }
             for place in &joined.membership.places {
+                self.order(Order::Dial { session: *session, place: place.clone(), peer: None });
+            }
+            // A device that is connected tells where its other processes are.
+            let is_away =
+                |place: &&Place| self.links.values().all(|link| place.device != Some(link.peer.device.0));
+            for place in joined.last_places.iter().filter(is_away) {
                 self.order(Order::Dial { session: *session, place: place.clone(), peer: None });
             }
             joined.presence.iter().for_each(|said| self.dial_present(said));
@@ -324,6 +343,17 @@ impl Worker {
             let kept = self.store.set_own_places(&self.places);
             self.noted(kept);
         }
+    }
+
+    fn keep_members_places(&mut self, now: Instant) {
+        let mut kept = Ok(());
+        for (session, joined) in &mut self.sessions {
+            if std::mem::take(&mut joined.has_new_places) {
+                self.next_keep = now + KEEP_PLACES;
+                kept = kept.and(self.store.set_members_places(session, &joined.last_places));
+            }
+        }
+        self.noted(kept);
     }
 
     // ---- Who may come in.

@@ -57,6 +57,10 @@ impl Worker {
         }
         match joined.presence.insert(said.clone(), Instant::now(), now_ms()) {
             Ok(true) => {
+                // Processes of this device find each other by themselves.
+                if said.device != self.device {
+                    joined.remember(&said);
+                }
                 self.dial_present(&said);
                 self.flood(said.session, &[Message::SessionPlaces(Box::new(said))], Some(link));
                 self.show();
@@ -69,9 +73,16 @@ impl Worker {
     fn said_have(&mut self, id: u64, have: &SessionHave) {
         let Some(joined) = self.sessions.get(&have.session) else { return };
         let mut messages = Vec::new();
-        if joined.state.heads() != have.heads {
-            let lacking = joined.state.changes_since(&have.heads);
-            messages.extend(gossip::changes(have.session, &lacking, false));
+        if joined.state.heads() != have.heads
+            && let Some(link) = self.links.get_mut(&id)
+        {
+            // Who asks faster than it can take would have all of them wait for it here; it asks again.
+            if link.answers.take(0, Instant::now()).is_ok() {
+                let lacking = joined.state.changes_since(&have.heads);
+                messages.extend(gossip::changes(have.session, &lacking, false));
+            } else {
+                self.shared.counters.session_messages_dropped.add(1);
+            }
         }
         if gossip::digest(&joined.roster) != have.roster
             && let Some(link) = self.links.get_mut(&id)
