@@ -3,6 +3,7 @@
 mod cut;
 mod everyday;
 mod faults;
+mod heal;
 mod latency;
 mod mixing;
 mod nat;
@@ -10,6 +11,7 @@ mod notes;
 mod patch;
 mod project;
 mod session;
+mod sixteen;
 mod strangers;
 mod three;
 mod whole;
