@@ -1,6 +1,7 @@
 //! The life of a connection: dialled or accepted, hello, then messages and datagrams until it ends.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -195,7 +196,10 @@ async fn dial_address(
             None => broken(error),
         })?;
         let device = tls::peer_device(&connection);
-        let exchanged = exchange_as_dialler(context, &connection, device, candidate, address).await;
+        let exchanged = tokio::select! {
+            exchanged = exchange_as_dialler(context, &connection, device, candidate, address) => exchanged,
+            never = discard_datagrams(context, &connection) => match never {},
+        };
         if let Err(failure) = &exchanged {
             close_after(&connection, failure);
         }
@@ -275,6 +279,24 @@ async fn accept(context: &Rc<Context>, incoming: quinn::Incoming) -> Result<(), 
         tokio::task::spawn_local(Rc::clone(server).serve(connection, device));
         return Ok(());
     }
+    let exchanged = tokio::select! {
+        exchanged = exchange_as_dialled(context, &connection, device, address) => exchanged?,
+        never = discard_datagrams(context, &connection) => match never {},
+    };
+    if let Some((admitted, send, receive)) = exchanged {
+        paths.table().pin(address);
+        run(context, admitted, connection, address, false, send, receive);
+    }
+    Ok(())
+}
+
+/// The peer, if it is let in; if not, it has been told why.
+async fn exchange_as_dialled(
+    context: &Rc<Context>,
+    connection: &Connection,
+    device: Option<DeviceId>,
+    address: SocketAddr,
+) -> Result<Option<(Admitted, SendStream, RecvStream)>, Failure> {
     let (mut send, mut receive) = connection.accept_bi().await.map_err(broken)?;
     let (judged, shown) = match read_message(&mut receive).await.map_err(broken)?.0 {
         Message::Hello(hello) => {
@@ -290,9 +312,7 @@ async fn accept(context: &Rc<Context>, incoming: quinn::Incoming) -> Result<(), 
                 shown.into_iter().filter(|session| standing.grants.contains_key(session)).collect();
             let hello = Message::Hello(Box::new(own_hello(context, &common)));
             write_message(&mut send, &hello).await.map_err(broken)?;
-            paths.table().pin(address);
-            run(context, (peer, standing), connection, address, false, send, receive);
-            Ok(())
+            Ok(Some(((peer, standing), send, receive)))
         }
         Err(refusal) => {
             let quiet = matches!(refusal.reason, RefusalReason::Duplicate | RefusalReason::Oneself);
@@ -305,11 +325,22 @@ async fn accept(context: &Rc<Context>, incoming: quinn::Incoming) -> Result<(), 
             write_message(&mut send, &Message::HelloRefused(message)).await.map_err(broken)?;
             // Let the reason arrive before the connection goes; the other side closes it when it has read it.
             if timeout(REFUSAL_LINGER, connection.closed()).await.is_err() {
-                close_after(&connection, &Failure::Ours(refusal, device));
+                close_after(connection, &Failure::Ours(refusal, device));
             }
-            Ok(())
+            Ok(None)
         }
     }
+}
+
+/// Takes what a peer sends that is not let in yet: it would wait here, megabytes of it, for as long as a hello may take.
+async fn discard_datagrams(context: &Context, connection: &Connection) -> Infallible {
+    while connection.read_datagram().await.is_ok() {
+        context.hub.borrow().shared.counters.unknown_stream.add(1);
+        // However much it sends, media has its turn after each.
+        tokio::task::yield_now().await;
+    }
+    // Who waits for the hello is told of the connection's end there.
+    std::future::pending().await
 }
 
 // ---- The hello.

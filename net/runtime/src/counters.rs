@@ -204,6 +204,8 @@ counters! {
         forwarded_datagrams,
         /// Those that it did not: of strangers, or beyond what one may send.
         unforwarded_datagrams,
+        /// Clients of this node, and tunnels to it, that were turned away: too many, too fast, or out of form.
+        clients_refused,
         /// Connections tried.
         dialled,
         /// Connections offered by others.
@@ -214,7 +216,7 @@ counters! {
         failed_handshakes,
         /// Media packets that cannot be read.
         undecodable_packets,
-        /// Media packets of a stream that nobody here asked for.
+        /// Media packets of a stream that nobody here asked for, or of a peer that was not let in yet.
         unknown_stream,
         /// Messages that cannot be read.
         undecodable_messages,

@@ -48,6 +48,8 @@ pub(crate) struct Paths {
     /// Datagrams forwarded for others, and those that were not.
     pub(crate) forwarded: AtomicU64,
     pub(crate) not_forwarded: AtomicU64,
+    /// Clients of this node, and tunnels to it, that were turned away.
+    pub(crate) clients_refused: AtomicU64,
     /// A network that lets datagrams pass to and from these alone.
     #[cfg(test)]
     pub(crate) wall: Mutex<Option<Vec<SocketAddr>>>,
@@ -66,6 +68,7 @@ impl Paths {
             tunnel_dropped: AtomicU64::new(0),
             forwarded: AtomicU64::new(0),
             not_forwarded: AtomicU64::new(0),
+            clients_refused: AtomicU64::new(0),
             #[cfg(test)]
             wall: Mutex::default(),
         }
@@ -114,6 +117,10 @@ impl Paths {
     #[cfg(test)]
     fn is_walled_off(&self, address: SocketAddr) -> bool {
         lock(&self.wall).as_ref().is_some_and(|open| !open.contains(&canonical(address)))
+    }
+
+    pub(crate) fn count_refused_clients(&self, clients: u64) {
+        self.clients_refused.fetch_add(clients, Ordering::Relaxed);
     }
 
     pub(crate) fn count_tunnel_drops(&self, datagrams: u64) {

@@ -350,6 +350,7 @@ impl Shared {
         self.counters.tunnel_drops.set(self.paths.tunnel_dropped.load(Ordering::Relaxed));
         self.counters.forwarded_datagrams.set(self.paths.forwarded.load(Ordering::Relaxed));
         self.counters.unforwarded_datagrams.set(self.paths.not_forwarded.load(Ordering::Relaxed));
+        self.counters.clients_refused.set(self.paths.clients_refused.load(Ordering::Relaxed));
         self.counters.figures()
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use audiocloud_traversal::meeting::Message;
-use audiocloud_traversal::server::{Action, ClientId, Rendezvous};
+use audiocloud_traversal::server::{Action, ClientId, Figures, Rendezvous};
 use audiocloud_traversal::ways::Carrier;
 use audiocloud_wire::id::DeviceId;
 use quinn::{Connection, RecvStream, SendStream};
@@ -35,6 +35,8 @@ pub(crate) struct Server {
     rendezvous: RefCell<Rendezvous>,
     clients: RefCell<HashMap<ClientId, Client>>,
     next: Cell<u64>,
+    /// Of the refusals, those that are counted.
+    refused: Cell<u64>,
     /// Rung when there is something to be done earlier than was known.
     changed: Notify,
 }
@@ -66,6 +68,7 @@ impl Server {
             rendezvous: RefCell::new(rendezvous),
             clients: RefCell::default(),
             next: Cell::new(0),
+            refused: Cell::new(0),
             changed: Notify::new(),
         }
     }
@@ -147,6 +150,9 @@ impl Server {
                 }
             }
         }
+        let Figures { full, too_fast, malformed, .. } = self.rendezvous.borrow().figures();
+        let refused = full + too_fast + malformed;
+        self.paths.count_refused_clients(refused - self.refused.replace(refused));
         self.changed.notify_one();
     }
 

@@ -38,8 +38,10 @@ const INCOMING_BYTES: usize = 1 << 20;
 const TUNNELS_MAX: usize = 256;
 const HANDSHAKES_MAX: usize = 32;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The most tunnels from one IPv4 address, or from one /64 of IPv6.
+/// The most tunnels from one IPv4 address, or from one /64 of IPv6, and those of them whose handshake is not done: so
+/// that who says nothing keeps nobody else out.
 const TUNNELS_EACH_MAX: usize = 64;
+const HANDSHAKES_EACH_MAX: usize = 8;
 /// Whoever has a use for a tunnel says something every second.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// What TCP may hold that the network has not taken: more would only grow old there.
@@ -221,6 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tunnel<S> {
                 let dropped = paths.tunnels().deliver(number, &mut datagrams);
                 paths.count_tunnel_drops(dropped);
                 if datagrams.broken {
+                    paths.count_refused_clients(1);
                     return Err(io::ErrorKind::InvalidData.into());
                 }
                 let rest = datagrams.rest.len();
@@ -291,14 +294,14 @@ struct Visitor {
 }
 
 impl Visitor {
-    fn new(all: &Visitors, ip: IpAddr) -> Option<Self> {
+    fn new(all: &Visitors, ip: IpAddr, most: usize) -> Option<Self> {
         let network = match ip.to_canonical() {
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
             ip => ip,
         };
         let mut counts = all.borrow_mut();
         let count = counts.entry(network).or_default();
-        if *count >= TUNNELS_EACH_MAX {
+        if *count >= most {
             return None;
         }
         *count += 1;
@@ -320,7 +323,7 @@ impl Drop for Visitor {
 
 async fn accept(listener: TcpListener, config: Arc<ServerConfig>, paths: Arc<Paths>) {
     let handshakes = Arc::new(tokio::sync::Semaphore::new(HANDSHAKES_MAX));
-    let visitors = Rc::default();
+    let (visitors, newcomers) = (Visitors::default(), Visitors::default());
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -332,21 +335,25 @@ async fn accept(listener: TcpListener, config: Arc<ServerConfig>, paths: Arc<Pat
             }
         };
         // Who comes when all places are taken is not kept waiting.
-        let Ok(place) = Arc::clone(&handshakes).try_acquire_owned() else { continue };
-        let Some(visitor) = Visitor::new(&visitors, from.ip()) else { continue };
+        let place = Arc::clone(&handshakes).try_acquire_owned().ok();
+        let place = place.zip(Visitor::new(&newcomers, from.ip(), HANDSHAKES_EACH_MAX));
+        let Some((place, visitor)) = place.zip(Visitor::new(&visitors, from.ip(), TUNNELS_EACH_MAX)) else {
+            paths.count_refused_clients(1);
+            continue;
+        };
         let (acceptor, paths) = (TlsAcceptor::from(Arc::clone(&config)), Arc::clone(&paths));
         tokio::task::spawn_local(async move {
             let _visitor = visitor;
             prepare(&stream);
             let accepted = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
             drop(place);
-            let ended = match accepted {
-                Ok(Ok(stream)) => match Tunnel::new(stream, &paths) {
-                    Ok(tunnel) => tunnel.carry().await,
-                    Err(error) => Err(error),
-                },
-                Ok(Err(error)) => Err(error),
-                Err(late) => Err(late.into()),
+            let accepted = accepted.unwrap_or_else(|late| Err(late.into()));
+            let ended = match accepted.and_then(|stream| Tunnel::new(stream, &paths)) {
+                Ok(tunnel) => tunnel.carry().await,
+                Err(error) => {
+                    paths.count_refused_clients(1);
+                    Err(error)
+                }
             };
             if let Err(error) = ended {
                 tracing::debug!(target: "audiocloud::tunnel", %error, "a tunnel ended");
@@ -409,10 +416,12 @@ mod tests {
     #[test]
     fn one_network_has_so_many_tunnels_and_no_more() {
         let all = Visitors::default();
-        let visit = |last: u16| Visitor::new(&all, Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last).into());
+        let visit = |last: u16| {
+            Visitor::new(&all, Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last).into(), TUNNELS_EACH_MAX)
+        };
         let mut held: Vec<_> = (0..100).filter_map(visit).collect();
         assert_eq!(held.len(), TUNNELS_EACH_MAX);
-        assert!(Visitor::new(&all, "192.0.2.1".parse().unwrap()).is_some());
+        assert!(Visitor::new(&all, "192.0.2.1".parse().unwrap(), TUNNELS_EACH_MAX).is_some());
         held.pop();
         assert!(visit(5).is_some());
         drop(held);
