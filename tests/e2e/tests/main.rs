@@ -4,6 +4,7 @@ mod cut;
 mod everyday;
 mod faults;
 mod heal;
+mod hostile;
 mod latency;
 mod mixing;
 mod nat;
