@@ -532,7 +532,8 @@ mod tests {
         // Neighbours of IPv6 that were not found at once are looked for again a second later.
         let answer = (0..20).find_map(|_| arrives(&far, &near, at(one.public)));
         assert_eq!(answer, Some(at(two.public)), "an answer");
-        assert_eq!(arrives(&near, &far, at(two.public)), Some(at(one.public)), "an answer");
+        let answer = (0..20).find_map(|_| arrives(&near, &far, at(two.public)));
+        assert_eq!(answer, Some(at(one.public)), "an answer to that");
     }
 
     #[test]
