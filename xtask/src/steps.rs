@@ -21,9 +21,10 @@ impl Tally {
 
     /// Reads a summary line of cargo-nextest, of `cargo test` or of pytest. Other lines count nothing.
     fn of_line(line: &str) -> Tally {
+        // A test that is tried again has its own printed by cargo-nextest, indented: that is no summary.
+        let cargo_test = line.starts_with("test result: ");
         let line = line.trim();
         let nextest = line.starts_with("Summary [") && line.contains(" run: ");
-        let cargo_test = line.starts_with("test result: ");
         let pytest = line.starts_with("==") && line.ends_with("==") && line.contains(" in ");
         if !(nextest || cargo_test || pytest) {
             return Tally::default();
@@ -180,6 +181,7 @@ mod tests {
             0,
         );
         check("test result: FAILED. 7 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out", 7, 2);
+        check("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out", 0, 0);
         check("========= 12 passed, 1 warning in 3.21s =========", 12, 0);
         check("==== 1 failed, 4 passed, 1 error in 0.5s ====", 4, 2);
         check("        PASS [   0.005s] 3 passed the gate", 0, 0);
