@@ -14,9 +14,11 @@
 mod point;
 mod rate;
 mod ratio;
+mod session_line;
 mod span;
 
 pub use point::{HostTime, MediaTime, SessionTime};
 pub use rate::SampleRate;
 pub use ratio::{Beats, Ppm};
+pub use session_line::SessionLine;
 pub use span::{Frames, Nanos};

@@ -1,8 +1,8 @@
 //! Session time as this machine shows it.
 
-use audiocloud_units::{HostTime, Nanos, Ppm, SessionTime};
+use audiocloud_units::{HostTime, Nanos, Ppm, SessionLine};
 
-use crate::estimate::{ClockEstimate, part, rounded};
+use crate::estimate::ClockEstimate;
 
 /// What is further off than this is stepped to; everything else is slewed away.
 const STEP: Nanos = Nanos::from_millis(20);
@@ -13,11 +13,7 @@ const SLEW_MAX_PPM: f64 = 200.0;
 /// A line over host time, in pieces that join: it never goes backwards, and it jumps only where [`Overlay::follow`] says so.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Overlay {
-    base: HostTime,
-    session: SessionTime,
-    /// Of a nanosecond, so that a thousand pieces lose nothing.
-    fraction: f64,
-    rate: Ppm,
+    line: SessionLine,
 }
 
 /// What [`Overlay::follow`] did.
@@ -36,80 +32,38 @@ impl Overlay {
     /// Shows what the estimate says.
     #[must_use]
     pub fn new(estimate: &ClockEstimate, now: HostTime) -> Self {
-        Self { base: now, session: estimate.session_at(now), fraction: 0.0, rate: estimate.rate }
+        let session = estimate.session_at(now);
+        Self { line: SessionLine { host: now, session, fraction: 0.0, rate: estimate.rate } }
     }
 
-    /// The session's time at a host time; of the past, as the present piece would have it.
+    /// The present piece; of the past, as it would have it.
     #[must_use]
-    pub fn session_at(&self, host: HostTime) -> SessionTime {
-        let elapsed = (host - self.base).get();
-        let gained = rounded(elapsed as f64 * self.rate.get() * 1e-6 + self.fraction);
-        SessionTime::new(self.session.get().saturating_add(elapsed).saturating_add(gained))
-    }
-
-    /// When the session's time will be, or was, this.
-    #[must_use]
-    pub fn host_at(&self, session: SessionTime) -> HostTime {
-        let elapsed = (session - self.session).get();
-        let factor = self.rate.to_factor();
-        let lost = (elapsed as f64 - self.fraction) / factor - elapsed as f64;
-        HostTime::new(self.base.get().saturating_add(elapsed).saturating_add(rounded(lost)))
-    }
-
-    /// By how much it is faster than host time now.
-    #[must_use]
-    pub fn rate(&self) -> Ppm {
-        self.rate
+    pub fn line(&self) -> SessionLine {
+        self.line
     }
 
     /// Heads for what the estimate says: by a step where that is further off than 20 ms, else at the estimate's rate and a
     /// little more or less. To be called at least once a second.
     pub fn follow(&mut self, estimate: &ClockEstimate, now: HostTime) -> Followed {
-        self.rebase(now);
-        let off = estimate.session_at(now) - self.session;
+        let off = estimate.session_at(now) - self.line.session_at(now);
         if off.abs() > STEP {
             *self = Self::new(estimate, now);
             return Followed::Stepped(off);
         }
         let slew = (off.get() as f64 * 1e-3 / SLEW_SECONDS).clamp(-SLEW_MAX_PPM, SLEW_MAX_PPM);
-        self.rate = Ppm::new(estimate.rate.get() + slew);
+        self.line = self.line.bent_at(now, Ppm::new(estimate.rate.get() + slew));
         Followed::Slewing { left: off }
     }
-
-    fn rebase(&mut self, now: HostTime) {
-        let elapsed = (now - self.base).get();
-        let gained = elapsed as f64 * self.rate.get() * 1e-6 + self.fraction;
-        self.session = SessionTime::new(self.session.get() + elapsed + rounded(gained));
-        self.fraction = gained - gained.round();
-        self.base = now;
-    }
-}
-
-/// A span of host time as the session's, at a rate; for those who know a rate alone.
-#[must_use]
-pub fn stretched(span: Nanos, rate: Ppm) -> Nanos {
-    Nanos::new(span.get().saturating_add(part(span.get(), rate)))
 }
 
 #[cfg(test)]
 mod tests {
+    use audiocloud_units::SessionTime;
+
     use super::*;
 
     fn estimate(at: HostTime, offset_us: i64, ppm: f64) -> ClockEstimate {
         ClockEstimate { at, offset: Nanos::from_micros(offset_us), rate: Ppm::new(ppm), bound: Nanos::ZERO }
-    }
-
-    #[test]
-    fn there_and_back_is_the_same_instant() {
-        let at = HostTime::new(1_700_000_000_000);
-        let mut overlay = Overlay::new(&estimate(at, -3_000, 87.3), at);
-        for second in 0..1_000 {
-            let now = at + Nanos::from_millis(997 * second);
-            overlay.follow(&estimate(at, -3_000, 87.3), now);
-            let host = now + Nanos::new(123_456_789);
-            let back = overlay.host_at(overlay.session_at(host));
-            assert!((back - host).abs() <= Nanos::new(1), "{second}");
-        }
     }
 
     #[test]
@@ -121,7 +75,7 @@ mod tests {
             overlay.follow(&exact, at + Nanos::from_millis(7 * step));
         }
         let now = at + Nanos::from_millis(700_000);
-        assert!((overlay.session_at(now) - exact.session_at(now)).abs() <= Nanos::new(1));
+        assert!((overlay.line().session_at(now) - exact.session_at(now)).abs() <= Nanos::new(1));
     }
 
     #[test]
@@ -129,13 +83,13 @@ mod tests {
         let at = HostTime::new(0);
         let mut overlay = Overlay::new(&estimate(at, 0, 0.0), at);
         let truth = estimate(at, -900, 30.0);
-        let mut last = overlay.session_at(at);
+        let mut last = overlay.line().session_at(at);
         let mut within = None;
         for millis in (0..40_000).step_by(100) {
             let now = at + Nanos::from_millis(millis);
-            let before = overlay.session_at(now);
+            let before = overlay.line().session_at(now);
             assert!(matches!(overlay.follow(&truth, now), Followed::Slewing { .. }));
-            let shown = overlay.session_at(now);
+            let shown = overlay.line().session_at(now);
             assert!((shown - before).abs() <= Nanos::new(1), "a jump at {millis} ms");
             assert!(shown >= last, "backwards at {millis} ms");
             last = shown;
@@ -157,7 +111,7 @@ mod tests {
             overlay.follow(&estimate(at, 21_000, 0.0), now),
             Followed::Stepped(Nanos::from_millis(21))
         );
-        assert_eq!(overlay.session_at(now), SessionTime::new(1_021_000_000));
+        assert_eq!(overlay.line().session_at(now), SessionTime::new(1_021_000_000));
         let slewing = overlay.follow(&estimate(at, 40_000, 0.0), now);
         assert_eq!(slewing, Followed::Slewing { left: Nanos::from_millis(19) });
     }
