@@ -7,6 +7,7 @@
 //! It never runs in the audio callback, never interprets what the samples mean, and never lets a peer that is not
 //! authenticated reach anything but the handshake. Whatever a peer sends is a value to be checked, never a panic.
 
+pub mod bridge;
 pub mod calendar;
 pub mod claim;
 pub mod config;

@@ -1,0 +1,124 @@
+//! Bridges: the shared beat, for what on this machine listens to something else than us.
+//!
+//! A plug-in cannot set its host's transport. So the beat of a session goes to the DAW in what DAWs follow: tempo Link, MIDI
+//! clock and time code, OSC. Each is a [`Bridge`] with a thread of its own, switched on and off by [`Settings`]. All of
+//! them see the beat through [`SharedBeat`], which is a session's `Clock`, or a test's.
+//!
+//! The beat map is the authority. What a bridge hears from its other side becomes an edit of the map where this machine may
+//! lead, and is put back where it may not.
+
+mod link;
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use audiocloud_clock::beat_map::Segment;
+use audiocloud_clock::timeline::Timeline;
+use audiocloud_units::{HostTime, Nanos};
+
+use crate::status::lock;
+
+/// What bridges need of a domain's time.
+pub trait SharedBeat: Send + Sync {
+    /// The time and the beats, as they stand.
+    fn timeline(&self) -> Timeline;
+    /// Another number whenever the map is another; cheap.
+    fn revision(&self) -> u64;
+    /// The clock that the timeline's line is over.
+    fn now(&self) -> HostTime;
+    /// An edit that begins so much ahead reaches everybody first.
+    fn horizon(&self) -> Nanos;
+    /// Makes these the map's next segments, for everybody.
+    ///
+    /// # Errors
+    /// A sentence for people: who may not, or what cannot be.
+    fn edit(&self, segments: &[Segment]) -> Result<(), String>;
+}
+
+/// Which bridges there are; none by default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Tempo Link, with every peer of it that multicast reaches.
+    pub link: bool,
+    /// A virtual MIDI port.
+    pub midi: Option<MidiSettings>,
+    /// OSC to REAPER, at this address.
+    pub osc: Option<SocketAddr>,
+    /// Ardour's surface, at this address.
+    pub ardour: Option<SocketAddr>,
+}
+
+/// What the MIDI port sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MidiSettings {}
+
+/// Where a bridge stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BridgeStatus {
+    /// Which: "Tempo Link", "MIDI", "OSC", "Ardour".
+    pub name: &'static str,
+    /// What it does now, for people.
+    pub words: String,
+    /// Others that are on its far side, where it knows.
+    pub peers: usize,
+    /// What keeps it from working, and the remedy.
+    pub trouble: Option<String>,
+}
+
+/// One that runs. Dropping it ends it, and waits for its thread: 100 ms at most.
+pub(crate) trait Bridge: Send {
+    fn status(&self) -> BridgeStatus;
+}
+
+/// The bridges of one domain. Dropping it ends them.
+pub struct Bridges {
+    beat: Arc<dyn SharedBeat>,
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    settings: Settings,
+    link: Option<Box<dyn Bridge>>,
+}
+
+impl std::fmt::Debug for Bridges {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Bridges").field("settings", &self.settings()).finish_non_exhaustive()
+    }
+}
+
+impl Bridges {
+    /// All switched off, at this beat.
+    #[must_use]
+    pub fn start(beat: impl SharedBeat + 'static) -> Self {
+        Self { beat: Arc::new(beat), running: Mutex::default() }
+    }
+
+    /// Switches on what is wanted and off what is not; what stays as it was goes on undisturbed. Waits for threads that
+    /// end: 100 ms for each at most. *Realtime-safe: no.*
+    pub fn set(&self, settings: Settings) {
+        let mut running = lock(&self.running);
+        if settings.link != running.settings.link {
+            running.link = None;
+            if settings.link {
+                running.link = Some(Box::new(link::Link::start(Arc::clone(&self.beat))));
+            }
+        }
+        running.settings = settings;
+    }
+
+    /// What was wanted last.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        lock(&self.running).settings.clone()
+    }
+
+    /// Of each that is switched on.
+    #[must_use]
+    pub fn status(&self) -> Vec<BridgeStatus> {
+        let running = lock(&self.running);
+        [&running.link].into_iter().flatten().map(|bridge| bridge.status()).collect()
+    }
+}
