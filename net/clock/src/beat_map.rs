@@ -46,8 +46,10 @@ pub struct Ramp {
 /// From its start on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Segment {
-    /// The clock's epoch that it was made in; of two with one start the later one counts.
+    /// The clock's epoch that it was made in: an edit of a later one counts more.
     pub epoch: u64,
+    /// Number of the edit that it is part of, later ones being greater and no two the same: of one epoch's the greater counts.
+    pub serial: u64,
     /// When it begins.
     pub start: SessionTime,
     /// The position then, in quarter notes.
@@ -94,6 +96,7 @@ impl Segment {
     pub fn steady(start: SessionTime, beat: Beats, bpm: f64) -> Self {
         Self {
             epoch: 0,
+            serial: 0,
             start,
             beat,
             bpm,
@@ -106,7 +109,11 @@ impl Segment {
         }
     }
 
-    fn check(&self) -> Result<(), BadSegment> {
+    /// Whether it can be.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), BadSegment> {
         let tempo = |bpm: f64| TEMPO_BPM.contains(&bpm).then_some(()).ok_or(BadSegment::Tempo(bpm));
         let position = |beats: Beats| {
             (beats.get().abs() <= BEATS_MAX).then_some(()).ok_or(BadSegment::Position(beats.get()))
@@ -134,6 +141,40 @@ impl Segment {
             }
         }
         Ok(())
+    }
+
+    /// Which edit's it is, the later being greater.
+    fn rank(&self) -> (u64, u64) {
+        (self.epoch, self.serial)
+    }
+
+    /// All of it as numbers: for an order among those of one edit, and to tell maps apart.
+    fn bits(&self) -> [u64; 14] {
+        let Self { epoch, serial, start, beat, bpm, ramp, meter, bar_beat, bar, looped, playing } = *self;
+        let ramp = ramp.map(|Ramp { to_bpm, over }| [to_bpm, over.get()].map(f64::to_bits));
+        let looped = looped.map(|(from, to)| [from.get(), to.get()].map(f64::to_bits));
+        let flags = u64::from(playing) | u64::from(ramp.is_some()) << 1 | u64::from(looped.is_some()) << 2;
+        let [to_bpm, over] = ramp.unwrap_or_default();
+        let [from, to] = looped.unwrap_or_default();
+        let [beat, bpm, bar_beat] = [beat.get(), bpm, bar_beat.get()].map(f64::to_bits);
+        let [start, bar] = [start.get(), bar].map(i64::cast_unsigned);
+        let (meter_beats, meter_unit) = (meter.beats.into(), meter.unit.into());
+        [
+            epoch,
+            serial,
+            start,
+            flags,
+            beat,
+            bpm,
+            to_bpm,
+            over,
+            bar_beat,
+            bar,
+            from,
+            to,
+            meter_beats,
+            meter_unit,
+        ]
     }
 
     /// Quarter notes that go by in so many minutes from its start, loops not counted, and the tempo after them.
@@ -184,6 +225,35 @@ impl Segment {
         }
     }
 
+    /// As [`BeatMap::next`], as if no other segment followed.
+    fn next(&self, time: SessionTime, grid: Beats) -> Option<SessionTime> {
+        if !self.playing || grid.get().is_nan() || grid.get() <= 0.0 {
+            return None;
+        }
+        let minutes = (time.max(self.start) - self.start).get() as f64 / NANOS_PER_MINUTE;
+        let (travelled, _) = self.travelled(minutes);
+        let to_go = self.to_go(self.wrapped(self.beat.get() + travelled), grid.get())?;
+        let minutes = self.lasting(travelled + to_go);
+        Some(self.start + Nanos::new(crate::estimate::rounded(minutes * NANOS_PER_MINUTE)))
+    }
+
+    /// Quarter notes from a position to the next line of the grid, as the loop goes; nothing in a loop without a line.
+    fn to_go(&self, here: f64, grid: f64) -> Option<f64> {
+        let line = |from: f64| {
+            let lines = ((from - self.bar_beat.get()) / grid - 1e-9).ceil();
+            self.bar_beat.get() + lines * grid
+        };
+        let next = line(here);
+        match self.looped.map(|(from, to)| (from.get(), to.get())) {
+            // The loop's end is its beginning.
+            Some((from, to)) if here < to && next > to - 1e-9 => {
+                let again = line(from);
+                (again < to - 1e-9).then(|| to - here + (again - from).max(0.0))
+            }
+            _ => Some((next - here).max(0.0)),
+        }
+    }
+
     /// A position that ran past the loop's end goes on at its beginning; one that is behind it already stays out.
     fn wrapped(&self, beat: f64) -> f64 {
         match self.looped {
@@ -227,27 +297,42 @@ impl BeatMap {
         Self::default()
     }
 
+    /// A number that two maps have in common when they are the same, and else hardly ever: 0 of an empty one.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        // FNV-1a over words: nobody is to be kept from making two maps of one digest, who may make any map.
+        let words = self.segments.iter().flat_map(Segment::bits);
+        words.fold(0, |hash: u64, word| {
+            (hash ^ word ^ 0xcbf2_9ce4_8422_2325).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
+        })
+    }
+
     /// All that is known, in order: what a late joiner is given.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// Adds a change. One of the same start counts if its epoch is no earlier; what starts later and is of an earlier epoch is
-    /// of a master that is no more, and goes.
+    /// Adds a change. It stands in place of whatever begins with it or later and is of an earlier edit: what was planned then
+    /// is no longer. In whatever order the same changes come, the same map comes of it.
     ///
     /// # Errors
     /// The segment cannot be; the map stays as it was.
     pub fn insert(&mut self, segment: Segment, now: SessionTime) -> Result<(), BadSegment> {
         segment.check()?;
-        if self.segments.iter().any(|other| other.epoch > segment.epoch && other.start <= segment.start) {
+        let rank = segment.rank();
+        let is_over = |other: &Segment| {
+            other.start <= segment.start && other.rank() > rank
+                || other.start == segment.start && other.rank() == rank && other.bits() >= segment.bits()
+        };
+        if self.segments.iter().any(is_over) {
             return Ok(());
         }
         let mut segments = self.segments.clone();
         segments.retain(|other| {
             other.start < segment.start
-                || other.epoch > segment.epoch
-                || (other.start > segment.start && other.epoch == segment.epoch)
+                || other.rank() > rank
+                || (other.start > segment.start && other.rank() == rank)
         });
         let place = segments.partition_point(|other| other.start <= segment.start);
         segments.insert(place, segment);
@@ -275,23 +360,15 @@ impl BeatMap {
         self.segment(time).map(|(segment, _)| segment.at(time))
     }
 
-    /// When the next multiple of `grid` quarter notes, counted from a bar's first, comes at or after `time`; nothing while
-    /// it stands still, nor where another segment comes first.
+    /// When the next multiple of `grid` quarter notes, counted from a bar's first, comes at or after `time`, through loops
+    /// and segments to come; nothing where none does. *Realtime-safe: yes.*
     #[must_use]
     pub fn next(&self, time: SessionTime, grid: Beats) -> Option<SessionTime> {
-        let (segment, following) = self.segment(time)?;
-        if !segment.playing || grid.get() <= 0.0 {
-            return None;
-        }
-        let from = time.max(segment.start);
-        let minutes = (from - segment.start).get() as f64 / NANOS_PER_MINUTE;
-        let (travelled, _) = segment.travelled(minutes);
-        let here = segment.at(from).beat.get();
-        let steps = ((here - segment.bar_beat.get()) / grid.get() - 1e-9).ceil();
-        let to_go = (segment.bar_beat.get() + steps * grid.get() - here).max(0.0);
-        let minutes = segment.lasting(travelled + to_go);
-        let at = segment.start + Nanos::new(crate::estimate::rounded(minutes * NANOS_PER_MINUTE));
-        following.is_none_or(|following| at < following.start).then_some(at)
+        let first = self.segments.partition_point(|segment| segment.start <= time).saturating_sub(1);
+        (first..self.segments.len()).find_map(|index| {
+            let at = self.segments.get(index)?.next(time, grid)?;
+            self.segments.get(index + 1).is_none_or(|following| at < following.start).then_some(at)
+        })
     }
 }
 
@@ -363,6 +440,24 @@ mod tests {
         // Who starts behind it is not caught.
         let behind = map_of_one(Segment { looped, ..Segment::steady(at(0), beats(9.0), 60.0) });
         near(behind.at(at(4_000)).unwrap().beat.get(), 13.0);
+        assert_eq!(behind.next(at(1_500), beats(1.0)), Some(at(2_000)));
+    }
+
+    #[test]
+    fn the_next_beat_is_the_one_that_a_loop_comes_to() {
+        let next = |looped: (f64, f64), millis: i64| {
+            let looped = Some((beats(looped.0), beats(looped.1)));
+            map_of_one(Segment { looped, ..Segment::steady(at(0), beats(0.0), 60.0) })
+                .next(at(millis), beats(1.0))
+        };
+        // The end is the beginning, which is a line, or is not; what is behind the end never comes.
+        assert_eq!(next((4.0, 8.0), 7_200), Some(at(8_000)));
+        assert_eq!(next((4.5, 8.0), 7_200), Some(at(8_500)));
+        assert_eq!(next((4.0, 7.5), 7_200), Some(at(7_500)));
+        assert_eq!(next((4.25, 7.5), 7_200), Some(at(8_250)));
+        // The thirtieth time round, at 5.745.
+        assert_eq!(next((4.25, 7.5), 99_995), Some(at(100_250)));
+        assert_eq!(next((4.25, 4.75), 9_000), None, "a loop between two beats");
     }
 
     fn map_of_one(segment: Segment) -> BeatMap {
@@ -380,11 +475,13 @@ mod tests {
         };
         let map = map(&[Segment::steady(at(0), beats(0.0), 120.0), stop, waltz]);
         near(map.at(at(5_999)).unwrap().beat.get(), 8.0);
-        assert_eq!(map.next(at(5_000), beats(1.0)), None);
+        assert_eq!(map.next(at(5_000), beats(1.0)), Some(at(6_000)), "where it goes on");
         let position = map.at(at(8_000)).unwrap();
         assert_eq!(position.bar, 3);
         near(position.in_bar.get(), 1.0);
-        assert_eq!(map.next(at(3_600), beats(1.0)), None, "it stops before");
+        assert_eq!(map.next(at(3_600), beats(1.0)), Some(at(6_000)), "it stops before");
+        let stopped = map_of_one(stop);
+        assert_eq!(stopped.next(at(5_000), beats(1.0)), None);
     }
 
     #[test]
@@ -400,6 +497,24 @@ mod tests {
         map.insert(Segment::steady(at(12_000), beats(20.0), 140.0), at(0)).unwrap();
         assert_eq!(map.segments().len(), 2);
         near(map.at(at(20_000)).unwrap().bpm, 90.0);
+    }
+
+    #[test]
+    fn a_later_edit_stands_in_place_of_what_was_planned_and_its_own_pieces_of_each_other() {
+        let edit = |serial, start, bpm| Segment { serial, ..Segment::steady(at(start), beats(0.0), bpm) };
+        let all = [edit(1, 0, 100.0), edit(1, 8_000, 110.0), edit(2, 4_000, 120.0), edit(2, 6_000, 130.0)];
+        let expected = map(&[all[0], all[2], all[3]]);
+        assert_eq!(expected.segments().len(), 3);
+        for [a, b, c, d] in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 0, 2]] {
+            let other = map(&[all[a], all[b], all[c], all[d]]);
+            assert_eq!(other, expected);
+            assert_eq!(other.digest(), expected.digest());
+        }
+        assert_ne!(map(&all[..3]).digest(), expected.digest());
+        assert_eq!(BeatMap::new().digest(), 0);
+        // Of two that claim one number and one start all choose the same.
+        let [one, two] = [edit(3, 0, 90.0), edit(3, 0, 91.0)];
+        assert_eq!(map(&[one, two]), map(&[two, one]));
     }
 
     #[test]
