@@ -30,6 +30,8 @@ use audiocloud_wire::id::UserId;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::clock::HostClock;
+
 const FILE: &str = "config.toml";
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const NAME_BYTES_MAX: usize = 64;
@@ -55,6 +57,10 @@ pub struct Config {
     pub meeting: Vec<MeetingPoint>,
     /// What this runtime does for others.
     pub serve: Option<Serve>,
+    /// It is a node, which outlives the plug-ins of its machine: it keeps the time for them.
+    pub is_node: bool,
+    /// The clock that shared time is laid over. Not in the file: anything but the machine's own is for tests.
+    pub host_clock: HostClock,
 }
 
 /// A rendezvous node, as one finds it.
@@ -175,6 +181,8 @@ impl Config {
             peers: Vec::new(),
             meeting: Vec::new(),
             serve: None,
+            is_node: false,
+            host_clock: HostClock::Machine,
         }
     }
 

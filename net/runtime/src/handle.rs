@@ -16,6 +16,7 @@ use audiocloud_wire::quality::Quality;
 use tokio::sync::mpsc;
 
 use crate::claim::{Claim, ClaimError, Claims};
+use crate::clock::Clock;
 use crate::command::Command;
 use crate::counters::{PublicationCounters, RuntimeFigures};
 use crate::input::{Input, InputConfig, InputShared, InputStatus, PatchRefusal};
@@ -355,6 +356,14 @@ impl Handle {
         let late =
             |_| "the edit was not made in time: the disk or another process is slow; try again".to_owned();
         answered.recv_timeout(EDIT_TIMEOUT).map_err(late)?
+    }
+
+    // ---- Time.
+
+    /// The shared time and beat of a session; none: of this user's own machines, and of peers named or accepted. Asked for
+    /// again, it is the same one.
+    pub fn clock(&self, domain: Option<SessionId>) -> Clock {
+        Clock::new(self.shared.clocks.domain(domain))
     }
 
     // ---- The patch bay.

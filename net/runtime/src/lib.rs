@@ -10,6 +10,7 @@
 pub mod bridge;
 pub mod calendar;
 pub mod claim;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod discovery;

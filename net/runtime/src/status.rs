@@ -15,6 +15,7 @@ use crate::counters::{
     PublicationCounters, PublicationFigures, RuntimeCounters, RuntimeFigures, SubscriptionCounters,
     SubscriptionFigures,
 };
+use crate::clock::Clocks;
 use crate::health::{ListenerStatus, PathFigures};
 use crate::input::{InputStatus, PatchRefusal};
 use crate::journal::Journal;
@@ -336,6 +337,8 @@ pub(crate) struct Shared {
     pub(crate) strangers: Mutex<Vec<Stranger>>,
     pub(crate) inputs: Mutex<Vec<InputStatus>>,
     pub(crate) patch_refusals: Mutex<Vec<PatchRefusal>>,
+    /// Domains of shared time.
+    pub(crate) clocks: Clocks,
     /// Reports of plug-ins, whether they publish, play, or neither.
     pub(crate) instances: Mutex<Vec<Weak<Report>>>,
     pub(crate) publications: Mutex<Vec<Weak<PublicationShared>>>,
@@ -373,6 +376,7 @@ impl Shared {
             "strangers": lock(&self.strangers).iter().map(Stranger::to_json).collect::<Vec<_>>(),
             "inputs": lock(&self.inputs).iter().map(input_json).collect::<Vec<_>>(),
             "patch_refusals": lock(&self.patch_refusals).iter().map(refusal_json).collect::<Vec<_>>(),
+            "clocks": self.clocks.to_json(),
             "instances": instances.iter().map(|report| report()).collect::<Vec<_>>(),
             "publications": publications.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
             "subscriptions": subscriptions.iter().map(|one| one.to_json()).collect::<Vec<_>>(),

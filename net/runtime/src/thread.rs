@@ -21,6 +21,7 @@ use tokio::task::LocalSet;
 
 use crate::alarm::Alarm;
 use crate::candidates::Candidates;
+use crate::clock::Clocks;
 use crate::command::Command;
 use crate::connection::{self, Context};
 use crate::connection_ids::ConnectionIds;
@@ -116,6 +117,7 @@ impl NetworkThread {
             strangers: Mutex::default(),
             inputs: Mutex::default(),
             patch_refusals: Mutex::default(),
+            clocks: Clocks::new(&config, identity.device(), instance),
             instances: Mutex::default(),
             publications: Mutex::default(),
             subscriptions: Mutex::default(),

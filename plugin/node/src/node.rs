@@ -53,6 +53,7 @@ fn configured(arguments: &NodeArguments, mut config: Config) -> Config {
     };
     let serves = serve.rendezvous || serve.relay;
     config.serve = serves.then_some(serve);
+    config.is_node = true;
     match arguments.bind {
         Some(bind) => config.bind = bind,
         None if serves && config.bind.port() == 0 => config.bind.set_port(PORT),

@@ -1,0 +1,209 @@
+//! How a domain's time stands, for people and programs.
+
+use audiocloud_clock::election::Quality;
+use audiocloud_units::{Nanos, Ppm};
+use audiocloud_wire::id::{DeviceId, InstanceId, SessionId};
+use serde_json::{Value, json};
+
+/// Where the time comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// It is being looked for somebody whose time it could be.
+    #[default]
+    Searching,
+    /// It is this machine's, and nobody else is there.
+    Alone,
+    /// It is this machine's, and others follow.
+    Master,
+    /// Another process of this machine keeps it for all of them.
+    Shared,
+    /// Messages with the master have begun.
+    Measuring,
+    /// It follows the master.
+    Locked,
+    /// The master is silent: it goes on at the rate that it had, and is less and less sure.
+    Holdover,
+}
+
+impl State {
+    /// For programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Searching => "searching",
+            Self::Alone => "alone",
+            Self::Master => "master",
+            Self::Shared => "shared",
+            Self::Measuring => "measuring",
+            Self::Locked => "locked",
+            Self::Holdover => "holdover",
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Searching => "looking for others",
+            Self::Alone => "this machine's own time; nobody else is there",
+            Self::Master => "this machine's time, which the others follow",
+            Self::Shared => "kept by another program on this machine",
+            Self::Measuring => "measuring the way to the master",
+            Self::Locked => "following the master",
+            Self::Holdover => "the master is silent; going on at its rate",
+        }
+    }
+}
+
+/// What a peer is to this machine's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Its time is everybody's.
+    Master,
+    /// We have the time from it, and it is not the master.
+    Source,
+    /// It has the time from us.
+    Follower,
+    /// Another process of this machine.
+    Here,
+    /// Neither.
+    Other,
+}
+
+impl Role {
+    /// For programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::Source => "source",
+            Self::Follower => "follower",
+            Self::Here => "here",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Whose clock it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MasterStatus {
+    /// Its device.
+    pub device: DeviceId,
+    /// The process.
+    pub instance: InstanceId,
+    /// What it calls itself; empty where it is not known.
+    pub name: String,
+    /// It is this machine.
+    pub is_this_machine: bool,
+}
+
+/// Somebody else in the domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClockPeer {
+    /// Its device.
+    pub device: DeviceId,
+    /// The process.
+    pub instance: InstanceId,
+    /// What it calls itself.
+    pub name: String,
+    /// What it is to us.
+    pub role: Role,
+    /// There and back.
+    pub round_trip: Nanos,
+    /// By how much its clock is ahead of ours, where messages about time go to and fro.
+    pub offset: Option<Nanos>,
+    /// How sure it says that it is of the time.
+    pub bound: Nanos,
+}
+
+/// How a domain's time stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClockStatus {
+    /// Which session's; none: that of this user's own machines.
+    pub domain: Option<SessionId>,
+    /// Where the time comes from.
+    pub state: State,
+    /// Whose it is.
+    pub master: Option<MasterStatus>,
+    /// Counts masters.
+    pub epoch: u64,
+    /// Session time less this machine's, now; none while there is no time.
+    pub offset: Option<Nanos>,
+    /// By how much the session's time goes faster than this machine's.
+    pub rate: Ppm,
+    /// By how much the time may be wrong against the master's; none while there is no time.
+    pub bound: Option<Nanos>,
+    /// Where this machine's own time comes from.
+    pub quality: Quality,
+    /// What was said of the ways being unequal.
+    pub asymmetry: Nanos,
+    /// All others in the domain.
+    pub peers: Vec<ClockPeer>,
+    /// How often the time has jumped.
+    pub steps: u64,
+    /// What is still being worked off.
+    pub slew_left: Nanos,
+    /// What others said of time or beats and was not taken.
+    pub refused: u64,
+    /// Why the last of that was not taken.
+    pub last_refusal: Option<String>,
+    /// Why this user may not lead here; none: may.
+    pub may_not_lead: Option<String>,
+    /// What is in the way, cause and remedy.
+    pub trouble: Option<String>,
+    /// Changes of the beat map that are known.
+    pub segments: usize,
+}
+
+impl ClockStatus {
+    /// For programs: one of `clocks[]` of the status.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let peers = self.peers.iter().map(|peer| {
+            json!({
+                "device": peer.device.to_string(),
+                "instance": peer.instance.to_string(),
+                "name": peer.name,
+                "role": peer.role.code(),
+                "round_trip_ns": peer.round_trip.get(),
+                "offset_ns": peer.offset.map(Nanos::get),
+                "bound_ns": peer.bound.get(),
+            })
+        });
+        json!({
+            "domain": self.domain.map(|session| session.to_string()),
+            "state": self.state.code(),
+            "words": self.state.words(),
+            "master": self.master.as_ref().map(|master| json!({
+                "device": master.device.to_string(),
+                "instance": master.instance.to_string(),
+                "name": master.name,
+                "is_this_machine": master.is_this_machine,
+            })),
+            "epoch": self.epoch,
+            "offset_ns": self.offset.map(Nanos::get),
+            "rate_ppm": self.rate.get(),
+            "bound_ns": self.bound.map(Nanos::get),
+            "quality": quality_code(self.quality),
+            "asymmetry_ns": self.asymmetry.get(),
+            "peers": peers.collect::<Vec<_>>(),
+            "steps": self.steps,
+            "slew_left_ns": self.slew_left.get(),
+            "refused": self.refused,
+            "last_refusal": self.last_refusal,
+            "may_not_lead": self.may_not_lead,
+            "trouble": self.trouble,
+            "segments": self.segments,
+        })
+    }
+}
+
+/// For programs.
+pub(crate) const fn quality_code(quality: Quality) -> &'static str {
+    match quality {
+        Quality::Traceable => "traceable",
+        Quality::Network => "network",
+        Quality::Audio => "audio",
+        Quality::Crystal => "crystal",
+    }
+}
