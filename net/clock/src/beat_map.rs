@@ -12,7 +12,7 @@ pub const SEGMENTS_MAX: usize = 1_024;
 pub const TEMPO_BPM: std::ops::RangeInclusive<f64> = 1.0..=1_000.0;
 /// Beats beyond this lose their sub-sample accuracy.
 const BEATS_MAX: f64 = 1e9;
-const NANOS_PER_MINUTE: f64 = 60e9;
+pub(crate) const NANOS_PER_MINUTE: f64 = 60e9;
 
 /// A time signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +180,7 @@ impl Segment {
     /// Quarter notes that go by in so many minutes from its start, loops not counted, and the tempo after them.
     ///
     /// The tempo is a straight line over beats, v(b) = v₀ + k·b, so that dt = db / v(b) and b = (v₀/k)·(e^(k·t) − 1).
-    fn travelled(&self, minutes: f64) -> (f64, f64) {
+    pub(crate) fn travelled(&self, minutes: f64) -> (f64, f64) {
         let Some(Ramp { to_bpm, over }) = self.ramp.filter(|ramp| ramp.to_bpm != self.bpm) else {
             return (self.bpm * minutes, self.bpm);
         };
@@ -195,7 +195,7 @@ impl Segment {
     }
 
     /// The inverse: minutes until so many quarter notes have gone by.
-    fn lasting(&self, beats: f64) -> f64 {
+    pub(crate) fn lasting(&self, beats: f64) -> f64 {
         let Some(Ramp { to_bpm, over }) = self.ramp.filter(|ramp| ramp.to_bpm != self.bpm) else {
             return beats / self.bpm;
         };
@@ -347,8 +347,9 @@ impl BeatMap {
         Ok(())
     }
 
-    /// The segment that counts at a time: the first one before it has begun, too.
-    fn segment(&self, time: SessionTime) -> Option<(&Segment, Option<&Segment>)> {
+    /// The segment that counts at a time, and the one after it: the first one before it has begun, too.
+    #[must_use]
+    pub fn segment(&self, time: SessionTime) -> Option<(&Segment, Option<&Segment>)> {
         let after = self.segments.partition_point(|segment| segment.start <= time);
         let index = after.saturating_sub(1);
         Some((self.segments.get(index)?, self.segments.get(index + 1)))

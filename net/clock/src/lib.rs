@@ -7,7 +7,7 @@
 //! - [`estimate`]: that, as a value: offset, rate, and a bound of the error, which grows when nothing is heard any more.
 //! - [`overlay`]: session time as this machine shows it: follows the estimates without a jump.
 //! - [`election`]: whose clock it is.
-//! - [`beat_map`]: where bars and beats lie on session time; [`timeline`]: both, for an instant of this machine.
+//! - [`beat_map`]: where bars and beats lie on session time; [`stretch`]: where it jumps; [`timeline`]: both, for an instant of this machine.
 //!
 //! It will never open a socket or read a clock.
 
@@ -18,4 +18,5 @@ pub mod election;
 pub mod estimate;
 pub mod filter;
 pub mod overlay;
+pub mod stretch;
 pub mod timeline;
