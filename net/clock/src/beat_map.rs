@@ -207,7 +207,9 @@ impl Segment {
         }
     }
 
-    fn at(&self, time: SessionTime) -> Position {
+    /// Where the music is at a time, were this the last segment.
+    #[must_use]
+    pub fn at(&self, time: SessionTime) -> Position {
         let minutes = (time - self.start).get().max(0) as f64 / NANOS_PER_MINUTE;
         let (beats, bpm) = if self.playing { self.travelled(minutes) } else { (0.0, self.bpm) };
         let beat = Beats::new(self.wrapped(self.beat.get() + beats));
