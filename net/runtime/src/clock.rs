@@ -6,6 +6,7 @@
 
 mod domain;
 mod host_clock;
+mod ptp_udp;
 mod status;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use audiocloud_wire::id::{DeviceId, SessionId};
 
 pub(crate) use domain::{Clocks, Domain};
 pub use host_clock::HostClock;
+pub use ptp_udp::{PtpConfig, PtpError, PtpPort, PtpStatus};
 pub use status::{ClockPeer, ClockStatus, MasterStatus, Role, State};
 
 use crate::bridge::SharedBeat;

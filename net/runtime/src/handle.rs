@@ -360,6 +360,10 @@ impl Handle {
 
     // ---- Time.
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The shared time and beat of a session; none: of this user's own machines, and of peers named or accepted. Asked for
     /// again, it is the same one.
     pub fn clock(&self, domain: Option<SessionId>) -> Clock {

@@ -15,7 +15,7 @@ use crate::counters::{
     PublicationCounters, PublicationFigures, RuntimeCounters, RuntimeFigures, SubscriptionCounters,
     SubscriptionFigures,
 };
-use crate::clock::Clocks;
+use crate::clock::{Clocks, PtpStatus};
 use crate::health::{ListenerStatus, PathFigures};
 use crate::input::{InputStatus, PatchRefusal};
 use crate::journal::Journal;
@@ -339,6 +339,8 @@ pub(crate) struct Shared {
     pub(crate) patch_refusals: Mutex<Vec<PatchRefusal>>,
     /// Domains of shared time.
     pub(crate) clocks: Clocks,
+    /// PTP on a network interface, where it runs.
+    pub(crate) ptp: Mutex<Option<PtpStatus>>,
     /// Reports of plug-ins, whether they publish, play, or neither.
     pub(crate) instances: Mutex<Vec<Weak<Report>>>,
     pub(crate) publications: Mutex<Vec<Weak<PublicationShared>>>,
@@ -377,6 +379,7 @@ impl Shared {
             "inputs": lock(&self.inputs).iter().map(input_json).collect::<Vec<_>>(),
             "patch_refusals": lock(&self.patch_refusals).iter().map(refusal_json).collect::<Vec<_>>(),
             "clocks": self.clocks.to_json(),
+            "ptp": lock(&self.ptp).as_ref().map(PtpStatus::to_json),
             "instances": instances.iter().map(|report| report()).collect::<Vec<_>>(),
             "publications": publications.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
             "subscriptions": subscriptions.iter().map(|one| one.to_json()).collect::<Vec<_>>(),

@@ -118,6 +118,7 @@ impl NetworkThread {
             inputs: Mutex::default(),
             patch_refusals: Mutex::default(),
             clocks: Clocks::new(&config, identity.device(), instance),
+            ptp: Mutex::default(),
             instances: Mutex::default(),
             publications: Mutex::default(),
             subscriptions: Mutex::default(),

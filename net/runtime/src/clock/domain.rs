@@ -157,6 +157,25 @@ impl Clocks {
         domain
     }
 
+    pub(crate) fn host_clock(&self) -> HostClock {
+        self.host_clock
+    }
+
+    /// The time that this machine gives to a network: a session's, if it is in one, else that of its user's own machines.
+    pub(crate) fn leading_line(&self) -> Option<SessionLine> {
+        let domains = lock(&self.domains);
+        let first = domains.iter().find(|domain| domain.session.is_some()).or(domains.first())?;
+        first.line.read()
+    }
+
+    /// See [`super::Clock::offer`]: to all of them, for it is this machine's.
+    pub(crate) fn offer(&self, quality: Quality, estimate: Option<ClockEstimate>) {
+        let domains = lock(&self.domains).clone();
+        for domain in domains {
+            domain.offer(quality, estimate);
+        }
+    }
+
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let domains = lock(&self.domains).clone();
         domains.iter().map(|domain| domain.status().to_json()).collect()

@@ -35,7 +35,7 @@ fn judge_priority(rights: &Rights) -> Finding {
     let Err(cause) = &rights.realtime else {
         return Finding::good(CHECK, format!("real-time scheduling is permitted (SCHED_FIFO {wanted})"));
     };
-    if rights.priority_max >= wanted.into() {
+    if rights.priority_max >= u64::from(wanted) {
         return Finding::fault(
             CHECK,
             format!(
