@@ -41,6 +41,16 @@ impl std::ops::BitOrAssign for Flags {
     }
 }
 
+/// When a frame is, on the session's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionStamp {
+    /// When it was recorded.
+    pub time: SessionTime,
+    /// How long after that every receiver is to let it go, where the sender says so: as long as the slowest of those needs
+    /// who play it aligned.
+    pub link_offset: Option<Nanos>,
+}
+
 /// What a block is, beside its samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -61,7 +71,7 @@ pub struct Header {
     /// The sender's callback entry, or on the far side of a network the packet's arrival.
     pub host_time: HostTime,
     /// Session time of the first frame, where known.
-    pub session_time: Option<SessionTime>,
+    pub session_time: Option<SessionStamp>,
     /// What is special about it.
     pub flags: Flags,
     /// From when a block usually comes until one that was lost has been brought back in its place, as the decoder reckons

@@ -22,6 +22,9 @@ pub struct Due {
     pub patience: Nanos,
     /// From the last block's arrival until its first frame leaves.
     pub latency: Nanos,
+    /// How long after it was recorded a frame can leave at the earliest, all of them, by the session's clock: where it is
+    /// known and the playout is to be aligned.
+    pub needs: Option<Nanos>,
 }
 
 impl Due {
@@ -49,6 +52,7 @@ mod tests {
             hold: Nanos::new(0),
             patience: Nanos::new(0),
             latency: Nanos::new(0),
+            needs: None,
         };
         assert_eq!(due.at(MediaTime::new(96_000)), due.at);
         assert_eq!(due.at(MediaTime::new(144_000)), HostTime::new(6_000_000_000));

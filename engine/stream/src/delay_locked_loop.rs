@@ -15,7 +15,7 @@ use audiocloud_units::{HostTime, Nanos, Ppm, SampleRate};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
-/// The jitter taken for granted before any was seen, RMS: it only weighs the first second.
+/// The jitter taken for granted before any was seen, RMS, unless said otherwise: it only weighs the first second.
 const JITTER_FIRST_NS: f64 = 500_000.0;
 
 /// How far a device's rate is expected to be off, RMS, before any was seen, and after a stall.
@@ -69,6 +69,7 @@ pub struct DelayLockedLoop {
     frames: u32,
     frame_ns: f64,
     covariance: Covariance,
+    jitter_first_ns: f64,
     jitter_square: f64,
     followed: u32,
     outliers: u32,
@@ -97,6 +98,7 @@ impl DelayLockedLoop {
             frames: 0,
             frame_ns: nominal_ns,
             covariance: Covariance::new(JITTER_FIRST_NS, DRIFT_FIRST_PPM * 1e-6 * nominal_ns),
+            jitter_first_ns: JITTER_FIRST_NS,
             jitter_square: 0.0,
             followed: 0,
             outliers: 0,
@@ -105,6 +107,16 @@ impl DelayLockedLoop {
             leap_ns: 0.0,
             begun: false,
         }
+    }
+
+    /// With so much jitter taken for granted before any was seen, RMS: the less, the sooner it locks.
+    ///
+    /// *Realtime-safe: yes*.
+    #[must_use]
+    pub fn expecting(mut self, jitter: Nanos) -> Self {
+        self.jitter_first_ns = jitter.get().max(1) as f64;
+        self.reset();
+        self
     }
 
     /// A callback began at `host_time`, with a block of so many frames.
@@ -185,7 +197,7 @@ impl DelayLockedLoop {
         self.leaps = self.leaps.saturating_add(1);
         // Early on the rate is hardly known: then keep the doubt, too.
         let drift_ns = self.covariance.length_deviation().max(DRIFT_AGAIN_PPM * 1e-6 * self.nominal_ns);
-        self.covariance = Covariance::new(JITTER_FIRST_NS, drift_ns);
+        self.covariance = Covariance::new(self.jitter_first_ns, drift_ns);
     }
 
     fn outlier_ns(&self, frames: u32) -> f64 {
@@ -270,13 +282,24 @@ impl DelayLockedLoop {
         self.observed + nanos(self.correction_ns + (position - self.position as f64) * self.frame_ns)
     }
 
+    /// Frames are known to be due so much later from here on: the device lost some. The rate is kept.
+    ///
+    /// *Realtime-safe: yes*.
+    pub fn shift(&mut self, later: Nanos) {
+        // What was predicted is off by that much, which is what a leap makes good.
+        let before = self.correction_ns;
+        self.correction_ns = -(later.get() as f64);
+        self.leap();
+        self.correction_ns = before + later.get() as f64;
+    }
+
     /// As new.
     ///
     /// *Realtime-safe: yes*.
     pub fn reset(&mut self) {
         self.begun = false;
         (self.correction_ns, self.position, self.frames, self.frame_ns) = (0.0, 0, 0, self.nominal_ns);
-        self.covariance = Covariance::new(JITTER_FIRST_NS, DRIFT_FIRST_PPM * 1e-6 * self.nominal_ns);
+        self.covariance = Covariance::new(self.jitter_first_ns, DRIFT_FIRST_PPM * 1e-6 * self.nominal_ns);
         (self.jitter_square, self.followed, self.outliers, self.leaps) = (0.0, 0, 0, 0);
     }
 }

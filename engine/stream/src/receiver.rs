@@ -15,9 +15,11 @@ mod drift;
 mod histogram;
 mod need;
 mod notes;
+mod reach;
 mod render;
 mod settings;
 mod splice;
+mod stamps;
 mod status;
 mod steps;
 mod stream;
@@ -27,10 +29,10 @@ use audiocloud_rt::callback::Callback;
 use audiocloud_rt::due::Due;
 use audiocloud_rt::event::{self, Body};
 use audiocloud_rt::{log, snapshot};
-use audiocloud_units::{Frames, HostTime, Nanos, SampleRate};
+use audiocloud_units::{Frames, HostTime, Nanos, SampleRate, SessionLine};
 
-pub use settings::{Clock, Mode, Settings};
-pub use status::{Cause, Latency, State, Status};
+pub use settings::{Clock, LinkOffset, Mode, Settings};
+pub use status::{Alignment, Cause, Latency, State, Status};
 
 use crate::meter::Meter;
 use stream::Stream;
@@ -108,6 +110,13 @@ impl Playout {
     /// *Realtime-safe: yes*, audio thread.
     pub fn set(&mut self, settings: Settings) {
         self.stream.set(settings);
+    }
+
+    /// The session's time on this machine, as it is known now: for [`Mode::Aligned`], before each callback.
+    ///
+    /// *Realtime-safe: yes*, audio thread.
+    pub fn set_session_line(&mut self, line: Option<SessionLine>) {
+        self.stream.set_line(line);
     }
 
     /// Fills `output`, one slice per channel, and hands each event to `on_event` with its offset in the block, offsets

@@ -2,11 +2,12 @@
 
 mod ahead;
 
-use audiocloud_rt::block_ring::{self, Epoch, Flags, Header};
+use audiocloud_rt::block_ring::{self, Epoch, Flags, Header, SessionStamp};
 use audiocloud_rt::callback::Callback;
 use audiocloud_rt::{event, log, snapshot, wake};
-use audiocloud_units::{Frames, HostTime, MediaTime, Nanos, SampleRate, SessionTime};
+use audiocloud_units::{Frames, HostTime, MediaTime, Nanos, SampleRate, SessionLine};
 
+use crate::callback_clock::CallbackClock;
 use crate::meter::{self, Meter};
 
 /// What a stream is made of; a change means a new [`Tap`].
@@ -71,6 +72,7 @@ pub struct Tap {
     /// Events that found the ring full and are yet to be told of.
     events_lost: u32,
     ahead: ahead::Ahead,
+    clock: CallbackClock,
     meter: Meter,
     log: Option<log::Producer>,
     status: Status,
@@ -115,6 +117,7 @@ impl Tap {
             discontinuity: false,
             events_lost: 0,
             ahead: ahead::Ahead::new(config.sample_rate),
+            clock: CallbackClock::new(config.sample_rate),
             meter: Meter::new(config.sample_rate),
             log: None,
             status,
@@ -153,14 +156,15 @@ impl Tap {
     }
 
     /// Publishes one callback's block and wakes the runtime once. `input` has one slice per channel: missing
-    /// channels are sent as silence, surplus ones are not sent. `session_time` is that of the first frame.
+    /// channels are sent as silence, surplus ones are not sent. By `line`, where the session's time is known, each block is
+    /// stamped with when its first frame was due.
     ///
     /// *Realtime-safe: yes*, audio thread.
     pub fn process<C: AsRef<[f32]>>(
         &mut self,
         callback: &Callback<'_>,
         input: &[C],
-        session_time: Option<SessionTime>,
+        line: Option<SessionLine>,
     ) {
         let frames = input.iter().map(|channel| channel.as_ref().len()).min().unwrap_or(0);
         self.begin(callback, frames);
@@ -170,7 +174,7 @@ impl Tap {
         let mut from = 0;
         while from < frames {
             let piece = (frames - from).min(self.piece_max);
-            self.push(callback, input, from, piece, session_time);
+            self.push(callback, input, from, piece, line);
             from += piece;
         }
         self.status.transmitting = true;
@@ -213,6 +217,7 @@ impl Tap {
     fn begin(&mut self, callback: &Callback<'_>, frames: usize) {
         self.status.last_block_at = callback.entered_at();
         self.status.ahead = self.ahead.observe(callback.entered_at(), length(frames));
+        self.clock.observe(callback.entered_at(), u32::try_from(frames).unwrap_or(u32::MAX));
         self.meter.fall(frames);
     }
 
@@ -235,7 +240,7 @@ impl Tap {
         input: &[C],
         from: usize,
         frames: usize,
-        session_time: Option<SessionTime>,
+        line: Option<SessionLine>,
     ) {
         let channels = usize::from(self.config.channels);
         let piece = |channel: &C| from..from + frames.min(channel.as_ref().len() - from);
@@ -260,8 +265,10 @@ impl Tap {
             channels: self.config.channels,
             stream_channels: self.config.channels,
             host_time: callback.entered_at(),
-            session_time: session_time
-                .map(|time| time + length(from).to_nanos_floor(self.config.sample_rate)),
+            session_time: line.map(|line| SessionStamp {
+                time: line.session_at(self.clock.due_after(u64::try_from(from).unwrap_or(u64::MAX))),
+                link_offset: None,
+            }),
             flags,
             recovery: Nanos::ZERO,
         };

@@ -308,6 +308,7 @@ mod tests {
             next_event: 0,
             repair_every: 0,
             repair_window: 0,
+            needs_us: None,
         };
         let mut listener = ListenerStatus {
             device: DeviceId([1; 32]),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use audiocloud_rt::block_ring;
+use audiocloud_rt::block_ring::{self, SessionStamp};
 use audiocloud_rt::event::{self, Event};
 use audiocloud_rt::host_time;
 use audiocloud_session::sender::{self, Lane, LaneId};
@@ -185,6 +185,8 @@ impl Publisher {
     }
 
     fn pump_block(&mut self, subscribers: &mut HashMap<SubscriptionId, Subscriber>) {
+        let needs = self.locals.iter().filter_map(|id| subscribers.get(id)?.needs()).max();
+        self.stream.set_needs_here(needs);
         let Self { shared, blocks, stream, remotes, locals, .. } = self;
         blocks.try_pop(|header, samples| {
             shared.counters.blocks.add(1);
@@ -193,9 +195,12 @@ impl Publisher {
                 shared.counters.dropped_mismatched.add(1);
                 return;
             }
+            let link_offset = stream.link_offset();
+            let session_time = header.session_time.map(|stamp| SessionStamp { link_offset, ..stamp });
+            let header = block_ring::Header { session_time, ..*header };
             for id in locals.iter() {
                 let pushed = subscribers.get_mut(id).is_none_or(|subscriber| {
-                    subscriber.push_block(header, |channel, from, out| copy(&samples, channel, from, out))
+                    subscriber.push_block(&header, |channel, from, out| copy(&samples, channel, from, out))
                 });
                 if !pushed {
                     shared.counters.dropped_local_full.add(1);

@@ -77,6 +77,11 @@ impl Subscriber {
         }
     }
 
+    /// What link offset its playout needs, where that plays the stream at the session's time.
+    pub(crate) fn needs(&self) -> Option<Nanos> {
+        self.due.as_ref()?.read()?.needs
+    }
+
     /// Whether there was room.
     pub(crate) fn push_block(&mut self, header: &Header, fill: impl FnMut(usize, usize, &mut [f32])) -> bool {
         let counters = &self.shared.counters;

@@ -2,6 +2,7 @@
 
 use audiocloud_rt::block_ring;
 use audiocloud_rt::event::{Body, Expression, NoteAddress};
+use audiocloud_units::{Nanos, SessionTime};
 use audiocloud_wire::packet::audio;
 use audiocloud_wire::packet::event as wire;
 
@@ -19,6 +20,13 @@ pub fn flags_to_wire(flags: block_ring::Flags, is_first: bool) -> audio::Flags {
         }
     }
     result
+}
+
+/// The time that a packet bears, if it does.
+pub fn stamp(header: &audio::Header) -> Option<block_ring::SessionStamp> {
+    let link_offset = (header.link_offset_us != 0).then(|| Nanos::from_micros(header.link_offset_us.into()));
+    let time = SessionTime::new(header.session_time_ns);
+    (header.session_time_ns != 0).then_some(block_ring::SessionStamp { time, link_offset })
 }
 
 /// The flags of a block made of one packet.

@@ -169,7 +169,7 @@ impl Intake {
             Packet::Audio(packet) => packet.header.stream,
             Packet::Event(packet) => packet.header.stream,
             Packet::Repair(packet) => packet.header.stream,
-            Packet::Report(_) | Packet::Request(_) => return Err(Refused::Feedback),
+            Packet::Report(_) | Packet::Request(_) | Packet::Clock(_) => return Err(Refused::Feedback),
         };
         let stream = self.streams.get_mut(&stream).ok_or(Refused::UnknownStream)?;
         stream.handle(packet, datagram, now, out);

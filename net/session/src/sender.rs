@@ -5,9 +5,9 @@
 //!
 //! *Realtime-safe: no*: for the network thread. A packet costs no allocation of its own but its share of a chunk.
 
-use audiocloud_rt::block_ring::{self, Epoch, Samples};
+use audiocloud_rt::block_ring::{self, Epoch, Samples, SessionStamp};
 use audiocloud_rt::event::{self, Event};
-use audiocloud_units::{HostTime, SampleRate};
+use audiocloud_units::{HostTime, Nanos, SampleRate};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{ConfigId, StreamId};
 use audiocloud_wire::packet::CHANNELS_MAX;
@@ -23,6 +23,7 @@ mod figures;
 mod history;
 mod ladder;
 mod lane;
+mod link_offset;
 mod opus_framer;
 mod rate;
 mod rendition;
@@ -38,11 +39,14 @@ use arena::Arena;
 use encoding::Load;
 use event_log::EventLog;
 use lane::{Exit, Identity};
+use link_offset::LinkOffset;
 pub(crate) use rate::DATAGRAM_OVERHEAD_BYTES;
 use rendition::Rendition;
 
 /// How often, after the last event, its number is said again to those who have not acknowledged it.
 const NUMBER_REMINDERS: u8 = 3;
+/// What a receiver said that it needs counts for so long.
+const NEED_AGE_MAX: Nanos = Nanos::from_secs(2);
 
 /// What a publication is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +84,9 @@ pub struct Stream {
     renditions: Vec<Rendition>,
     log: EventLog,
     reminders: u8,
+    link_offset: LinkOffset,
+    /// What those need who play it in this process.
+    needs_here: Option<Nanos>,
     arena: Arena,
     /// What lanes that are gone have counted.
     past: Figures,
@@ -95,6 +102,8 @@ impl Stream {
             renditions: Vec::new(),
             log: EventLog::new(description.stream, description.config),
             reminders: 0,
+            link_offset: LinkOffset::default(),
+            needs_here: None,
             arena: Arena::default(),
             past: Figures::default(),
         }
@@ -175,6 +184,18 @@ impl Stream {
         }
     }
 
+    /// What link offset those need who play the stream at the session's time in this process, at most; none where nobody
+    /// does.
+    pub fn set_needs_here(&mut self, needs: Option<Nanos>) {
+        self.needs_here = needs;
+    }
+
+    /// How long after it was recorded a frame is to leave everywhere: what is said with each block where anybody plays it at
+    /// the session's time.
+    pub fn link_offset(&self) -> Option<Nanos> {
+        self.link_offset.get()
+    }
+
     /// Of all lanes together, those that are gone included.
     pub fn figures(&mut self, now: HostTime) -> Figures {
         let past = self.past;
@@ -199,6 +220,9 @@ impl Stream {
             return Err(Mismatch);
         }
         self.epoch = Some(block.epoch);
+        let link_offset = self.link_offset.get();
+        let session_time = block.session_time.map(|stamp| SessionStamp { link_offset, ..stamp });
+        let block = &block_ring::Header { session_time, ..*block };
         self.render(block, samples);
         let load = Load {
             sample_rate: self.description.sample_rate,
@@ -276,6 +300,7 @@ impl Stream {
     /// number is said.
     pub fn tick(&mut self, now: HostTime, send: &mut dyn FnMut(LaneId, Bytes)) {
         self.log.forget(now);
+        self.agree(now);
         let reminds = self.reminders > 0;
         self.reminders = self.reminders.saturating_sub(1);
         let Self { lanes, log, arena, .. } = self;
@@ -286,6 +311,16 @@ impl Stream {
                 lane.send_number(log, &mut exit);
             }
         }
+    }
+
+    /// On the smallest link offset that all can keep.
+    fn agree(&mut self, now: HostTime) {
+        let fresh = |at: HostTime| now - at <= NEED_AGE_MAX;
+        let said = self.lanes.iter().filter_map(|lane| {
+            let (report, _) = lane.report().filter(|(_, at)| fresh(*at))?;
+            report.needs_us.map(|micros| Nanos::from_micros(micros.into()))
+        });
+        self.link_offset.update(said.chain(self.needs_here), now);
     }
 
     // ---- What receivers say.

@@ -199,6 +199,7 @@ fn play(path: Path, hold_us: i64, seconds: u32, notes_every: u64, seed: u64) -> 
             hold: Nanos::from_micros(hold_us),
             patience: Nanos::ZERO,
             latency: Nanos::from_micros(hold_us),
+            needs: None,
         }));
         let header = Header {
             epoch: EPOCH,

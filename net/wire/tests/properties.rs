@@ -3,18 +3,20 @@
 
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{
-    ChangeHash, ConfigId, DeviceId, InputId, InstanceId, RosterDigest, SessionId, Signature, StreamId,
-    StreamKey, UserId,
+    ChangeHash, ConfigId, DeviceId, InputId, InstanceId, MachineId, RosterDigest, SessionId, Signature,
+    StreamId, StreamKey, UserId,
 };
+use audiocloud_wire::message::{BeatLoop, BeatSegment, Beats, Finite, TempoRamp, TimeGrade};
 use audiocloud_wire::message::{
     Bytes, Directory, Goodbye, GoodbyeReason, Hello, HelloRefused, Input, Inputs, Membership, Message, Patch,
     PatchRefused, Ping, Pong, Purpose, RefusalReason, SessionChanges, SessionHave, SessionPlaces,
     SessionRoster, StreamAnnouncement, Subscribe, SubscribeRefusal, SubscribeRefused, Text, Unknown,
     Unsubscribe, VersionRange, split_frame,
 };
+use audiocloud_wire::message::{TimeCandidate, TimeChoice, TimeLine, TimeMaster, TimeProcess, TimeState};
 use audiocloud_wire::packet::audio::{AUDIO_BYTES_MAX, AudioPacket, Flags, Header};
 use audiocloud_wire::packet::event::{self, Body, EventPacket, Expression, NoteAddress};
-use audiocloud_wire::packet::extension::{Extension, SESSION_TIME, encoded_length};
+use audiocloud_wire::packet::extension::{Extension, LINK_OFFSET, SESSION_TIME, encoded_length};
 use audiocloud_wire::packet::packetizer::Shape;
 use audiocloud_wire::packet::repair::{self, RepairPacket};
 use audiocloud_wire::packet::report::ReceiverReport;
@@ -23,6 +25,7 @@ use audiocloud_wire::packet::{FRAME_INDEX_MAX, PACKET_BYTES_MAX, Packet};
 use audiocloud_wire::pcm::{Interleaved, InterleavedMut, f32_to_s16, f32_to_s24, s16_to_f32};
 use audiocloud_wire::quality::Quality;
 use proptest::collection::vec;
+use proptest::option::of;
 use proptest::prelude::*;
 
 fn codec() -> impl Strategy<Value = Codec> {
@@ -34,8 +37,12 @@ fn pcm() -> impl Strategy<Value = Codec> {
 }
 
 /// Extensions of any type but the session time, which is a field of the header.
+fn is_of_time(kind: u8) -> bool {
+    matches!(kind, SESSION_TIME | LINK_OFFSET)
+}
+
 fn extensions() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
-    let kind = any::<u8>().prop_filter("not the session time", |kind| *kind != SESSION_TIME);
+    let kind = any::<u8>().prop_filter("not of time", |kind| !is_of_time(*kind));
     vec((kind, vec(any::<u8>(), 0..40)), 0..4)
 }
 
@@ -48,12 +55,12 @@ prop_compose! {
         stream in any::<u64>(), epoch in any::<u32>(), config in any::<u16>(), sequence in any::<u32>(),
         frames in 1..200_u16, first_frame in 0..FRAME_INDEX_MAX - 200, first_channel in 0..64_u8,
         channels in 1..=64_u8, codec in codec(), session_time_ns in prop_oneof![Just(0), any::<i64>()],
-        flags in 0..4_u8,
+        link_offset_us in prop_oneof![Just(0), any::<u32>()], flags in 0..4_u8,
     ) -> Header {
         Header {
             stream: StreamId(stream), epoch, config: ConfigId(config), sequence, first_frame, frames,
             first_channel, channels: channels.min(64 - first_channel), codec, session_time_ns,
-            flags: Flags::from_bits(flags),
+            link_offset_us, flags: Flags::from_bits(flags),
         }
     }
 }
@@ -100,12 +107,13 @@ prop_compose! {
     fn report()(
         stream in any::<u64>(), epoch in any::<u32>(), counts in any::<[u32; 5]>(), times in any::<[u32; 3]>(),
         next_event in any::<u32>(), repair_every in any::<u8>(), repair_window in 0..=16_u8,
+        needs_us in of(any::<u32>()),
     ) -> ReceiverReport {
         let [highest_sequence, received, lost, recovered, late] = counts;
         let [jitter_us, hold_us, heard_us] = times;
         ReceiverReport {
             stream: StreamId(stream), epoch, highest_sequence, received, lost, recovered, late, jitter_us,
-            hold_us, heard_us, next_event, repair_every, repair_window,
+            hold_us, heard_us, next_event, repair_every, repair_window, needs_us,
         }
     }
 }
@@ -120,7 +128,7 @@ prop_compose! {
 
 prop_compose! {
     fn quality()(
-        codec in proptest::option::of(codec()), bitrate_bps in prop_oneof![Just(0), any::<u32>()],
+        codec in of(codec()), bitrate_bps in prop_oneof![Just(0), any::<u32>()],
         frame_us in prop_oneof![Just(0), any::<u32>()],
     ) -> Quality {
         Quality { codec, bitrate_bps, frame_us }
@@ -157,9 +165,9 @@ fn text() -> impl Strategy<Value = Text> {
 prop_compose! {
     fn announcement()(
         stream in any::<u64>(), name in text(), config in any::<u16>(), epoch in any::<u32>(),
-        sample_rate_hz in 1..=u32::MAX, channels in 1..=64_u8, codec in proptest::option::of(codec()),
+        sample_rate_hz in 1..=u32::MAX, channels in 1..=64_u8, codec in of(codec()),
         codecs in prop::sample::subsequence(&Codec::ALL[..], 0..=4).prop_shuffle(), clock_domain in text(),
-        block_frames_max in any::<u32>(), session in proptest::option::of(session()), talk_back in any::<bool>(),
+        block_frames_max in any::<u32>(), session in of(session()), talk_back in any::<bool>(),
     ) -> StreamAnnouncement {
         StreamAnnouncement {
             stream: StreamId(stream), name, config: ConfigId(config), epoch, sample_rate_hz, channels, codec,
@@ -212,7 +220,7 @@ fn stream_key() -> impl Strategy<Value = StreamKey> {
 
 prop_compose! {
     fn input()(
-        input in any::<u64>(), name in text(), session in proptest::option::of(session()),
+        input in any::<u64>(), name in text(), session in of(session()),
         playing in vec(stream_key(), 0..8), open in any::<bool>(),
     ) -> Input {
         Input { input: InputId(input), name, session, playing, open }
@@ -246,11 +254,70 @@ fn session_message() -> impl Strategy<Value = Message> {
     ]
 }
 
+fn real() -> impl Strategy<Value = Finite> {
+    finite().prop_map(|value| Finite::new(value).unwrap())
+}
+
+prop_compose! {
+    fn time_master()(
+        device in any::<[u8; 32]>(), instance in any::<[u8; 16]>(), numbers in any::<[u64; 5]>(), steps in any::<u8>(),
+    ) -> TimeMaster {
+        let [epoch, origin, pulse, round_trip, bound] = numbers;
+        TimeMaster {
+            device: DeviceId(device), instance: InstanceId(instance), epoch, origin, pulse,
+            grade: TimeGrade::Network, round_trip, steps, bound,
+        }
+    }
+}
+
+prop_compose! {
+    fn time_state()(
+        session in of(session()), machine in any::<[u8; 16]>(), node in any::<bool>(),
+        candidate in of(any::<u64>()), choice in of((any::<u64>(), of(any::<[u8; 32]>()))), master in of(time_master()),
+        source in of((any::<[u8; 32]>(), any::<[u8; 16]>())), beats in any::<u64>(),
+        line in of((any::<i64>(), any::<i64>(), real(), real())),
+    ) -> Message {
+        Message::TimeState(Box::new(TimeState {
+            session, machine: MachineId(machine), node,
+            candidate: candidate.map(|round_trip| TimeCandidate { grade: TimeGrade::Crystal, round_trip }),
+            choice: choice.map(|(number, device)| TimeChoice { number, device: device.map(DeviceId) }),
+            master, beats,
+            source: source.map(|(device, instance)| TimeProcess {
+                device: DeviceId(device), instance: InstanceId(instance),
+            }),
+            line: line.map(|(host, session, fraction, rate)| TimeLine { host, session, fraction, rate }),
+        }))
+    }
+}
+
+prop_compose! {
+    fn segment()(
+        (epoch, serial) in any::<(u64, u64)>(), (start, bar) in any::<(i64, i64)>(), beat in real(), bpm in real(),
+        bar_beat in real(), meter in any::<(u8, u8)>(), ramp in of((real(), real())), looped in of((real(), real())),
+        playing in any::<bool>(),
+    ) -> BeatSegment {
+        BeatSegment {
+            epoch, serial, start, beat, bpm, meter, bar_beat, bar, playing,
+            ramp: ramp.map(|(to_bpm, over)| TempoRamp { to_bpm, over }),
+            looped: looped.map(|(from, to)| BeatLoop { from, to }),
+        }
+    }
+}
+
+fn time_message() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        time_state(),
+        (of(session()), any::<u64>(), vec(segment(), 0..8))
+            .prop_map(|(session, origin, segments)| Message::Beats(Beats { session, origin, segments })),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let stream = || any::<u64>().prop_map(StreamId);
     prop_oneof![
         hello(),
         session_message(),
+        time_message(),
         text().prop_map(|text| {
             Message::HelloRefused(HelloRefused { reason: RefusalReason::NotTrusted, text })
         }),
@@ -302,6 +369,7 @@ fn read_packet(bytes: &[u8]) {
         Ok(Packet::Event(packet)) => assert_eq!(packet.events().count(), usize::from(packet.count())),
         Ok(Packet::Repair(packet)) => assert!((1..=16).contains(&packet.header.window)),
         Ok(Packet::Report(report)) => assert!(report.repair_window <= 16),
+        Ok(Packet::Clock(packet)) => assert!((34..=256).contains(&packet.ptp.len())),
         Ok(Packet::Request(request)) => assert!(request.sequences().count() <= 64),
         Err(_) => (),
     }
@@ -316,7 +384,7 @@ proptest! {
         let length = AudioPacket::encode(&header, &borrowed(&extensions), &payload, &mut bytes).unwrap();
         let Ok(Packet::Audio(packet)) = Packet::decode(&bytes[..length]) else { panic!("no audio") };
         prop_assert_eq!(packet.header, header);
-        let read: Vec<_> = packet.extensions.iter().filter(|one| one.kind != SESSION_TIME).collect();
+        let read: Vec<_> = packet.extensions.iter().filter(|one| !is_of_time(one.kind)).collect();
         prop_assert_eq!(read, borrowed(&extensions));
         prop_assert_eq!(packet.payload, &payload[..]);
         let is_pcm = header.payload_bytes().is_some();

@@ -100,6 +100,7 @@ impl Receiver {
             hold: Nanos::from_millis(5),
             patience: Nanos::ZERO,
             latency: HEARD,
+            needs: None,
         }));
     }
 }

@@ -104,6 +104,7 @@ fuzz_target!(|input: &[u8]| {
                     next_event,
                     repair_every,
                     repair_window: repair_window % 17,
+                    needs_us: (next_event & 1 == 1).then_some(heard_us),
                 };
                 stream.handle_report(LANE, &report, now);
             }

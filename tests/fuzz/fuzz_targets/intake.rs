@@ -100,6 +100,7 @@ impl<'a> Step<'a> {
             channels,
             codec,
             session_time_ns: i64::from(self.wait) << 55,
+            link_offset_us: u32::from(self.small) << 20,
             flags,
         };
         AudioPacket::encode(&header, &[], payload, out).ok()

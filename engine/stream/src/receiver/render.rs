@@ -145,6 +145,15 @@ impl Renderer {
         self.is_resampling()
     }
 
+    /// Resamples from the first frame on, also where the rates are one. For the time before anything is heard.
+    pub(super) fn resample(&mut self) {
+        if self.way == Way::Exact {
+            self.way = Way::Narrow;
+            self.narrow.reset();
+            self.narrow.set_ratio(1.0);
+        }
+    }
+
     pub(super) fn is_resampling(&self) -> bool {
         self.way != Way::Exact
     }

@@ -21,6 +21,25 @@ pub enum State {
     },
 }
 
+/// How a stream that is to be played at a time of the session keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Alignment {
+    /// It is not to be.
+    #[default]
+    Off,
+    /// This machine does not know the session's time.
+    NoTime,
+    /// The sender does not know it: its frames bear no stamps.
+    NoStamps,
+    /// The link offset is longer than the playout can hold frames.
+    TooLong,
+    /// It does, so far off at the last callback: of what is heard, above 0 too late.
+    Kept {
+        /// So far.
+        error: Nanos,
+    },
+}
+
 /// Why the read position was moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -38,6 +57,9 @@ pub enum Cause {
     ReceiverStalled,
     /// This host's blocks became longer than the delay allows.
     BlocksLonger,
+    /// To be heard at its time of the session: at the start, when frames were lost at either end, or when the link offset
+    /// became another.
+    SessionTime,
 }
 
 /// How long frames took, from [`audiocloud_rt::block_ring::Header::host_time`] until the callback's entry plus the
@@ -81,6 +103,12 @@ pub struct Status {
     pub delay_frames: i64,
     /// From the last block's arrival until its first frame is due, in frames of the stream.
     pub hold_frames: i64,
+    /// How the session's time is kept, where it is to be.
+    pub alignment: Alignment,
+    /// From when a frame was recorded until it leaves, on the session's clock, where that is kept.
+    pub link_offset: Nanos,
+    /// The smallest link offset that could be kept here, where the session's time is known.
+    pub needs: Option<Nanos>,
     /// How much faster the sender's sample clock runs than ours, in parts per million, as far as it is known.
     pub ppm: f64,
     /// Whether the stream is resampled: the clocks or the rates differ.
@@ -125,6 +153,8 @@ pub struct Status {
     pub slips: u64,
     /// Frames skipped (positive) or repeated (negative) by slips, summed.
     pub slipped_frames: i64,
+    /// Moves of the read position to where the session's time has it.
+    pub realignments: u64,
     /// Cross-faded moves because the user changed the delay.
     pub delay_changes: u64,
     /// Why the read position was last moved, but for the user's wish.
@@ -165,6 +195,9 @@ impl Status {
             margin_frames: 0,
             delay_frames: 0,
             hold_frames: 0,
+            alignment: Alignment::Off,
+            link_offset: Nanos::ZERO,
+            needs: None,
             ppm: 0.0,
             is_resampling: false,
             blocks: 0,
@@ -186,6 +219,7 @@ impl Status {
             resyncs: 0,
             slips: 0,
             slipped_frames: 0,
+            realignments: 0,
             delay_changes: 0,
             last_cause: None,
             last_cause_at: HostTime::new(0),

@@ -12,8 +12,11 @@ use super::render::{Renderer, Source};
 use super::splice::Search;
 use super::status::{Cause, Latency, State, Status};
 use super::{Config, Mode, Settings};
+use align::Aligner;
 
 mod adapt;
+mod align;
+mod anchoring;
 
 /// Epochs that are over, remembered so that their stragglers are not taken for new ones.
 const PAST: usize = 8;
@@ -31,6 +34,7 @@ pub(super) struct Stream {
     delay: Delay,
     need: Need,
     drift: Drift,
+    aligner: Aligner,
     renderer: Renderer,
     search: Search,
     anchor: Option<Anchor>,
@@ -91,21 +95,25 @@ struct Burst {
 impl Stream {
     pub(super) fn new(config: Config) -> Self {
         let second = i64::from(config.sample_rate.hz().max(config.stream_rate.map_or(0, SampleRate::hz)));
-        let delay_max = config.delay_max.get().max(config.settings.delay_max().get()).max(0);
-        // The delay twice, once ahead and once behind for a delay that is made longer; a second for bursts. All of it
-        // twice again, for a stream may have a higher rate.
+        let settings_max = config.settings.delay_max(config.sample_rate);
+        let delay_max = config.delay_max.max(settings_max).get().max(0);
+        // The delay ahead, and again behind for a delay that is made longer; a second for bursts. All of it twice again,
+        // for a stream may have a higher rate.
         let higher = second / i64::from(config.sample_rate.hz()) + 1;
-        let frames = higher * (2 * delay_max + 4 * i64::from(config.max_block)) + second;
+        let behind = delay_max.min(second);
+        let frames = higher * (delay_max + behind + 4 * i64::from(config.max_block)) + second;
+        let frames = usize::try_from(frames).unwrap_or(0);
         let channels = usize::from(config.channels).clamp(1, buffer::CHANNELS_MAX);
         Self {
             settings: config.settings,
             settings_wanted: config.settings,
             rate: config.sample_rate,
-            buffer: Buffer::new(channels, usize::try_from(frames).unwrap_or(0)),
+            buffer: Buffer::new(channels, frames),
             callbacks: Callbacks::new(config.sample_rate),
             delay: Delay::new(config.sample_rate),
             need: Need::new(config.sample_rate),
             drift: Drift::new(config.sample_rate, config.sample_rate),
+            aligner: Aligner::new(frames, config.sample_rate),
             renderer: Renderer::new(config.sample_rate, channels, config.stream_rate),
             search: Search::new(),
             config: Config { delay_max: Frames::new(delay_max), ..config },
@@ -143,7 +151,7 @@ impl Stream {
     }
 
     pub(super) fn set(&mut self, settings: Settings) {
-        self.settings_wanted = settings.within(self.config.delay_max);
+        self.settings_wanted = settings.within(self.config.delay_max, self.config.sample_rate);
     }
 
     pub(super) fn epoch(&self) -> Option<Epoch> {
@@ -208,6 +216,7 @@ impl Stream {
         self.next_zero = used + 4 * count(self.buffer.capacity());
         self.renderer.cut();
         self.relearn();
+        self.aligner.forget();
         self.gap = 0;
         self.status.state = State::Empty;
         self.release = Release { release: true, forget: true };
@@ -220,6 +229,7 @@ impl Stream {
         self.callbacks.note(signed(frames));
         let frames = u32::try_from(frames).unwrap_or(u32::MAX);
         self.left_out = self.drift.observe_callback(now, frames);
+        self.aligner.begin(now, frames);
         self.adopt_settings();
         self.adopt_callback_length();
     }
@@ -309,78 +319,6 @@ impl Stream {
         }
     }
 
-    /// The first block of an epoch sets its zero.
-    fn begin_epoch(&mut self, header: &Header) {
-        let before = self.status.epoch.map_or(0, |epoch| epoch.0);
-        self.note(What::EpochChanged, u64::from(header.epoch.0), u64::from(before));
-        self.status.epochs += 1;
-        self.status.epoch = Some(header.epoch);
-        self.status.stream_channels = header.stream_channels;
-        self.status.latency = Latency::default();
-        self.histogram.clear();
-        if self.rate != header.sample_rate {
-            self.rate = header.sample_rate;
-            self.delay = Delay::new(self.rate);
-            self.need = Need::new(self.rate);
-            self.drift = Drift::new(self.rate, self.config.sample_rate);
-        }
-        self.renderer.begin(self.rate);
-        self.anchor = Some(Anchor::new(header, self.next_zero, self.config.channels));
-        self.anchor_at(header);
-    }
-
-    /// Sets the read position so that the block's first frame leaves one delay after this callback.
-    fn anchor_at(&mut self, header: &Header) {
-        let waited = self.waited(header);
-        let stale = self.is_stale(header);
-        let longest = self.longest_callback();
-        let delay = match self.settings.mode {
-            Mode::Fixed { delay } => self.to_stream(delay.get()),
-            // Before anything is known: room for a little jitter, and for 500 ppm of drift until it is found out. It goes
-            // within seconds if there is none.
-            Mode::Lowest { floor, ceiling } => {
-                let (floor, ceiling) = (self.to_stream(floor.get()), self.to_stream(ceiling.get()));
-                let seen = Observed { margin: 0, waited, callback: longest, is_drifting: false };
-                let needed = need::for_recovery(seen, self.recovery(header));
-                needed.max(longest - waited + self.frames_in(5) / 2).clamp(floor, ceiling.max(floor))
-            }
-        };
-        let look_ahead = i64::from(self.renderer.is_resampling()) * signed_count(self.renderer.look_ahead());
-        let Some(anchor) = self.anchor.as_mut() else { return };
-        let Some(position) = anchor.position(header.start) else { return };
-        anchor.floor = longest - waited;
-        let delay = match self.settings.mode {
-            Mode::Fixed { .. } => (delay - look_ahead).max(anchor.floor),
-            Mode::Lowest { .. } => delay,
-        };
-        anchor.arrival_margin = delay + waited;
-        anchor.read = position.saturating_add_signed(-delay);
-        anchor.origin = position;
-        anchor.newest = position;
-        anchor.stale = stale;
-        self.typical = delay;
-        self.since_on_time = 0;
-        self.late_in_a_row = 0;
-        self.gap = 0;
-    }
-
-    /// The stream goes on where nothing connects to what we have: begin there.
-    fn leap(&mut self, header: &Header, samples: &Samples<'_>, cause: Cause) {
-        self.renderer.cut();
-        self.release.release = true;
-        let Some(anchor) = self.anchor.as_mut() else { return };
-        let before = anchor.media(anchor.read);
-        anchor.position_zero = anchor.read.max(anchor.newest) + 4 * count(self.buffer.capacity());
-        anchor.media_zero = header.start;
-        self.anchor_at(header);
-        self.note_resync(cause, header.start, before);
-        self.relearn();
-        if let Some(position) = self.anchor.and_then(|anchor| anchor.position(header.start)) {
-            let margin = self.anchor.map_or(0, |anchor| signed_distance(position, anchor.read));
-            self.store(header, samples, position, margin);
-        }
-    }
-
     /// Writes the block's frames and notes how timely they were.
     fn store(&mut self, header: &Header, samples: &Samples<'_>, position: u64, margin: i64) {
         let Some(anchor) = self.anchor else { return };
@@ -401,6 +339,9 @@ impl Stream {
             if margin >= 0 {
                 anchor.origin = anchor.origin.min(position);
             }
+        }
+        if let Some(stamp) = header.session_time {
+            self.aligner.stamps.note(position, stamp.time, stamp.link_offset);
         }
         let is_new = before.new + after.new + skipped > 0;
         let late = if margin < 0 { before.new + skipped } else { 0 };
@@ -431,6 +372,7 @@ impl Stream {
                 self.need.observe(seen, self.delay.wait(seen), self.recovery(header));
                 self.typical += (margin - self.typical) / 64 + (margin - self.typical).signum();
                 self.observe_clock(header, position, margin);
+                self.observe_reach(header);
             }
             self.taken.frames += frames;
         }
@@ -480,12 +422,15 @@ impl Stream {
         } else if let Some(position) = taken.latest_late {
             self.late_in_a_row += taken.late;
             let enough = self.late_in_a_row >= 8 && self.since_on_time >= self.frames_in(5);
-            if enough || self.since_on_time >= self.frames_in(20) {
+            // What is to be heard at its time is too late then, and there is nothing to follow.
+            let may_follow = !self.is_aligned();
+            if may_follow && (enough || self.since_on_time >= self.frames_in(20)) {
                 self.follow_the_late(position);
             }
         }
         self.since_on_time = self.since_on_time.saturating_add(frames);
         self.adapt(self.to_stream(frames));
+        self.align(frames);
     }
 
     fn note_resync(&mut self, cause: Cause, new: MediaTime, old: MediaTime) {
@@ -537,7 +482,8 @@ impl Stream {
         let gap_before = self.gap;
         if self.renderer.is_resampling() && anchor.is_some() {
             let sounding = source.read as f64 - self.renderer.pending();
-            self.renderer.set_ratio(self.drift.ratio(sounding));
+            let ratio = self.aligner.ratio.unwrap_or_else(|| self.drift.ratio(sounding));
+            self.renderer.set_ratio(ratio);
         }
         let rendered = self.renderer.render(&source, frames, output, &mut self.gap);
         let status = &mut self.status;

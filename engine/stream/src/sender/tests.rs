@@ -1,5 +1,6 @@
 use super::*;
 use audiocloud_rt::callback;
+use audiocloud_units::{Ppm, SessionTime};
 use event::{Body, NoteAddress};
 
 fn rate() -> SampleRate {
@@ -74,14 +75,18 @@ fn a_full_ring_is_counted_and_said_in_the_next_block() {
 #[test]
 fn long_blocks_go_in_pieces() {
     let mut bench = bench(1, 16, 100);
-    let session = SessionTime::new(5_000_000_000);
-    callback::enter(|callback| bench.tap.process(callback, &[ramp(0, 96)], Some(session)));
+    let (host, session) = (HostTime::new(7_000), SessionTime::new(5_000_000_000));
+    let line = SessionLine { host, session, fraction: 0.0, rate: Ppm::new(0.0) };
+    callback::enter_at(host, |callback| bench.tap.process(callback, &[ramp(0, 96)], Some(line)));
     assert!(bench.wakes.drain());
     let (first, samples) = next(&mut bench.blocks).unwrap();
     assert_eq!((first.start.get(), first.frames, samples), (0, 50, ramp(0, 50)));
     let (second, samples) = next(&mut bench.blocks).unwrap();
     assert_eq!((second.start.get(), second.frames, samples), (50, 46, ramp(50, 46)));
-    assert_eq!(second.session_time, Some(session + Frames::new(50).to_nanos_floor(rate())));
+    let stamp = |time| Some(SessionStamp { time, link_offset: None });
+    assert_eq!(first.session_time, stamp(session));
+    let elapsed = second.session_time.unwrap().time - session;
+    assert!((elapsed - Frames::new(50).to_nanos_floor(rate())).abs() <= Nanos::new(1), "{elapsed:?}");
 }
 
 #[test]

@@ -48,6 +48,7 @@ fn due(media: MediaTime) -> Option<Due> {
         hold: Nanos::from_millis(5),
         patience: Nanos::ZERO,
         latency: Nanos::from_micros(7_700),
+        needs: None,
     })
 }
 

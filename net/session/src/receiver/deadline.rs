@@ -99,6 +99,11 @@ impl Deadlines {
         self.playing.iter().filter_map(|one| Some(one.of(epoch)?.patience)).max().unwrap_or_default()
     }
 
+    /// The smallest link offset that those can keep who play the stream at the session's time; none where nobody does.
+    pub(super) fn needs(&self, epoch: u32) -> Option<Nanos> {
+        self.playing.iter().filter_map(|one| one.of(epoch)?.needs).max()
+    }
+
     /// From the arrival of a frame until it leaves, where that takes longest.
     pub(super) fn heard(&self, epoch: u32) -> Option<Nanos> {
         self.playing.iter().filter_map(|one| Some(one.of(epoch)?.latency)).max()
@@ -119,6 +124,7 @@ mod tests {
             hold: Nanos::from_micros(hold_us),
             patience: Nanos::new(0),
             latency: Nanos::from_micros(hold_us + 1000),
+            needs: None,
         }
     }
 

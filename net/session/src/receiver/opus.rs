@@ -4,10 +4,11 @@
 
 use audiocloud_codec::opus::{self, Decoder};
 use audiocloud_rt::block_ring::{Epoch, Flags, Header};
-use audiocloud_units::{Frames, HostTime, MediaTime, Nanos, SampleRate, SessionTime};
+use audiocloud_units::{Frames, HostTime, MediaTime, Nanos, SampleRate};
 use audiocloud_wire::packet::audio::{self, AudioPacket};
 
 use super::samples::Samples;
+use crate::convert;
 /// The longest frame, 20 ms.
 const FRAMES_MAX: usize = 960;
 /// Packets that may wait for an earlier one.
@@ -296,9 +297,8 @@ impl Part {
             outcome.undecodable += 1;
             return;
         }
-        let session_time = (header.session_time_ns != 0).then(|| SessionTime::new(header.session_time_ns));
         let mut block = self.block(common, start, header.frames, arrival, flags);
-        block.session_time = session_time;
+        block.session_time = convert::stamp(header);
         emit(&block, Samples::planar(&self.planar));
     }
 
@@ -444,6 +444,7 @@ mod tests {
                 channels: 2,
                 codec: Codec::Opus,
                 session_time_ns: 0,
+                link_offset_us: 0,
                 flags: audio::Flags::NONE,
             };
             let mut room = [0; 2_000];

@@ -4,7 +4,7 @@ use audiocloud_codec::pack::Packer;
 use audiocloud_codec::repair;
 use audiocloud_rt::block_ring::{Epoch, Flags, Header};
 use audiocloud_rt::event::Event;
-use audiocloud_units::{Frames, HostTime, MediaTime, Nanos, SessionTime};
+use audiocloud_units::{Frames, HostTime, MediaTime, Nanos};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::packet::Packet;
 use audiocloud_wire::packet::audio::{self, AUDIO_BYTES_MAX, AudioPacket};
@@ -171,7 +171,9 @@ impl Stream {
             }
             Packet::Repair(packet) => self.handle_repair(packet, now, out),
             Packet::Event(packet) => self.handle_events(packet, now, out),
-            Packet::Report(_) | Packet::Request(_) => debug_assert!(false, "those are for the sending half"),
+            Packet::Report(_) | Packet::Request(_) | Packet::Clock(_) => {
+                debug_assert!(false, "those are for others");
+            }
         }
         self.poll(now, out);
     }
@@ -388,7 +390,7 @@ impl Stream {
             channels: header.channels.into(),
             stream_channels: self.config.channels,
             host_time: now,
-            session_time: (header.session_time_ns != 0).then(|| SessionTime::new(header.session_time_ns)),
+            session_time: convert::stamp(header),
             flags,
             recovery: self.recovery(),
         };

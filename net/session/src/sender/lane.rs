@@ -294,6 +294,7 @@ impl Lane {
             channels: part.channels,
             codec,
             session_time_ns: part.session_time_ns,
+            link_offset_us: part.link_offset_us,
             flags: part.flags,
         };
         let packet = exit.arena.packet(|room| AudioPacket::encode(&header, &[], payload, room).ok());

@@ -5,7 +5,7 @@ use audiocloud_codec::pack::Packer;
 use audiocloud_rt::block_ring::{self, Samples};
 use audiocloud_units::{Frames, MediaTime, SampleRate};
 use audiocloud_wire::codec::Codec;
-use audiocloud_wire::packet::audio::{Flags, PAYLOAD_BYTES_MAX, SESSION_TIME_BYTES};
+use audiocloud_wire::packet::audio::{Flags, TIMED_PAYLOAD_BYTES_MAX};
 use audiocloud_wire::packet::packetizer::Shape;
 use audiocloud_wire::pcm::InterleavedMut;
 
@@ -14,7 +14,7 @@ use super::opus_framer::OpusFramer;
 use crate::convert;
 
 /// Bytes that a payload may have, whatever else its packet says.
-pub(super) const ROOM_BYTES: usize = PAYLOAD_BYTES_MAX - SESSION_TIME_BYTES;
+pub(super) const ROOM_BYTES: usize = TIMED_PAYLOAD_BYTES_MAX;
 
 /// One packet to be, without what differs from lane to lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub(super) struct Part {
     pub(super) channels: u8,
     pub(super) flags: Flags,
     pub(super) session_time_ns: i64,
+    pub(super) link_offset_us: u32,
     /// Where its payload is, and how long.
     start: usize,
     length: usize,
@@ -56,17 +57,19 @@ impl Parts {
         let mut flags = part.flags;
         let written = write(&mut self.payloads[start..], &mut flags);
         self.payloads.truncate(start + written.unwrap_or(0));
-        let session_time = block.session_time.map_or(0, |time| {
+        let session_time_ns = block.session_time.map_or(0, |stamp| {
             let first = MediaTime::new(part.first_frame) - block.start;
-            (time + first.to_nanos_floor(block.sample_rate)).get()
+            (stamp.time + first.to_nanos_floor(block.sample_rate)).get()
         });
+        let link_offset = block.session_time.and_then(|stamp| stamp.link_offset).unwrap_or_default();
         self.parts.push(Part {
             first_frame: part.first_frame,
             frames: part.frames,
             first_channel: part.first_channel,
             channels: part.channels,
             flags,
-            session_time_ns: session_time,
+            session_time_ns,
+            link_offset_us: u32::try_from(link_offset.get() / 1_000).unwrap_or(0),
             start,
             length: written?,
         });

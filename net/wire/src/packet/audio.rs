@@ -19,7 +19,7 @@
 use crate::codec::Codec;
 use crate::id::{ConfigId, StreamId};
 use crate::packet::cursor::{Reader, Writer};
-use crate::packet::extension::{self, Extension, Extensions, SESSION_TIME};
+use crate::packet::extension::{self, Extension, Extensions, LINK_OFFSET, SESSION_TIME};
 use crate::packet::{
     CHANNELS_MAX, DecodeError, EncodeError, FRAME_INDEX_MAX, Kind, PACKET_BYTES_MAX, repair,
 };
@@ -30,6 +30,12 @@ pub const HEADER_BYTES: usize = 34;
 
 /// Bytes of the extension that says the session time.
 pub const SESSION_TIME_BYTES: usize = 10;
+
+/// Bytes of the extension that says the link offset.
+pub const LINK_OFFSET_BYTES: usize = 6;
+
+/// Bytes that remain for the payload of a packet that says whatever there is to say of time.
+pub const TIMED_PAYLOAD_BYTES_MAX: usize = PAYLOAD_BYTES_MAX - SESSION_TIME_BYTES - LINK_OFFSET_BYTES;
 
 /// The longest audio packet, in bytes: a repair packet has room for it, whatever else it has to say.
 pub const AUDIO_BYTES_MAX: usize = PACKET_BYTES_MAX - repair::HEADER_BYTES - repair::SYMBOL_LENGTH_BYTES;
@@ -113,6 +119,9 @@ pub struct Header {
     /// When the first frame is, on the session's clock, in nanoseconds; 0 = unknown. In the packet it is an
     /// extension, and not there when unknown.
     pub session_time_ns: i64,
+    /// How long after that every receiver that plays the stream at the session's time is to let the frame go, in
+    /// microseconds; 0 = not said. An extension, too.
+    pub link_offset_us: u32,
     /// See [`Flags`].
     pub flags: Flags,
 }
@@ -141,7 +150,7 @@ impl Header {
     /// Values that a decoder would refuse, and [`EncodeError::NoRoom`] when `out` or the packet is too short.
     pub fn encode(&self, extensions: &[Extension<'_>], out: &mut [u8]) -> Result<usize, EncodeError> {
         self.check()?;
-        if extensions.iter().any(|extension| extension.kind == SESSION_TIME) {
+        if extensions.iter().any(|extension| matches!(extension.kind, SESSION_TIME | LINK_OFFSET)) {
             return Err(EncodeError::SessionTime);
         }
         let room = out.len().min(AUDIO_BYTES_MAX);
@@ -158,6 +167,10 @@ impl Header {
         if self.session_time_ns != 0 {
             let value = self.session_time_ns.to_be_bytes();
             extension::encode(&[Extension { kind: SESSION_TIME, value: &value }], &mut writer)?;
+        }
+        if self.link_offset_us != 0 {
+            let value = self.link_offset_us.to_be_bytes();
+            extension::encode(&[Extension { kind: LINK_OFFSET, value: &value }], &mut writer)?;
         }
         extension::encode(extensions, &mut writer)?;
         let length = u8::try_from(writer.length() - HEADER_BYTES).map_err(|_| EncodeError::NoRoom)?;
@@ -222,9 +235,9 @@ pub fn set_repeat(packet: &mut [u8], is_repeat: bool) {
 /// An audio packet, borrowed from its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AudioPacket<'a> {
-    /// The fields of fixed place, and the session time.
+    /// The fields of fixed place, the session time, and the link offset.
     pub header: Header,
-    /// What else the sender says; the session time is among them once more.
+    /// What else the sender says; session time and link offset are among them once more.
     pub extensions: Extensions<'a>,
     /// The samples, as the header's codec writes them.
     pub payload: &'a [u8],
@@ -261,6 +274,10 @@ impl<'a> AudioPacket<'a> {
             Some(value) => i64::from_be_bytes(value.try_into().map_err(|_| DecodeError::Extensions)?),
             None => 0,
         };
+        let link_offset_us = match extensions.find(LINK_OFFSET) {
+            Some(value) => u32::from_be_bytes(value.try_into().map_err(|_| DecodeError::Extensions)?),
+            None => 0,
+        };
         let header = Header {
             stream,
             epoch,
@@ -272,6 +289,7 @@ impl<'a> AudioPacket<'a> {
             channels,
             codec,
             session_time_ns,
+            link_offset_us,
             flags: Flags::from_bits(flags),
         };
         if header.is_packed_in_vain() {
@@ -327,6 +345,7 @@ mod tests {
         channels: 1,
         codec: Codec::PcmF32,
         session_time_ns: -2,
+        link_offset_us: 0,
         flags: Flags::DISCONTINUITY,
     };
 
@@ -362,6 +381,18 @@ mod tests {
         assert_eq!(AudioPacket::decode(&bytes).unwrap().header.session_time_ns, 0);
         let bytes = encoded(&HEADER, &[0; 8]);
         assert_eq!(bytes.len(), HEADER_BYTES + SESSION_TIME_BYTES + 8);
+    }
+
+    #[test]
+    fn a_link_offset_comes_back_and_has_one_length() {
+        let header = Header { link_offset_us: 0x0102_0304, ..HEADER };
+        let bytes = encoded(&header, &[0; 8]);
+        let at = HEADER_BYTES + SESSION_TIME_BYTES;
+        assert_eq!(bytes[at..at + LINK_OFFSET_BYTES], *b"\x02\x04\x01\x02\x03\x04");
+        assert_eq!(AudioPacket::decode(&bytes).unwrap().header, header);
+        let mut short = bytes;
+        (short[at + 1], short[at + 5]) = (3, 0);
+        assert_eq!(AudioPacket::decode(&short), Err(DecodeError::Extensions));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::packet::{DecodeError, EncodeError};
 /// One extension: an 8-bit type, an 8-bit length, and that many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extension<'a> {
-    /// What it is: [`PADDING`], in audio packets [`SESSION_TIME`], or not known.
+    /// What it is: [`PADDING`], in audio packets [`SESSION_TIME`] and [`LINK_OFFSET`], or not known.
     pub kind: u8,
     /// Its bytes, at most 255.
     pub value: &'a [u8],
@@ -18,6 +18,10 @@ pub const PADDING: u8 = 0;
 /// In an audio packet, the type of the extension that says when its first frame is: an i64, nanoseconds on
 /// the session's clock.
 pub const SESSION_TIME: u8 = 1;
+
+/// In an audio packet, the type of the extension that says how long after its session time a frame is to leave: a u32,
+/// microseconds.
+pub const LINK_OFFSET: u8 = 2;
 
 /// The extensions of a decoded packet, checked to be well formed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

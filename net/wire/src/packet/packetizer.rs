@@ -1,7 +1,7 @@
 //! How a block of frames is cut into packets: arithmetic, and nothing else.
 
 use crate::codec::Codec;
-use crate::packet::audio::{PAYLOAD_BYTES_MAX, SESSION_TIME_BYTES};
+use crate::packet::audio::TIMED_PAYLOAD_BYTES_MAX;
 
 /// What is to be sent, and how much of it a packet holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Shape {
                 Some(bytes) => bytes,
                 None => 0,
             },
-            payload_bytes_max: PAYLOAD_BYTES_MAX - SESSION_TIME_BYTES,
+            payload_bytes_max: TIMED_PAYLOAD_BYTES_MAX,
         }
     }
 

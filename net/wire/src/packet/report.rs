@@ -3,7 +3,7 @@
 //! | byte | field | type |
 //! |---:|---|---|
 //! | 0 | version 1, kind 3: `0x13` | u8 |
-//! | 1 | flags, none assigned | u8 |
+//! | 1 | flags: 1: it needs a link offset; others are not assigned | u8 |
 //! | 2 | repair wished every | u8 |
 //! | 3 | window wished | u8 |
 //! | 4 | epoch | u32 |
@@ -17,6 +17,7 @@
 //! | 40 | hold, µs | u32 |
 //! | 44 | heard, µs | u32 |
 //! | 48 | next event | u32 |
+//! | 52 | with flag 1: the link offset that it needs, µs | u32 |
 //!
 //! Counts go on through the epoch, so that a report which is lost takes nothing with it.
 
@@ -25,8 +26,14 @@ use crate::packet::cursor::{Reader, Writer};
 use crate::packet::repair::WINDOW_MAX;
 use crate::packet::{DecodeError, EncodeError, Kind};
 
-/// Bytes of a report.
-pub const REPORT_BYTES: usize = 52;
+/// Bytes of a report without a link offset.
+const SHORT_BYTES: usize = 52;
+
+/// Bytes of a report, at most.
+pub const REPORT_BYTES: usize = 56;
+
+/// The flag of a report that says what link offset it needs.
+const NEEDS: u8 = 1;
 
 /// How a stream arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +64,17 @@ pub struct ReceiverReport {
     pub repair_every: u8,
     /// A wish: packets that each repair covers, at most [`WINDOW_MAX`]; 0 where none is wished.
     pub repair_window: u8,
+    /// How long after its session time a frame can leave here at the earliest, all of them, in microseconds; none where the
+    /// stream is not played at the session's time.
+    pub needs_us: Option<u32>,
 }
 
 impl ReceiverReport {
     /// Reads one datagram.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::of(bytes, Kind::Report)?;
-        let [_, _flags, repair_every, repair_window] = reader.array()?;
-        let report = Self {
+        let [_, flags, repair_every, repair_window] = reader.array()?;
+        let mut report = Self {
             epoch: reader.u32()?,
             stream: StreamId(reader.u64()?),
             highest_sequence: reader.u32()?,
@@ -78,14 +88,18 @@ impl ReceiverReport {
             next_event: reader.u32()?,
             repair_every,
             repair_window,
+            needs_us: None,
         };
+        if flags & NEEDS != 0 {
+            report.needs_us = Some(reader.u32()?);
+        }
         if repair_window > WINDOW_MAX {
             return Err(DecodeError::Window(repair_window));
         }
         if reader.0.is_empty() { Ok(report) } else { Err(DecodeError::TrailingBytes) }
     }
 
-    /// Writes the report to the front of `out`, and returns its length, [`REPORT_BYTES`].
+    /// Writes the report to the front of `out`, and returns its length, at most [`REPORT_BYTES`].
     ///
     /// # Errors
     ///
@@ -96,7 +110,8 @@ impl ReceiverReport {
             return Err(EncodeError::Window);
         }
         let mut writer = Writer::new(out);
-        writer.put(&[Kind::Report.first_byte(), 0, self.repair_every, self.repair_window])?;
+        let flags = if self.needs_us.is_some() { NEEDS } else { 0 };
+        writer.put(&[Kind::Report.first_byte(), flags, self.repair_every, self.repair_window])?;
         writer.put(&self.epoch.to_be_bytes())?;
         writer.put(&self.stream.to_bytes())?;
         for field in [
@@ -112,7 +127,10 @@ impl ReceiverReport {
         ] {
             writer.put(&field.to_be_bytes())?;
         }
-        debug_assert_eq!(writer.length(), REPORT_BYTES);
+        debug_assert_eq!(writer.length(), SHORT_BYTES);
+        if let Some(needs_us) = self.needs_us {
+            writer.put(&needs_us.to_be_bytes())?;
+        }
         Ok(writer.length())
     }
 }
@@ -135,28 +153,34 @@ mod tests {
         next_event: 0x0909_0909,
         repair_every: 4,
         repair_window: 8,
+        needs_us: None,
     };
 
     #[test]
     fn bytes_are_those_of_the_table() {
         let mut bytes = [0xee; REPORT_BYTES + 1];
-        assert_eq!(REPORT.encode(&mut bytes), Ok(REPORT_BYTES));
+        assert_eq!(REPORT.encode(&mut bytes), Ok(SHORT_BYTES));
         let front = b"\x13\x00\x04\x08\xa1\xa2\xa3\xa4\x01\x02\x03\x04\x05\x06\x07\x08";
         assert_eq!(bytes[..16], *front);
-        for (place, field) in (1..=9).zip(bytes[16..].chunks_exact(4)) {
+        for (place, field) in (1..=9).zip(bytes[16..SHORT_BYTES].chunks_exact(4)) {
             assert_eq!(field, [place; 4]);
         }
-        assert_eq!(ReceiverReport::decode(&bytes[..REPORT_BYTES]), Ok(REPORT));
+        assert_eq!(ReceiverReport::decode(&bytes[..SHORT_BYTES]), Ok(REPORT));
         assert_eq!(ReceiverReport::decode(&bytes), Err(DecodeError::TrailingBytes));
+        let needing = ReceiverReport { needs_us: Some(0x0a0b_0c0d), ..REPORT };
+        assert_eq!(needing.encode(&mut bytes), Ok(REPORT_BYTES));
+        assert_eq!((bytes[1], &bytes[SHORT_BYTES..REPORT_BYTES]), (1, &[0x0a, 0x0b, 0x0c, 0x0d][..]));
+        assert_eq!(ReceiverReport::decode(&bytes[..REPORT_BYTES]), Ok(needing));
     }
 
     #[test]
     fn every_cut_ends_in_an_error() {
+        let needing = ReceiverReport { needs_us: Some(1), ..REPORT };
         let mut bytes = [0; REPORT_BYTES];
         for length in 0..REPORT_BYTES {
-            assert_eq!(REPORT.encode(&mut bytes[..length]), Err(EncodeError::NoRoom));
+            assert_eq!(needing.encode(&mut bytes[..length]), Err(EncodeError::NoRoom));
         }
-        REPORT.encode(&mut bytes).unwrap();
+        needing.encode(&mut bytes).unwrap();
         for length in 0..REPORT_BYTES {
             assert_eq!(ReceiverReport::decode(&bytes[..length]), Err(DecodeError::Truncated));
         }
@@ -169,6 +193,6 @@ mod tests {
         assert_eq!(wide.encode(&mut bytes), Err(EncodeError::Window));
         REPORT.encode(&mut bytes).unwrap();
         bytes[3] = 17;
-        assert_eq!(ReceiverReport::decode(&bytes), Err(DecodeError::Window(17)));
+        assert_eq!(ReceiverReport::decode(&bytes[..SHORT_BYTES]), Err(DecodeError::Window(17)));
     }
 }

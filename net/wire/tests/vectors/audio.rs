@@ -4,7 +4,7 @@
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::ConfigId;
 use audiocloud_wire::packet::audio::{Flags, Header};
-use audiocloud_wire::packet::extension::{Extension, SESSION_TIME};
+use audiocloud_wire::packet::extension::{Extension, LINK_OFFSET, SESSION_TIME};
 use audiocloud_wire::packet::{PACKET_BYTES_MAX, Packet};
 use audiocloud_wire::pcm::InterleavedMut;
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ fn encode(fields: &Value) -> Vec<u8> {
         channels: number(&fields["channels"]),
         codec: Codec::from_name(text(&fields["codec"])).unwrap(),
         session_time_ns: signed(&fields["session_time_ns"]),
+        link_offset_us: fields.get("link_offset_us").map_or(0, number),
         flags,
     };
     let values: Vec<(u8, Vec<u8>)> = fields["extensions"]
@@ -79,7 +80,7 @@ fn decode(bytes: &[u8]) -> Result<Value, &'static str> {
     let extensions: Vec<_> = packet
         .extensions
         .iter()
-        .filter(|extension| extension.kind != SESSION_TIME)
+        .filter(|extension| !matches!(extension.kind, SESSION_TIME | LINK_OFFSET))
         .map(|extension| json!({ "type": extension.kind, "value": hex(extension.value) }))
         .collect();
     let mut fields = json!({
@@ -88,6 +89,9 @@ fn decode(bytes: &[u8]) -> Result<Value, &'static str> {
         "channels": header.channels, "codec": header.codec, "session_time_ns": header.session_time_ns, "flags": flags,
         "extensions": extensions,
     });
+    if header.link_offset_us != 0 {
+        fields["link_offset_us"] = header.link_offset_us.into();
+    }
     match packet.samples() {
         Some(samples) if !header.flags.contains(Flags::SILENCE) => {
             let channel = |channel| -> Vec<f32> {
@@ -164,6 +168,13 @@ pub(super) fn cases() -> Vec<Case> {
                 "extensions": [{ "type": 0, "value": "0000" }, { "type": 200, "value": "c0ffee" }],
             }),
         ),
+        valid(
+            "a session time, and how long after it to let go",
+            json!({
+                "frames": 1, "channels": 1, "samples": [[0.125]], "session_time_ns": 1_000_000_000,
+                "link_offset_us": 12_500,
+            }),
+        ),
         packed.clone(),
         opus.clone(),
         valid(
@@ -203,7 +214,6 @@ fn invalid_cases(stereo: &Case, silence: &Case) -> Vec<Case> {
         bad("version 2", 0, &[0x20], "unknown-version"),
         bad("version 0", 0, &[0x00], "unknown-version"),
         bad("kind 15", 0, &[0x1f], "unknown-kind"),
-        bad("kind 4, reserved for clock exchange", 0, &[0x14], "reserved-kind"),
         bad("no frames", 20, &[0, 0], "no-frames"),
         bad("no channels", 23, &[0], "channels"),
         bad("a channel past the 64th", 22, &[63, 2], "channels"),

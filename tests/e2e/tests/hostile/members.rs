@@ -338,6 +338,7 @@ fn forged_sound(field: &Field) {
         channels: 2,
         codec: Codec::PcmF32,
         session_time_ns: 0,
+        link_offset_us: 0,
         flags: audio::Flags::default(),
     };
     let packet = |number| {
@@ -365,6 +366,7 @@ fn report(stream: StreamId, repair_every: u8, repair_window: u8) -> Vec<u8> {
         next_event: 0,
         repair_every,
         repair_window,
+        needs_us: None,
     };
     report.encode(&mut bytes).expect("a report");
     bytes

@@ -38,7 +38,7 @@ impl Stream {
             Mode::Fixed { delay } => {
                 self.to_stream(delay.get()).max(self.anchor.map_or(0, |anchor| anchor.floor))
             }
-            Mode::Lowest { .. } => self.typical.max(0),
+            Mode::Lowest { .. } | Mode::Aligned { .. } => self.typical.max(0),
         }
     }
 
@@ -70,6 +70,8 @@ impl Stream {
                 let (floor, ceiling) = (self.to_stream(floor.get()), self.to_stream(ceiling.get()));
                 was.clamp(floor, ceiling.max(floor)) - was
             }
+            // Where it has to be is found at each callback.
+            (_, Mode::Aligned { .. }) => 0,
         };
         if longer != 0 {
             self.move_by(-longer);
@@ -183,7 +185,7 @@ impl Stream {
         let patience = match self.settings.mode {
             Mode::Lowest { ceiling, .. } => (self.to_stream(ceiling.get()) - self.typical)
                 .clamp(0, self.frames_of_stream(PATIENCE_MILLIS)),
-            Mode::Fixed { .. } => 0,
+            Mode::Fixed { .. } | Mode::Aligned { .. } => 0,
         };
         Some(Due {
             epoch: anchor.epoch,
@@ -193,6 +195,7 @@ impl Stream {
             hold: Frames::new(self.status.hold_frames).to_nanos_floor(self.rate),
             patience: Frames::new(patience).to_nanos_floor(self.rate),
             latency: self.status.latency.last,
+            needs: self.needs().filter(|_| matches!(self.settings.mode, Mode::Aligned { .. })),
         })
     }
 
@@ -206,11 +209,13 @@ impl Stream {
     }
 
     /// Resampling takes some frames of the future, for which the delay is made longer.
-    fn prepare_to_resample(&mut self) {
+    pub(super) fn prepare_to_resample(&mut self) {
         let look_ahead = signed_count(self.renderer.look_ahead());
         let Some(anchor) = self.anchor else { return };
         let frames = match self.settings.mode {
             Mode::Lowest { .. } => look_ahead,
+            // Where it has to be is found at each callback.
+            Mode::Aligned { .. } => 0,
             // What the delay has to spare will do.
             Mode::Fixed { .. } => {
                 look_ahead.min(self.longest_callback() + look_ahead - anchor.arrival_margin)

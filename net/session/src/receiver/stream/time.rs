@@ -227,11 +227,12 @@ impl Stream {
             next_event: self.events.next_number(),
             repair_every: wish.every,
             repair_window: wish.window,
+            needs_us: self.deadlines.needs(epoch).map(micros),
         };
         let mut bytes = [0; REPORT_BYTES];
-        if report.encode(&mut bytes).is_ok() {
+        if let Ok(length) = report.encode(&mut bytes) {
             self.figures.reports_sent += 1;
-            out(Output::Send(&bytes));
+            out(Output::Send(&bytes[..length]));
         }
     }
 
