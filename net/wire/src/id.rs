@@ -156,6 +156,11 @@ byte_string_id! {
 }
 
 byte_string_id! {
+    /// Processes of one start of one machine share it, and its monotonic clock; nobody else does.
+    MachineId, 16
+}
+
+byte_string_id! {
     /// A session: the Ed25519 public key of the pair that was drawn when it was founded.
     SessionId, 32
 }

@@ -16,6 +16,8 @@ pub use session::{CHANGE_BYTES_MAX, CHANGES_MAX, HEADS_MAX, MEMBERSHIPS_MAX, PLA
 pub use session::{Membership, SessionChanges, SessionHave, SessionPlaces, SessionRoster};
 pub use session::{RECORD_BYTES_MAX, REVOCATION_BYTES_MAX, ROSTER_ITEMS_MAX};
 pub use text::{TEXT_BYTES_MAX, Text, TextError};
+pub use time::{BeatLoop, BeatSegment, Beats, Finite, SEGMENTS_MAX, TempoRamp, TimeGrade};
+pub use time::{TimeCandidate, TimeChoice, TimeLine, TimeMaster, TimeProcess, TimeState};
 
 use crate::id::StreamId;
 use crate::quality::Quality;
@@ -28,6 +30,7 @@ mod patch;
 pub mod profile;
 mod session;
 mod text;
+mod time;
 
 /// The longest body of a frame, in bytes.
 pub const FRAME_BYTES_MAX: usize = 65_536;
@@ -69,6 +72,10 @@ pub enum Message {
     Patch(Patch),
     /// That it will not.
     PatchRefused(PatchRefused),
+    /// How the sender stands to the time of a domain.
+    TimeState(Box<TimeState>),
+    /// Some of a domain's beat map.
+    Beats(Beats),
     /// Asks for a [`Pong`].
     Ping(Ping),
     /// Answers a [`Ping`].
@@ -279,6 +286,8 @@ impl Message {
             Self::Inputs(_) => "inputs",
             Self::Patch(_) => "patch",
             Self::PatchRefused(_) => "patch-refused",
+            Self::TimeState(_) => "time-state",
+            Self::Beats(_) => "beats",
             Self::Ping(_) => "ping",
             Self::Pong(_) => "pong",
             Self::Goodbye(_) => "goodbye",
@@ -324,6 +333,7 @@ impl Message {
             Self::SessionPlaces(places) => places.places.len() <= PLACES_MAX,
             Self::SessionHave(have) => have.heads.len() <= HEADS_MAX,
             Self::SessionChanges(changes) => changes.changes.len() <= CHANGES_MAX,
+            Self::Beats(beats) => beats.segments.len() <= SEGMENTS_MAX,
             Self::Inputs(Inputs { inputs }) => {
                 inputs.len() <= INPUTS_MAX && inputs.iter().all(|input| input.playing.len() <= PLAYING_MAX)
             }
@@ -363,6 +373,8 @@ impl Message {
             "inputs" => read(kind, body).map(Self::Inputs),
             "patch" => read(kind, body).map(Self::Patch),
             "patch-refused" => read(kind, body).map(Self::PatchRefused),
+            "time-state" => read(kind, body).map(|state| Self::TimeState(Box::new(state))),
+            "beats" => read(kind, body).map(Self::Beats),
             "ping" => read(kind, body).map(Self::Ping),
             "pong" => read(kind, body).map(Self::Pong),
             "goodbye" => read(kind, body).map(Self::Goodbye),

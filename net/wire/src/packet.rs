@@ -7,12 +7,14 @@
 //! Realtime-safe: yes, all of it, though the callback has no business with packets.
 
 use crate::packet::audio::AudioPacket;
+use crate::packet::clock::ClockPacket;
 use crate::packet::event::EventPacket;
 use crate::packet::repair::RepairPacket;
 use crate::packet::report::ReceiverReport;
 use crate::packet::request::ResendRequest;
 
 pub mod audio;
+pub mod clock;
 mod cursor;
 pub mod event;
 pub mod extension;
@@ -46,7 +48,7 @@ pub enum Kind {
     Repair = 2,
     /// How a stream arrives: [`report`].
     Report = 3,
-    /// Reserved for clock exchange.
+    /// Clock exchange: [`clock`].
     Clock = 4,
     /// Audio packets to be sent again: [`request`].
     Request = 5,
@@ -95,13 +97,14 @@ pub enum Packet<'a> {
     Repair(RepairPacket<'a>),
     /// How a stream arrives.
     Report(ReceiverReport),
+    /// A message of the clock exchange.
+    Clock(ClockPacket<'a>),
     /// Audio packets to be sent again.
     Request(ResendRequest),
 }
 
 impl<'a> Packet<'a> {
-    /// Reads one datagram. Kinds that are reserved are refused as [`DecodeError::ReservedKind`]: count and
-    /// drop them.
+    /// Reads one datagram.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         match Kind::of(bytes)? {
             Kind::Audio => AudioPacket::decode(bytes).map(Self::Audio),
@@ -109,7 +112,7 @@ impl<'a> Packet<'a> {
             Kind::Repair => RepairPacket::decode(bytes).map(Self::Repair),
             Kind::Report => ReceiverReport::decode(bytes).map(Self::Report),
             Kind::Request => ResendRequest::decode(bytes).map(Self::Request),
-            Kind::Clock => Err(DecodeError::ReservedKind(Kind::Clock)),
+            Kind::Clock => ClockPacket::decode(bytes).map(Self::Clock),
         }
     }
 }
@@ -121,7 +124,8 @@ pub enum DecodeError {
     /// It ends before its fields do.
     #[error("the packet ends before its fields do")]
     Truncated,
-    /// It is longer than [`PACKET_BYTES_MAX`], or an audio packet longer than [`audio::AUDIO_BYTES_MAX`].
+    /// It is longer than [`PACKET_BYTES_MAX`], an audio packet longer than [`audio::AUDIO_BYTES_MAX`], or a message of the
+    /// clock exchange longer than [`clock::PTP_BYTES_MAX`].
     #[error("the packet is longer than one of its kind may be")]
     TooLong,
     /// It is of a version that this crate does not read.
@@ -130,9 +134,6 @@ pub enum DecodeError {
     /// Its kind is unassigned in this version.
     #[error("the packet is of unassigned kind {0}")]
     UnknownKind(u8),
-    /// Its kind has a name but no layout yet.
-    #[error("the packet is of kind {0:?}, which has no layout yet")]
-    ReservedKind(Kind),
     /// Another kind of packet was asked for.
     #[error("the packet is of kind {0:?}, another was expected")]
     OtherKind(Kind),
@@ -192,7 +193,6 @@ impl DecodeError {
             Self::TooLong => "too-long",
             Self::UnknownVersion(_) => "unknown-version",
             Self::UnknownKind(_) => "unknown-kind",
-            Self::ReservedKind(_) => "reserved-kind",
             Self::OtherKind(_) => "other-kind",
             Self::Channels { .. } => "channels",
             Self::NoFrames => "no-frames",
@@ -262,11 +262,5 @@ mod tests {
         assert_eq!(Kind::of(&[0x00]), Err(DecodeError::UnknownVersion(0)));
         assert_eq!(Kind::of(&[0x20]), Err(DecodeError::UnknownVersion(2)));
         assert_eq!(Kind::of(&[0x16]), Err(DecodeError::UnknownKind(6)));
-    }
-
-    #[test]
-    fn a_reserved_kind_is_named_and_refused() {
-        let bytes = [Kind::Clock.first_byte(); 64];
-        assert_eq!(Packet::decode(&bytes), Err(DecodeError::ReservedKind(Kind::Clock)));
     }
 }

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 #[path = "vectors/audio.rs"]
 mod audio;
+#[path = "vectors/clock.rs"]
+mod clock;
 #[path = "vectors/event.rs"]
 mod event;
 #[path = "vectors/message.rs"]
@@ -25,6 +27,8 @@ mod report;
 mod request;
 #[path = "vectors/sample.rs"]
 mod sample;
+#[path = "vectors/time.rs"]
+mod time;
 
 /// One case, as it stands in a file.
 type Case = Value;
@@ -136,8 +140,18 @@ fn resend_requests() {
 }
 
 #[test]
+fn clock_packets() {
+    check("clock.json", &clock::cases(), &clock::FORMAT);
+}
+
+#[test]
 fn messages() {
     check("message.json", &message::cases(), &message::FORMAT);
+}
+
+#[test]
+fn messages_of_time() {
+    check("time.json", &time::cases(), &message::FORMAT);
 }
 
 #[test]
@@ -162,7 +176,10 @@ fn in_schema(schema: &str, name: &str) -> bool {
 #[test]
 fn the_schema_names_what_is_written() {
     let schema = include_str!("../spec/messages.cddl");
-    let written = read("message.json").into_iter().filter(|case| case["decode_only"].is_null());
+    let written = read("message.json")
+        .into_iter()
+        .chain(read("time.json"))
+        .filter(|case| case["decode_only"].is_null());
     let mut keys = 0;
     for fields in written.map(|case| case["fields"].clone()).filter(|fields| fields["kind"] != "song") {
         let mut maps: Vec<Value> = vec![fields];
@@ -170,7 +187,7 @@ fn the_schema_names_what_is_written() {
             for (key, value) in map.as_object().into_iter().flatten() {
                 assert!(in_schema(schema, key), "{key} is not in the schema");
                 let codes = match key.as_str() {
-                    "kind" | "reason" | "codec" | "purpose" => std::slice::from_ref(value),
+                    "kind" | "reason" | "codec" | "purpose" | "grade" => std::slice::from_ref(value),
                     "codecs" => value.as_array().unwrap(),
                     _ => &[],
                 };

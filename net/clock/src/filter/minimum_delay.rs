@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use audiocloud_units::Nanos;
+use audiocloud_units::{Nanos, Ppm};
 
 use super::{Filter, Measurement, Seen, Zero};
 use crate::estimate::ClockEstimate;
@@ -35,6 +35,7 @@ pub struct MinimumDelay {
     ppm: f64,
     asymmetry: f64,
     round_trip: Option<f64>,
+    settled: bool,
 }
 
 /// One bucket's: when, how much the master is ahead, and half the round trip.
@@ -68,7 +69,20 @@ impl MinimumDelay {
             ppm: 0.0,
             asymmetry: 0.0,
             round_trip: None,
+            settled: false,
         }
+    }
+
+    /// The rate is known from before, from another way to the same time.
+    #[must_use]
+    pub fn at_rate(self, rate: Ppm) -> Self {
+        Self { ppm: rate.get().clamp(-RATE_MAX_PPM, RATE_MAX_PPM), ..self }
+    }
+
+    /// Whether there are enough points for a line: before, the rate is the one that it was given.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled
     }
 
     fn keep(&mut self, seen: Seen) {
@@ -105,7 +119,8 @@ impl MinimumDelay {
         let mean = |of: fn(&Point) -> f64| points.iter().map(of).sum::<f64>() / n;
         let (middle, level) = (mean(|point| point.seconds), mean(|point| point.ahead));
         let (mut ahead, mut scatter) = (newest.ahead, newest.half - half);
-        if points.len() >= POINTS_MIN {
+        self.settled = points.len() >= POINTS_MIN;
+        if self.settled {
             let (mut xx, mut xy) = (0.0, 0.0);
             for point in &points {
                 let x = point.seconds - middle;

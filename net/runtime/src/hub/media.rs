@@ -68,6 +68,7 @@ impl Hub {
             Packet::Report(report) => Some(report.stream),
             Packet::Request(request) => Some(request.stream),
             Packet::Audio(_) | Packet::Event(_) | Packet::Repair(_) => None,
+            Packet::Clock(_) => return,
         };
         if let Some(stream) = about_ours {
             match self.publishers.get_mut(&stream) {

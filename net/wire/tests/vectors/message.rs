@@ -26,6 +26,8 @@ fn encode(fields: &Value) -> Vec<u8> {
         "inputs" => Message::Inputs(read(fields)),
         "patch" => Message::Patch(read(fields)),
         "patch-refused" => Message::PatchRefused(read(fields)),
+        "time-state" => Message::TimeState(read(fields)),
+        "beats" => Message::Beats(read(fields)),
         "ping" => Message::Ping(read(fields)),
         "pong" => Message::Pong(read(fields)),
         "goodbye" => Message::Goodbye(read(fields)),
