@@ -21,6 +21,8 @@ const NET: Sight = Sight::Only(&[
     "audiocloud-membership",
     "audiocloud-traversal",
     "audiocloud-clock",
+    "audiocloud-midi-clock",
+    "audiocloud-osc",
     "audiocloud-runtime",
 ]);
 /// What `engine` may see: itself.
@@ -47,6 +49,8 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-membership", 2, NET),
     ("audiocloud-traversal", 2, NET),
     ("audiocloud-clock", 2, NET),
+    ("audiocloud-midi-clock", 3, NET),
+    ("audiocloud-osc", 3, NET),
     ("audiocloud-runtime", 4, NET),
     ("audiocloud-engine", 5, ENGINE),
     ("audiocloud-net", 5, NET),
