@@ -8,6 +8,8 @@
 //! - `{"cmd":"announce","instance":…,"device":…,"ip":…,"port":…}`: a newcomer says where it is, and is told the same.
 //! - `{"cmd":"patch","device":…,"input":…,"stream":{"publisher":…,"stream":…},"on":…}`: an input shall play a stream, or
 //!   no longer; what comes of it, the status tells.
+//! - `{"cmd":"time","session":…,"choose":{"master":…}}` or `{…,"asymmetry_ns":…}`: whose clock a session's time shall be, or
+//!   what is known of its ways; why that is not taken, the answer tells.
 //!
 //! Lines, clients, requests and time are bounded, and whatever a client sends is answered or dropped, never
 //! trusted.
@@ -17,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use audiocloud_wire::id::{DeviceId, InputId, InstanceId, StreamKey};
+use audiocloud_wire::id::{DeviceId, InputId, InstanceId, SessionId, StreamKey};
 use serde::{Deserialize, Serialize};
 
 use crate::discovery::{Discovered, Source};
@@ -32,14 +34,39 @@ use elsewhere as system;
 #[cfg(unix)]
 use unix as system;
 
-pub use system::{Control, patch, query_all, serve};
+pub use system::{Control, patch, query_all, serve, time};
 pub(crate) use system::{announce, sockets};
 
 /// Makes the answer to `{"cmd":"status"}`. Called on the runtime's thread, so it must not wait.
 pub type Status = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
-/// Takes a patch that was asked for by `{"cmd":"patch"}`. Called on the runtime's thread, so it must not wait.
-pub type Patches = Arc<dyn Fn(Patch) + Send + Sync>;
+/// Takes what was asked for by `{"cmd":"patch"}` or `{"cmd":"time"}`, or says why not. Called on the runtime's thread, so it
+/// must not wait.
+pub type Orders = Arc<dyn Fn(Order) -> Result<(), String> + Send + Sync>;
+
+/// What a runtime may be asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Patch(Patch),
+    Time(TimeOrder),
+}
+
+/// That a session's time, or that of this user's own machines, is another's, or comes by unequal ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeOrder {
+    pub session: Option<SessionId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choose: Option<Choice>,
+    /// The way from the master takes so much longer than the way to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asymmetry_ns: Option<i64>,
+}
+
+/// Whose clock it shall be; none: whose is best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    pub master: Option<DeviceId>,
+}
 
 /// That an input of a device, this one too, plays a stream or no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +97,9 @@ pub enum Error {
         "the audiocloud process that was asked did not answer: {0}; it may have ended: look at `audiocloud status`"
     )]
     NoAnswer(io::Error),
+    /// The runtime that was asked will not, and says why.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Where a runtime can be reached from the same machine.
@@ -111,4 +141,5 @@ enum Request {
     Status,
     Announce(Announcement),
     Patch(Patch),
+    Time(TimeOrder),
 }

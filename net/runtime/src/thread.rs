@@ -368,12 +368,16 @@ fn serve_control(
 ) -> Option<control::Control> {
     let me = Announcement::new(shared.instance, shared.device, bound);
     let status = Arc::clone(shared);
-    let patches = move |control::Patch { device, input, stream, on }| {
-        // After the runtime's end there is nobody to be told.
-        orders.send(Command::Patch { device, input, stream, on }).ok();
+    let clocks = Arc::clone(shared);
+    let orders = move |order| match order {
+        control::Order::Patch(control::Patch { device, input, stream, on }) => {
+            // After the runtime's end there is nobody to be told.
+            orders.send(Command::Patch { device, input, stream, on }).ok();
+            Ok(())
+        }
+        control::Order::Time(order) => clocks.clocks.order(&order),
     };
-    let served =
-        control::serve(runtime_dir, me, Arc::new(move || status.to_json()), Arc::new(patches), hints);
+    let served = control::serve(runtime_dir, me, Arc::new(move || status.to_json()), Arc::new(orders), hints);
     served.inspect_err(|error| shared.journal.note(&error.to_string())).ok()
 }
 

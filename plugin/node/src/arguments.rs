@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Pair(PairArguments),
     /// Runs without a DAW until it is ended: a place where sessions meet, or that relays for them
     Node(NodeArguments),
+    /// Whose time it is, how sure this machine is of it, and whose it shall be
+    Clock(ClockArguments),
     /// Looks for what stands in the way, and says what to do about it
     Doctor(DoctorArguments),
 }
@@ -97,9 +99,52 @@ pub(crate) struct NodeArguments {
     /// UDP address and port, instead of that of config.toml
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) bind: Option<SocketAddr>,
+    /// Speaks PTP (IEEE 1588) on this network interface, such as eth0: takes the network's time, or gives it a session's
+    #[arg(long, value_name = "INTERFACE")]
+    pub(crate) ptp: Option<String>,
+    /// The PTP domain, 0 to 127
+    #[arg(long, value_name = "N", requires = "ptp", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..128))]
+    pub(crate) ptp_domain: u8,
+    /// Takes the time (slave), gives it (master), or as the best master clock algorithm says
+    #[arg(long, value_name = "ROLE", requires = "ptp", value_enum, default_value_t = PtpRole::Auto)]
+    pub(crate) ptp_role: PtpRole,
     /// Where it is, as one JSON document, then nothing more
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PtpRole {
+    Auto,
+    Slave,
+    Master,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClockArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<ClockCommand>,
+    /// Of this session alone: its name or the beginning of its id
+    #[arg(long, value_name = "SESSION", global = true)]
+    pub(crate) session: Option<String>,
+    /// One JSON document, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClockCommand {
+    /// Makes a machine's clock everybody's, until another one is chosen
+    Choose {
+        /// Its name or the beginning of its device's key, or `automatic`: whichever is best
+        master: String,
+    },
+    /// Enters by how much longer the way from the master takes than the way to it, where somebody has measured it
+    Asymmetry {
+        /// In milliseconds; negative where it is the shorter one
+        #[arg(value_name = "MS", allow_hyphen_values = true)]
+        longer_from_master_ms: f64,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::field::{clean, plain};
 
 /// Fewer digits mean too many things.
-const PREFIX_MIN: usize = 4;
+pub(crate) const PREFIX_MIN: usize = 4;
 
 /// The stream of this name or id, or the one that is written out as `PUBLISHER/STREAM`, which need not be there now.
 pub(crate) fn stream(known: &[Value], text: &str) -> anyhow::Result<StreamKey> {
@@ -41,6 +41,11 @@ pub(crate) fn input<'a>(known: &'a [Value], text: &str) -> anyhow::Result<&'a Va
 /// The stranger of this name, or whose user key begins so.
 pub(crate) fn stranger<'a>(known: &'a [Value], text: &str) -> anyhow::Result<&'a Value> {
     the_one(known, text, "stranger", |one| (vec![plain(one, "name")], plain(one, "user")))
+}
+
+/// The machine of this name, or whose device's key begins so.
+pub(crate) fn machine<'a>(known: &'a [Value], text: &str) -> anyhow::Result<&'a Value> {
+    the_one(known, text, "machine", |one| (vec![plain(one, "name")], plain(one, "device")))
 }
 
 /// `names`: what it is called, and its id.

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod choice;
+mod clock;
 mod doctor;
 mod field;
 mod identity;
@@ -68,6 +69,7 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Strangers(form) => strangers::print_all(&config, &form),
         Command::Accept(arguments) => strangers::accept(&arguments, &config),
         Command::Pair(arguments) => pair::run(arguments, &config),
+        Command::Clock(arguments) => clock::run(&arguments, &config),
         Command::Node(arguments) => node::run(&arguments, config),
         Command::Doctor(arguments) => return doctor::run(arguments, &config),
     }

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use audiocloud_net::clock::ptp;
+use audiocloud_net::runtime::clock::{PtpConfig, PtpPort};
 use audiocloud_net::runtime::config::Serve;
 use audiocloud_net::runtime::sessions::Store;
 use audiocloud_net::runtime::{Config, Handle, Runtime};
 use serde_json::{Value, json};
 
-use crate::arguments::NodeArguments;
+use crate::arguments::{NodeArguments, PtpRole};
 use crate::output::{print, print_json};
 
 /// Where others expect a node, unless it is told otherwise: a port that may change would be of no use in a link.
@@ -26,6 +28,17 @@ pub(crate) fn run(arguments: &NodeArguments, config: Config) -> anyhow::Result<(
     // Before it says that it is there: who reads that may end it at once.
     let mut end = ended.block_on(async { End::new() }).context("cannot wait for the signal to end")?;
     let handle = Runtime::acquire_with(config.clone())?;
+    let ptp = arguments.ptp.as_ref().map(|interface| {
+        let role = match arguments.ptp_role {
+            PtpRole::Auto => ptp::Role::Auto,
+            PtpRole::Slave => ptp::Role::Slave,
+            PtpRole::Master => ptp::Role::Master,
+        };
+        let config = PtpConfig { interface: interface.clone(), domain: arguments.ptp_domain, role };
+        PtpPort::start(&handle, config)
+    });
+    // Whoever asks for it wants no node without it.
+    let ptp = ptp.transpose()?;
     let place = place(&handle, &config);
     // Standard output may be closed: a node goes on without.
     let told = if arguments.json { print_json(&place) } else { print(&words(&place, &config)) };
@@ -39,7 +52,7 @@ pub(crate) fn run(arguments: &NodeArguments, config: Config) -> anyhow::Result<(
             }
         }
     });
-    drop(handle);
+    drop((ptp, handle));
     Ok(())
 }
 
@@ -170,7 +183,16 @@ mod tests {
     use std::net::Ipv6Addr;
 
     fn arguments() -> NodeArguments {
-        NodeArguments { rendezvous: false, relay: false, tcp: None, bind: None, json: false }
+        NodeArguments {
+            rendezvous: false,
+            relay: false,
+            tcp: None,
+            bind: None,
+            ptp: None,
+            ptp_domain: 0,
+            ptp_role: PtpRole::Auto,
+            json: false,
+        }
     }
 
     #[test]

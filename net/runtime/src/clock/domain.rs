@@ -15,6 +15,7 @@ use audiocloud_wire::id::{DeviceId, InstanceId, SessionId};
 use super::status::{ClockStatus, MasterStatus, State};
 use super::{DOMAINS_MAX, EditRefused, HostClock};
 use crate::Config;
+use crate::control::TimeOrder;
 use crate::status::lock;
 
 /// See the module.
@@ -173,6 +174,20 @@ impl Clocks {
         let domains = lock(&self.domains).clone();
         for domain in domains {
             domain.offer(quality, estimate);
+        }
+    }
+
+    /// What the command line asked for; why not, in words.
+    pub(crate) fn order(&self, order: &TimeOrder) -> Result<(), String> {
+        let known = lock(&self.domains).iter().find(|domain| domain.session == order.session).cloned();
+        let domain = known
+            .ok_or("this process shares no time with that session; open a plug-in in it, or run a node")?;
+        if let Some(asymmetry_ns) = order.asymmetry_ns {
+            domain.set_asymmetry(Nanos::new(asymmetry_ns));
+        }
+        match order.choose {
+            Some(choice) => domain.choose(choice.master).map_err(|refused| refused.to_string()),
+            None => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::{Announcement, Error, Patch, Patches, Status};
+use super::{Announcement, Error, Orders, Patch, Status, TimeOrder};
 use crate::discovery::Discovered;
 
 /// A control socket at work; there is none here.
@@ -16,13 +16,17 @@ pub fn serve(
     _: &Path,
     _: Announcement,
     _: Status,
-    _: Patches,
+    _: Orders,
     _: mpsc::Sender<Discovered>,
 ) -> Result<Control, Error> {
     Err(Error::Unsupported)
 }
 
 pub fn patch(_runtime_dir: &Path, _instance: &str, _patch: &Patch) -> Result<(), Error> {
+    Err(Error::Unsupported)
+}
+
+pub fn time(_runtime_dir: &Path, _instance: &str, _time: &TimeOrder) -> Result<(), Error> {
     Err(Error::Unsupported)
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::{Announcement, Error, Patch, Patches, Request, Status};
+use super::{Announcement, Error, Order, Orders, Patch, Request, Status, TimeOrder};
 use crate::discovery::Discovered;
 use crate::private_file;
 
@@ -52,7 +52,7 @@ pub fn serve(
     runtime_dir: &Path,
     me: Announcement,
     status: Status,
-    patches: Patches,
+    orders: Orders,
     found: mpsc::Sender<Discovered>,
 ) -> Result<Control, Error> {
     let path = runtime_dir.join(format!("{}.sock", me.instance));
@@ -62,7 +62,7 @@ pub fn serve(
         return Err(Error::Exposed { folder: runtime_dir.to_owned(), exposure });
     }
     let listener = listen(&path).map_err(io)?;
-    let task = tokio::spawn(accept(listener, Desk { me, status, patches, found }));
+    let task = tokio::spawn(accept(listener, Desk { me, status, orders, found }));
     Ok(Control { path, task })
 }
 
@@ -86,7 +86,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 struct Desk {
     me: Announcement,
     status: Status,
-    patches: Patches,
+    orders: Orders,
     found: mpsc::Sender<Discovered>,
 }
 
@@ -169,11 +169,16 @@ impl Desk {
                 }
                 (json!(self.me), true)
             }
-            Ok(Request::Patch(patch)) => {
-                (self.patches)(patch);
-                (json!({ "ok": true }), true)
-            }
+            Ok(Request::Patch(patch)) => (self.order(Order::Patch(patch)), true),
+            Ok(Request::Time(time)) => (self.order(Order::Time(time)), true),
             Err(error) => (json!({ "error": format!("not a request: {error}") }), false),
+        }
+    }
+
+    fn order(&self, order: Order) -> serde_json::Value {
+        match (self.orders)(order) {
+            Ok(()) => json!({ "ok": true }),
+            Err(why) => json!({ "ok": false, "refused": why }),
         }
     }
 }
@@ -224,16 +229,27 @@ pub fn query_all(runtime_dir: &Path) -> Vec<serde_json::Value> {
 /// # Errors
 /// It is not there any more, or of a version that knows no patches.
 pub fn patch(runtime_dir: &Path, instance: &str, patch: &Patch) -> Result<(), Error> {
+    order(runtime_dir, instance, &Request::Patch(*patch))
+}
+
+/// Asks the runtime of this instance id for another master, or tells it of unequal ways. Blocks.
+///
+/// # Errors
+/// It is not there any more, of a version that knows no time, or will not.
+pub fn time(runtime_dir: &Path, instance: &str, time: &TimeOrder) -> Result<(), Error> {
+    order(runtime_dir, instance, &Request::Time(*time))
+}
+
+fn order(runtime_dir: &Path, instance: &str, request: &Request) -> Result<(), Error> {
     let socket = sockets(runtime_dir).into_iter().find(|path| path.file_stem() == Some(OsStr::new(instance)));
-    let asked = socket
-        .ok_or_else(|| io::ErrorKind::NotFound.into())
-        .and_then(|socket| ask(&socket, &Request::Patch(*patch)));
-    match asked {
-        Ok(answer) if answer["ok"] == true => Ok(()),
-        Ok(answer) => {
+    let asked = socket.ok_or_else(|| io::ErrorKind::NotFound.into()).and_then(|socket| ask(&socket, request));
+    let answer = asked.map_err(Error::NoAnswer)?;
+    match answer["refused"].as_str() {
+        Some(why) => Err(Error::Refused(why.to_owned())),
+        None if answer["ok"] == true => Ok(()),
+        None => {
             Err(Error::NoAnswer(io::Error::other(answer["error"].as_str().unwrap_or_default().to_owned())))
         }
-        Err(error) => Err(Error::NoAnswer(error)),
     }
 }
 
@@ -270,8 +286,8 @@ mod tests {
         patched: Arc<Mutex<Vec<Patch>>>,
     }
 
-    fn deaf() -> Patches {
-        Arc::new(|_| ())
+    fn deaf() -> Orders {
+        Arc::new(|_| Ok(()))
     }
 
     fn served() -> Served {
@@ -279,9 +295,15 @@ mod tests {
         let (to, found) = mpsc::channel(4);
         let patched = Arc::new(Mutex::new(Vec::new()));
         let patches = Arc::clone(&patched);
-        let patches: Patches = Arc::new(move |patch| patches.lock().unwrap().push(patch));
+        let orders: Orders = Arc::new(move |order| match order {
+            Order::Patch(patch) => {
+                patches.lock().unwrap().push(patch);
+                Ok(())
+            }
+            Order::Time(time) => Err(format!("not by {:?}", time.asymmetry_ns)),
+        });
         let control =
-            serve(folder.path(), announcement(1), Arc::new(|| json!({ "pid": 7 })), patches, to).unwrap();
+            serve(folder.path(), announcement(1), Arc::new(|| json!({ "pid": 7 })), orders, to).unwrap();
         Served { folder, found, control, patched }
     }
 
@@ -335,6 +357,15 @@ mod tests {
         assert_eq!(*served.patched.lock().unwrap(), [wish]);
         let error = ask(announcement(2).instance.to_string()).await.unwrap_err().to_string();
         assert!(error.contains("audiocloud status"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn why_an_order_is_refused_is_told() {
+        let served = served();
+        let order = TimeOrder { session: None, choose: None, asymmetry_ns: Some(6) };
+        let (folder, instance) = (served.folder.path().to_owned(), announcement(1).instance.to_string());
+        let refused = beside(move || time(&folder, &instance, &order)).await.unwrap_err();
+        assert_eq!(refused.to_string(), "not by Some(6)");
     }
 
     #[tokio::test]

@@ -67,7 +67,7 @@ mod tests {
                 folder.path(),
                 me,
                 Arc::new(|| serde_json::json!({})),
-                Arc::new(|_| ()),
+                Arc::new(|_| Ok(())),
                 to.clone(),
             )
             .unwrap();
