@@ -13,9 +13,8 @@ use crate::delay_locked_loop::DelayLockedLoop;
 const BANDWIDTH_HZ: f64 = 0.02;
 /// Of the earliest ones.
 const JITTER: Nanos = Nanos::from_micros(20);
-/// Of so many one counts; of less at the beginning, when something has to be known soon.
+/// Of so many one counts.
 const WINDOW: Nanos = Nanos::from_millis(250);
-const WINDOW_FIRST: Nanos = Nanos::from_millis(20);
 /// What comes this much too early is right, and what was thought before was not.
 const EARLY_NS: i64 = 100_000;
 /// What is later than this may be late because the device lost frames: where nothing comes earlier for so long.
@@ -31,11 +30,14 @@ const JITTERS: i64 = 6;
 pub struct CallbackClock {
     sample_rate: SampleRate,
     earliest: DelayLockedLoop,
+    /// The frame that the loop counts from.
+    zero: u64,
     /// The first frame of this callback, and of the next one, counted from the first one of all.
     position: u64,
     next: u64,
     last_at: Option<HostTime>,
-    window: Nanos,
+    /// In the first window the device is taken to run as it should, and the earliest one so far counts.
+    is_first_window: bool,
     window_began: u64,
     /// The earliest one of the window: how late it was, when it came, and its first frame.
     best: Option<(Nanos, HostTime, u64)>,
@@ -61,10 +63,11 @@ impl CallbackClock {
         Self {
             sample_rate,
             earliest: DelayLockedLoop::new(sample_rate, BANDWIDTH_HZ).expecting(JITTER),
+            zero: 0,
             position: 0,
             next: 0,
             last_at: None,
-            window: WINDOW_FIRST,
+            is_first_window: true,
             window_began: 0,
             best: None,
             late: None,
@@ -80,15 +83,19 @@ impl CallbackClock {
         self.position = self.next;
         self.next = self.next.saturating_add(frames.into());
         let Some(last_at) = self.last_at.replace(at) else {
-            self.earliest.observe_at(at, self.position);
+            self.begin_at(at);
             return false;
         };
         if last_at == at {
             return false;
         }
         let late = at - self.due();
+        if self.is_first_window && late < Nanos::ZERO {
+            self.begin_at(at);
+        }
         let jitter = Nanos::new(JITTERS * self.earliest.jitter().get());
-        if late < -Nanos::new(EARLY_NS).max(jitter) || late > Nanos::new(STALL_NS) {
+        let is_early = !self.is_first_window && late < -Nanos::new(EARLY_NS).max(jitter);
+        if is_early || late > Nanos::new(STALL_NS) {
             return self.leap(late);
         }
         if self.is_lost(late, Nanos::new(LATE_NS).max(jitter)) {
@@ -98,7 +105,7 @@ impl CallbackClock {
         if self.best.is_none_or(|(least, ..)| late < least) {
             self.best = Some((late, at, self.position));
         }
-        if self.span(self.next - self.window_began) >= self.window {
+        if self.span(self.next - self.window_began) >= WINDOW {
             self.close_window();
         }
         false
@@ -121,12 +128,21 @@ impl CallbackClock {
         seen.callbacks >= LATE_CALLBACKS && self.span(self.position - seen.since) >= LATE_FOR
     }
 
+    /// The loop begins with this callback.
+    fn begin_at(&mut self, at: HostTime) {
+        self.earliest.reset();
+        self.earliest.observe_at(at, 0);
+        self.zero = self.position;
+    }
+
     fn close_window(&mut self) {
-        if let Some((_, at, position)) = self.best.take() {
-            self.earliest.observe_at(at, position);
+        if let Some((_, at, position)) = self.best.take()
+            && !self.is_first_window
+        {
+            self.earliest.observe_at(at, position - self.zero);
         }
+        self.is_first_window = false;
         self.window_began = self.next;
-        self.window = Nanos::new(self.window.get() * 2).min(WINDOW);
     }
 
     fn leap(&mut self, by: Nanos) -> bool {
@@ -155,7 +171,7 @@ impl CallbackClock {
     /// *Realtime-safe: yes*.
     #[must_use]
     pub fn due_after(&self, frames: u64) -> HostTime {
-        self.earliest.time_at((self.position.saturating_add(frames)) as f64)
+        self.earliest.time_at((self.position - self.zero).saturating_add(frames) as f64)
     }
 
     /// The device's rate on this machine's clock, in Hz.

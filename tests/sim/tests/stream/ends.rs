@@ -6,7 +6,7 @@ use audiocloud_session::receiver::{self as intake, Intake, Output};
 use audiocloud_session::sender::{Description, LaneId, Stream};
 use audiocloud_stream::receiver::{self, Clock, Mode, Playout, Settings};
 use audiocloud_stream::sender::{self, Tap};
-use audiocloud_units::{Frames, HostTime, Nanos, SampleRate};
+use audiocloud_units::{Frames, HostTime, Nanos, SampleRate, SessionLine};
 use audiocloud_wire::codec::Codec;
 use audiocloud_wire::id::{ConfigId, StreamId};
 use audiocloud_wire::packet::Packet;
@@ -16,26 +16,28 @@ pub(crate) const CHANNELS: u16 = 2;
 pub(crate) const BLOCK: u32 = 128;
 const BLOCK_FRAMES: usize = BLOCK as usize;
 const STREAM: StreamId = StreamId(1);
-const LANE: LaneId = LaneId(1);
 
 pub(crate) fn rate() -> SampleRate {
     SampleRate::new(48_000).unwrap()
 }
 
-/// Publishes the signal to one subscriber.
+/// Publishes the signal.
 pub(crate) struct Sender {
     tap: Tap,
     blocks: Consumer,
     stream: Stream,
     input: Vec<Vec<f32>>,
     signal: fn(u64) -> f32,
+    /// The session's time, where it is known.
+    pub(crate) line: Option<SessionLine>,
     // Kept, that the other ends do not count as gone.
     _events: event::Consumer,
     _wake: wake::WakeReceiver,
 }
 
 impl Sender {
-    pub(crate) fn new(signal: fn(u64) -> f32) -> Self {
+    /// To so many subscribers, numbered from 0.
+    pub(crate) fn new(signal: fn(u64) -> f32, subscribers: u64) -> Self {
         let (blocks_in, blocks) = block_ring(64, 64 << 10);
         let (events_in, events) = event::event_ring(16);
         let (waker, wake) = wake::wake_pair().unwrap();
@@ -48,39 +50,51 @@ impl Sender {
             codec: Codec::PcmS24,
         };
         let mut stream = Stream::new(description);
-        stream.subscribe(LANE, Quality::default(), HostTime::new(0), &mut |_, _| ());
+        for lane in 0..subscribers {
+            stream.subscribe(LaneId(lane), Quality::default(), HostTime::new(0), &mut |_, _| ());
+        }
         Self {
             tap: Tap::new(config, blocks_in, events_in, waker, Epoch(1)),
             blocks,
             stream,
             input: vec![vec![0.0; BLOCK_FRAMES]; CHANNELS.into()],
             signal,
+            line: None,
             _events: events,
             _wake: wake,
         }
     }
 
-    pub(crate) fn callback(&mut self, at: HostTime, first_frame: u64, send: &mut dyn FnMut(Vec<u8>)) {
+    pub(crate) fn callback(&mut self, at: HostTime, first_frame: u64, send: &mut dyn FnMut(u64, Vec<u8>)) {
         let (left, right) = self.input.split_at_mut(1);
         for ((frame, left), right) in (first_frame..).zip(&mut left[0]).zip(&mut right[0]) {
             (*left, *right) = ((self.signal)(frame), -(self.signal)(frame));
         }
-        callback::enter_at(at, |callback| self.tap.process(callback, &self.input, None));
+        callback::enter_at(at, |callback| self.tap.process(callback, &self.input, self.line));
         let Self { blocks, stream, .. } = self;
         while blocks
             .try_pop(|header, samples| {
-                stream.push_block(header, &samples, at, &mut |_, packet| send(packet.to_vec())).unwrap();
+                stream
+                    .push_block(header, &samples, at, &mut |lane, packet| send(lane.0, packet.to_vec()))
+                    .unwrap();
             })
             .is_some()
         {}
-        stream.tick(at, &mut |_, packet| send(packet.to_vec()));
+        stream.tick(at, &mut |lane, packet| send(lane.0, packet.to_vec()));
     }
 
-    pub(crate) fn feedback(&mut self, datagram: &[u8], at: HostTime, send: &mut dyn FnMut(Vec<u8>)) {
+    pub(crate) fn feedback(
+        &mut self,
+        subscriber: u64,
+        datagram: &[u8],
+        at: HostTime,
+        send: &mut dyn FnMut(Vec<u8>),
+    ) {
+        let lane = LaneId(subscriber);
         match Packet::decode(datagram).unwrap() {
-            Packet::Report(report) => self.stream.handle_report(LANE, &report, at),
+            Packet::Report(report) => self.stream.handle_report(lane, &report, at),
             Packet::Request(request) => {
-                self.stream.handle_request(LANE, &request, at, &mut |_, packet| send(packet.to_vec()));
+                self.stream.handle_request(lane, &request, at, &mut |_, packet| send(packet.to_vec()));
             }
             other => panic!("a receiver sends feedback alone: {other:?}"),
         }
@@ -119,7 +133,9 @@ impl Receiver {
         Self { playout, intake, blocks, output, _events: events }
     }
 
-    pub(crate) fn callback(&mut self, at: HostTime) {
+    /// By a line over its host's clock, where the session's time is known.
+    pub(crate) fn callback(&mut self, at: HostTime, line: Option<SessionLine>) {
+        self.playout.set_session_line(line);
         callback::enter_at(at, |callback| self.playout.process(callback, &mut self.output, |_, _| ()));
     }
 

@@ -172,19 +172,19 @@ impl Scenario {
         world.network().connect(from, to, self.link.clone());
         world.network().connect(to, from, back);
         let rtt = Nanos::new(2 * self.link.delay.get());
-        let (mut sender, mut receiver) = (Sender::new(sample), Receiver::new(self.mode, rtt));
+        let (mut sender, mut receiver) = (Sender::new(sample, 1), Receiver::new(self.mode, rtt));
         let (mut heard, mut wake, mut timers) = (Heard::default(), None, 0);
         let their_hz = 48_000.0 * (1.0 + self.drift_ppm * 1e-6);
         world.run(Nanos::from_secs(self.seconds), |context, event| {
             let mut sent = Vec::new();
             match event {
                 Event::Callback(node, called) if node == from => {
-                    sender.callback(called.host_time, called.position.get(), &mut |packet| {
+                    sender.callback(called.host_time, called.position.get(), &mut |_, packet| {
                         sent.push((to, packet))
                     });
                 }
                 Event::Callback(_, called) => {
-                    receiver.callback(called.host_time);
+                    receiver.callback(called.host_time, None);
                     let seconds = called.due.as_millis_f64() / 1e3;
                     heard.hear(&receiver.output, seconds * their_hz, seconds > 60.0);
                 }
@@ -194,7 +194,7 @@ impl Scenario {
                 }
                 Event::Arrival(arrival) => {
                     let now = context.host_time(from);
-                    sender.feedback(&arrival.bytes, now, &mut |packet| sent.push((to, packet)));
+                    sender.feedback(0, &arrival.bytes, now, &mut |packet| sent.push((to, packet)));
                 }
                 // One that another has taken the place of.
                 Event::Timer(_, number) if number != timers => return,
