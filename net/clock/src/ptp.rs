@@ -347,7 +347,8 @@ impl Exchange {
             self.asked = Some(now);
         }
         let stamp = context.map(|context| Unstamped { context, kind });
-        self.act(Action::Send { message: message.of_arbitrary_timescale(), stamp });
+        let message = message.told(self.config.log_interval, self.config.log_announce_interval);
+        self.act(Action::Send { message, stamp });
     }
 
     fn act(&mut self, action: Action) {

@@ -5,6 +5,10 @@ use std::ops::Deref;
 /// The longest of the messages that are exchanged here, an announce.
 const LENGTH_MAX: usize = 64;
 const HEADER: usize = 34;
+/// Where a header says how often, as a power of two of seconds.
+const LOG_INTERVAL: usize = 33;
+/// Of a header's second octet of flags.
+const PTP_TIMESCALE: u8 = 0x08;
 /// The seconds of a time stamp that can be: from one on, so that a correction leaves it positive, up to the year 2242.
 const SECONDS: std::ops::Range<u64> = 1..1 << 33;
 /// No switch holds a message for longer than a second: in units of 2⁻¹⁶ ns.
@@ -30,10 +34,18 @@ impl Message {
         Kind::of(self.bytes[0])
     }
 
-    /// The time is nobody's but ours: no timescale that was agreed upon, as an announce may say it is.
-    pub(super) fn of_arbitrary_timescale(mut self) -> Self {
-        if self.kind() == Some(Kind::Announce) {
-            self.bytes[7] &= !0x08;
+    /// As it is sent: with the intervals at which its like come, and without the claim of an announce that the time is of a
+    /// timescale that was agreed upon, for it is nobody's but ours.
+    pub(super) fn told(mut self, log_interval: i8, log_announce_interval: i8) -> Self {
+        match self.kind() {
+            Some(Kind::Announce) => {
+                self.bytes[7] &= !PTP_TIMESCALE;
+                self.bytes[LOG_INTERVAL] = log_announce_interval.to_be_bytes()[0];
+            }
+            Some(Kind::Sync | Kind::FollowUp) => {
+                self.bytes[LOG_INTERVAL] = log_interval.to_be_bytes()[0];
+            }
+            Some(Kind::DelayRequest | Kind::DelayResponse) | None => {}
         }
         self
     }

@@ -117,6 +117,8 @@ impl Network {
 
     fn send(&mut self, from: usize, message: Message, stamp: Option<Unstamped>) {
         assert_eq!(stamp.is_some(), is_event(&message));
+        // Eight a second, as each says itself.
+        assert!(message.kind() != Some(Kind::Sync) || message[33] == 0xfd);
         if message.kind() == Some(Kind::Announce) {
             self.announces.push(message);
         }
@@ -216,7 +218,7 @@ fn on_a_network_the_best_leads_and_the_next_best_takes_over() {
     assert_eq!((grandmaster.identity, grandmaster.priority, grandmaster.class), (identity(1), 100, 248));
     // Nobody knows how far our time is from TAI or UTC, and no announce says so.
     assert_eq!(grandmaster.ahead_of_utc, Nanos::ZERO);
-    assert!(network.announces.iter().all(|announce| announce[7] & 0x0c == 0));
+    assert!(network.announces.iter().all(|announce| announce[7] & 0x0c == 0 && announce[33] == 0));
     network.machines[0].exchange.set_line(None);
     network.play(40 * SECOND);
     let State::Following(grandmaster) = state(&network, 1) else { panic!("{:?}", state(&network, 1)) };
