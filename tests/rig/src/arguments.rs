@@ -44,6 +44,13 @@ pub(crate) struct RunArguments {
     /// Events to feed: JSON, at frames since the input began.
     #[arg(long)]
     pub(crate) notes: Option<PathBuf>,
+    /// The host's transport: a script in JSON, at frames since the input began. Without one it plays in 4/4 at 120 from
+    /// there on.
+    #[arg(long)]
+    pub(crate) transport: Option<PathBuf>,
+    /// Tell the transport of so many frames later, as a host does that makes up for latencies.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) transport_ahead: u32,
     /// Width of the main ports.
     #[arg(long, default_value_t = 2)]
     pub(crate) channels: usize,

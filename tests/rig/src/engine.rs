@@ -24,6 +24,7 @@ use audiocloud_rig::{
     callback_log::{CallbackLog, Record},
     clock::{now_ns, thread_cpu_ns},
     notes::{Address, Body, NoteEvent},
+    transport::{Change, Position, Record as Told, Transport},
 };
 
 use crate::{
@@ -38,8 +39,6 @@ const EVENTS_PER_CALL: usize = 4096;
 const EVENTS_HEARD_MAX: usize = 1 << 16;
 /// Calls with heap operations that are listed one by one.
 const HEAP_LISTED_MAX: usize = 16;
-/// Tempo of the transport that the plug-in is shown, in beats per minute.
-const TEMPO: f64 = 120.0;
 
 /// Between the main thread and the audio thread.
 #[derive(Debug, Default)]
@@ -80,8 +79,13 @@ pub(crate) struct Engine {
     pub(crate) figures: Figures,
     /// Who hears the main output in the same callback.
     pub(crate) tail: Option<Box<Tail>>,
+    /// What the plug-in was told of the transport.
+    pub(crate) told: Vec<Told>,
+    /// The transport that is told is that of so many frames later.
+    pub(crate) transport_ahead: u32,
     /// Parameter changes for the next call.
     pub(crate) parameters: Vec<(ClapId, f64)>,
+    transport: Transport,
     input: Option<Audio>,
     notes: Vec<NoteEvent>,
     notes_played: usize,
@@ -127,7 +131,10 @@ impl Engine {
             recorded_2: ports.outputs.get(1).copied().map(room),
             figures,
             tail: None,
+            told: Vec::with_capacity(calls),
+            transport_ahead: 0,
             parameters: Vec::with_capacity(64),
+            transport: Transport::new(vec![Change { playing: Some(true), ..Change::default() }], sample_rate),
             input: None,
             notes: Vec::new(),
             notes_played: 0,
@@ -148,6 +155,11 @@ impl Engine {
         notes.sort_by_key(|event| event.frame);
         self.input = input;
         self.notes = notes;
+    }
+
+    /// The host's transport from now on.
+    pub(crate) fn direct(&mut self, transport: Transport) {
+        self.transport = transport;
     }
 
     /// How many frames the next call may have, of the `wanted` ones; 0 at the end of the reserved memory.
@@ -187,6 +199,7 @@ impl Engine {
         if let (Some(tail), Some(main)) = (&mut self.tail, self.outputs.first()) {
             tail.call(frames, main);
         }
+        self.transport.advance(frames);
         self.position += u64::from(frames);
         self.switches.position.store(self.position, Ordering::Release);
         self.tell_end_of_input();
@@ -231,32 +244,19 @@ impl Engine {
         }
     }
 
-    fn transport(&self) -> TransportEvent {
-        let playing = self.input_from.is_some();
-        let rate = f64::from(self.recorded.sample_rate);
-        let since = self.input_from.map_or(0, |from| self.position - from);
-        let seconds = f64::from(u32::try_from(since).unwrap_or(u32::MAX)) / rate;
-        let mut flags = TransportFlags::HAS_TEMPO
-            | TransportFlags::HAS_BEATS_TIMELINE
-            | TransportFlags::HAS_SECONDS_TIMELINE
-            | TransportFlags::HAS_TIME_SIGNATURE;
-        flags.set(TransportFlags::IS_PLAYING, playing);
-        TransportEvent {
-            header: EventHeader::new_core(0, EventFlags::empty()),
-            flags,
-            song_pos_beats: BeatTime::from_float(seconds * TEMPO / 60.0),
-            song_pos_seconds: SecondsTime::from_float(seconds),
-            tempo: TEMPO,
-            tempo_inc: 0.0,
-            loop_start_beats: BeatTime::from_float(0.0),
-            loop_end_beats: BeatTime::from_float(0.0),
-            loop_start_seconds: SecondsTime::from_float(0.0),
-            loop_end_seconds: SecondsTime::from_float(0.0),
-            bar_start: BeatTime::from_float(0.0),
-            bar_number: 0,
-            time_signature_numerator: 4,
-            time_signature_denominator: 4,
+    fn transport(&mut self) -> TransportEvent {
+        let since = self.input_from.map(|from| self.position - from);
+        let mut position = self.transport.begin(since);
+        if self.transport_ahead > 0 {
+            position = self.transport.ahead(self.transport_ahead);
         }
+        if self.told.len() < self.told.capacity() {
+            let Position { playing, quarter, bpm, .. } = position;
+            self.told.push(Told { frame: self.position, playing, quarter, bpm });
+        }
+        let rate = f64::from(self.recorded.sample_rate);
+        let seconds = f64::from(u32::try_from(since.unwrap_or(0)).unwrap_or(u32::MAX)) / rate;
+        transport_event(&position, seconds)
     }
 
     fn process(
@@ -350,6 +350,32 @@ impl Engine {
         if self.position >= from + audio.max(notes) {
             self.switches.input_done.store(true, Ordering::Release);
         }
+    }
+}
+
+fn transport_event(position: &Position, seconds: f64) -> TransportEvent {
+    let mut flags = TransportFlags::HAS_TEMPO
+        | TransportFlags::HAS_BEATS_TIMELINE
+        | TransportFlags::HAS_SECONDS_TIMELINE
+        | TransportFlags::HAS_TIME_SIGNATURE;
+    flags.set(TransportFlags::IS_PLAYING, position.playing);
+    flags.set(TransportFlags::IS_LOOP_ACTIVE, position.looped.is_some());
+    let [from, to] = position.looped.unwrap_or_default();
+    TransportEvent {
+        header: EventHeader::new_core(0, EventFlags::empty()),
+        flags,
+        song_pos_beats: BeatTime::from_float(position.quarter),
+        song_pos_seconds: SecondsTime::from_float(seconds),
+        tempo: position.bpm,
+        tempo_inc: 0.0,
+        loop_start_beats: BeatTime::from_float(from),
+        loop_end_beats: BeatTime::from_float(to),
+        loop_start_seconds: SecondsTime::from_float(0.0),
+        loop_end_seconds: SecondsTime::from_float(0.0),
+        bar_start: BeatTime::from_float(position.bar_start),
+        bar_number: position.bar,
+        time_signature_numerator: position.meter[0],
+        time_signature_denominator: position.meter[1],
     }
 }
 

@@ -14,3 +14,4 @@ pub mod notes;
 pub mod process;
 pub mod report;
 pub mod session;
+pub mod transport;

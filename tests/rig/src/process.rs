@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-use crate::{audio, audio::Audio, callback_log::CallbackLog, notes::NoteEvent, report::Report};
+use crate::{audio, audio::Audio, callback_log::CallbackLog, notes::NoteEvent, report::Report, transport};
 
 /// Sizes of the blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,10 @@ pub struct Options {
     pub input: Option<PathBuf>,
     /// Events to feed, JSON.
     pub notes: Option<PathBuf>,
+    /// The host's transport by a script; none: 4/4 at 120 from where the input begins.
+    pub transport: Option<Vec<transport::Change>>,
+    /// The transport that is told is that of so many frames later.
+    pub transport_ahead: u32,
     /// Width of the main ports.
     pub channels: usize,
     /// Frames per second.
@@ -91,6 +95,8 @@ impl Options {
             id: id.into(),
             input: None,
             notes: None,
+            transport: None,
+            transport_ahead: 0,
             channels: 2,
             sample_rate: 48_000,
             block: Block::Fixed(128),
@@ -122,6 +128,7 @@ impl Options {
         push("--rate", &self.sample_rate.to_string());
         push("--seconds", &self.seconds_max.to_string());
         push("--ahead-ms", &self.ahead_ms.to_string());
+        push("--transport-ahead", &self.transport_ahead.to_string());
         match self.block {
             Block::Fixed(frames) => push("--block", &frames.to_string()),
             Block::Random(low, high, seed) => {
@@ -193,6 +200,8 @@ pub struct Run {
     pub output_2: Option<Audio>,
     /// What the second plug-in's main output was, if there was one.
     pub then_output: Option<Audio>,
+    /// What the plug-in was told of the host's transport, block by block.
+    pub transport: Vec<transport::Record>,
     /// Events the plug-in sent.
     pub notes: Vec<NoteEvent>,
     /// The plug-in's state at the end.
@@ -215,11 +224,17 @@ impl Rig {
     pub fn spawn(binary: &Path, plugin: &Path, folder: &Path, name: &str, options: &Options) -> Result<Self> {
         let files = folder.join(name);
         let errors = std::fs::File::create(files.with_extension("stderr"))?;
+        let mut arguments = options.arguments();
+        if let Some(script) = &options.transport {
+            let path = files.with_extension("script.json");
+            std::fs::write(&path, serde_json::to_vec(script)?)?;
+            arguments.extend(["--transport".into(), path.into()]);
+        }
         let mut child = command_in(options.namespace.as_deref(), binary)
             .arg("run")
             .arg("--plugin")
             .arg(plugin)
-            .args(options.arguments())
+            .args(arguments)
             .arg("--files")
             .arg(&files)
             .envs(options.environment.iter().map(|(key, value)| (key, value)))
@@ -331,6 +346,7 @@ impl Rig {
             output: audio::read(self.files.with_extension("wav"))?,
             output_2: optional("2.wav").map(audio::read).transpose()?,
             then_output: optional("then.wav").map(audio::read).transpose()?,
+            transport: serde_json::from_value(json("transport.json")?)?,
             notes: serde_json::from_value(json("notes.json")?)?,
             state: json("state.json")?,
         })

@@ -21,6 +21,7 @@ use audiocloud_rig::{
     clock::now_ns,
     process::{Block, Pace},
     report::{Report, Spread},
+    transport::Transport,
 };
 
 use crate::{
@@ -86,6 +87,13 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let notes = arguments.notes.as_ref().map(std::fs::read).transpose().context("reading the notes")?;
     let notes = notes.map(|json| serde_json::from_slice(&json)).transpose()?.unwrap_or_default();
     engine.feed(input, notes);
+    let script =
+        arguments.transport.as_ref().map(std::fs::read).transpose().context("reading the transport")?;
+    if let Some(script) = script {
+        let script = serde_json::from_slice(&script).context("the transport's script")?;
+        engine.direct(Transport::new(script, arguments.rate));
+    }
+    engine.transport_ahead = arguments.transport_ahead;
     for (name, text) in &arguments.parameters {
         engine.parameters.push(plugin.parameter(name, text)?);
     }
@@ -381,6 +389,7 @@ impl Session {
             audio::write_f32(file("then.wav"), recorded)?;
         }
         std::fs::write(file("notes.json"), serde_json::to_vec(&engine.heard)?)?;
+        std::fs::write(file("transport.json"), serde_json::to_vec(&engine.told)?)?;
         std::fs::write(file("state.json"), state)?;
         std::fs::write(file("json"), serde_json::to_vec_pretty(&report)?)?;
         tell(&json!({ "event": "finished" }));
