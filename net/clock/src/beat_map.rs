@@ -234,13 +234,13 @@ impl Segment {
         }
         let minutes = (time.max(self.start) - self.start).get() as f64 / NANOS_PER_MINUTE;
         let (travelled, _) = self.travelled(minutes);
-        let to_go = self.to_go(self.wrapped(self.beat.get() + travelled), grid.get())?;
+        let to_go = self.ahead_of(self.wrapped(self.beat.get() + travelled), grid.get())?;
         let minutes = self.lasting(travelled + to_go);
         Some(self.start + Nanos::new(crate::estimate::rounded(minutes * NANOS_PER_MINUTE)))
     }
 
     /// Quarter notes from a position to the next line of the grid, as the loop goes; nothing in a loop without a line.
-    fn to_go(&self, here: f64, grid: f64) -> Option<f64> {
+    fn ahead_of(&self, here: f64, grid: f64) -> Option<f64> {
         let line = |from: f64| {
             let lines = ((from - self.bar_beat.get()) / grid - 1e-9).ceil();
             self.bar_beat.get() + lines * grid
@@ -268,6 +268,26 @@ impl Segment {
     }
 }
 
+/// Puts a segment among others, unless one of them is in its place. Whether it did.
+fn put(segments: &mut Vec<Segment>, segment: Segment) -> bool {
+    let rank = segment.rank();
+    let is_over = |other: &Segment| {
+        other.start <= segment.start && other.rank() > rank
+            || other.start == segment.start && other.rank() == rank && other.bits() >= segment.bits()
+    };
+    if segments.iter().any(is_over) {
+        return false;
+    }
+    segments.retain(|other| {
+        other.start < segment.start
+            || other.rank() > rank
+            || (other.start > segment.start && other.rank() == rank)
+    });
+    let place = segments.partition_point(|other| other.start <= segment.start);
+    segments.insert(place, segment);
+    true
+}
+
 /// Where the music is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Position {
@@ -288,7 +308,7 @@ pub struct Position {
 /// A session's beats.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BeatMap {
-    /// By start, then epoch.
+    /// By start.
     segments: Vec<Segment>,
 }
 
@@ -302,11 +322,10 @@ impl BeatMap {
     /// A number that two maps have in common when they are the same, and else hardly ever: 0 of an empty one.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        // FNV-1a over words: nobody is to be kept from making two maps of one digest, who may make any map.
-        let words = self.segments.iter().flat_map(Segment::bits);
-        words.fold(0, |hash: u64, word| {
-            (hash ^ word ^ 0xcbf2_9ce4_8422_2325).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
-        })
+        // FNV-1a over words.
+        let hashed =
+            |hash: u64, word: u64| (hash ^ word ^ 0xcbf2_9ce4_8422_2325).wrapping_mul(0x0100_0000_01b3);
+        self.segments.iter().flat_map(Segment::bits).fold(0, |hash, word| hashed(hash, word).rotate_left(29))
     }
 
     /// All that is known, in order: what a late joiner is given.
@@ -321,32 +340,33 @@ impl BeatMap {
     /// # Errors
     /// The segment cannot be; the map stays as it was.
     pub fn insert(&mut self, segment: Segment, now: SessionTime) -> Result<(), BadSegment> {
-        segment.check()?;
-        let rank = segment.rank();
-        let is_over = |other: &Segment| {
-            other.start <= segment.start && other.rank() > rank
-                || other.start == segment.start && other.rank() == rank && other.bits() >= segment.bits()
-        };
-        if self.segments.iter().any(is_over) {
-            return Ok(());
-        }
+        self.merge(&[segment], now).map(drop)
+    }
+
+    /// Adds changes likewise, all or none. Those that were news.
+    ///
+    /// # Errors
+    /// As [`BeatMap::insert`].
+    pub fn merge(&mut self, changes: &[Segment], now: SessionTime) -> Result<Vec<Segment>, BadSegment> {
         let mut segments = self.segments.clone();
-        segments.retain(|other| {
-            other.start < segment.start
-                || other.rank() > rank
-                || (other.start > segment.start && other.rank() == rank)
-        });
-        let place = segments.partition_point(|other| other.start <= segment.start);
-        segments.insert(place, segment);
-        // Of the past one is enough, but those who look back a little are served as well.
-        while segments.len() > SEGMENTS_MAX && segments.get(1).is_some_and(|next| next.start <= now) {
-            segments.remove(0);
+        let mut news = Vec::new();
+        for segment in changes {
+            segment.check()?;
+            if put(&mut segments, *segment) {
+                news.push(*segment);
+            }
+            // Of the past one is enough, but those who look back a little are served as well.
+            while segments.len() > SEGMENTS_MAX && segments.get(1).is_some_and(|next| next.start <= now) {
+                segments.remove(0);
+            }
+            if segments.len() > SEGMENTS_MAX {
+                return Err(BadSegment::TooMany);
+            }
         }
-        if segments.len() > SEGMENTS_MAX {
-            return Err(BadSegment::TooMany);
-        }
+        // What was forgotten at once is no news: others would be told of it for ever.
+        news.retain(|new| segments.contains(new));
         self.segments = segments;
-        Ok(())
+        Ok(news)
     }
 
     /// The segment that counts at a time, and the one after it: the first one before it has begun, too.

@@ -66,9 +66,7 @@ pub struct Candidate {
 impl Candidate {
     /// Better is less. Of equal ones the id decides.
     fn order(&self, other: &Self) -> Ordering {
-        self.firm(other)
-            .then(self.worst_round_trip.cmp(&other.worst_round_trip))
-            .then(self.id.cmp(&other.id))
+        self.firm(other).then(self.worst_round_trip.cmp(&other.worst_round_trip)).then(self.id.cmp(&other.id))
     }
 
     /// By what is not measured, and therefore does not waver.
@@ -155,6 +153,12 @@ impl Election {
         }
     }
 
+    /// Nobody is master: who was may no longer.
+    pub fn depose(&mut self) {
+        self.master = None;
+        self.better = None;
+    }
+
     /// Somebody has left, or is not to be master.
     pub fn forget(&mut self, id: &ProcessId) {
         self.candidates.retain(|(candidate, _)| candidate.id != *id);
@@ -184,7 +188,11 @@ impl Election {
         let present =
             self.master.and_then(|master| self.candidates().copied().find(|one| one.id == master.id));
         let Some(present) = present else {
-            return Some(if self.candidates.len() == 1 { self.leave_alone(best.id) } else { self.elect(best.id) });
+            return Some(if self.candidates.len() == 1 {
+                self.leave_alone(best.id)
+            } else {
+                self.elect(best.id)
+            });
         };
         if !best.is_clearly_better_than(&present) {
             self.better = None;
@@ -230,12 +238,7 @@ mod tests {
     }
 
     fn candidate(id: u8, quality: Quality, round_trip_ms: i64) -> Candidate {
-        Candidate {
-            id: process(id),
-            chosen: 0,
-            quality,
-            worst_round_trip: Nanos::from_millis(round_trip_ms),
-        }
+        Candidate { id: process(id), chosen: 0, quality, worst_round_trip: Nanos::from_millis(round_trip_ms) }
     }
 
     fn at(seconds: i64) -> HostTime {

@@ -8,6 +8,7 @@
 //! - [`estimate`]: that, as a value: offset, rate, and a bound of the error, which grows when nothing is heard any more.
 //! - [`overlay`]: session time as this machine shows it: follows the estimates without a jump.
 //! - [`election`]: whose clock it is.
+//! - [`timekeeper`]: one domain as one process sees it, of all of these.
 //! - [`beat_map`]: where bars and beats lie on session time; [`stretch`]: where it jumps; [`timeline`]: both, for an instant of this machine.
 //!
 //! It will never open a socket or read a clock.
@@ -21,4 +22,5 @@ pub mod filter;
 pub mod overlay;
 pub mod ptp;
 pub mod stretch;
+pub mod timekeeper;
 pub mod timeline;

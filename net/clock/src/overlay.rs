@@ -36,6 +36,12 @@ impl Overlay {
         Self { line: SessionLine { host: now, session, fraction: 0.0, rate: estimate.rate } }
     }
 
+    /// Goes on from a line.
+    #[must_use]
+    pub fn of(line: SessionLine) -> Self {
+        Self { line }
+    }
+
     /// The present piece; of the past, as it would have it.
     #[must_use]
     pub fn line(&self) -> SessionLine {
