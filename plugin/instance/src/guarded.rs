@@ -9,13 +9,18 @@ use nice_plug::prelude::*;
 use crate::events::HostEvent;
 use crate::guard::{Guard, Stage};
 use crate::time::Setup;
+use crate::transport::Transport;
 
-/// The host's note input and note output during one callback.
+/// The host during one callback: its note input and note output, and where its music is.
 pub trait Notes {
     /// The next event of the host, in order of time.
     fn next_event(&mut self) -> Option<HostEvent>;
     /// Gives an event to the host; false when the host did not take it. Events go out in order of time.
     fn try_send(&mut self, event: HostEvent) -> bool;
+    /// Its transport at the block's first frame; nothing known where it does not tell.
+    fn transport(&self) -> Transport {
+        Transport::default()
+    }
 }
 
 /// What makes one plug-in different from the others. Every call comes through [`Guarded`].
@@ -113,6 +118,10 @@ impl<C: ProcessContext<Guarded<P>>, P: Part> Notes for Through<'_, C, P> {
 
     fn try_send(&mut self, event: HostEvent) -> bool {
         self.context.try_send_event(event).is_ok()
+    }
+
+    fn transport(&self) -> Transport {
+        Transport::from_host(self.context.transport())
     }
 }
 

@@ -19,3 +19,4 @@ pub mod sessions;
 pub mod state;
 pub mod status;
 pub mod time;
+pub mod transport;

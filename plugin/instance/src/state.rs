@@ -3,6 +3,7 @@
 //! Fields that this version does not know survive being loaded and saved. A document of a later schema is kept
 //! untouched and not read, and the plug-in says so.
 
+mod bridges;
 mod mix;
 mod session;
 
@@ -15,6 +16,7 @@ use nice_plug::params::persist::PersistentField;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use bridges::{Bridge, Bridges};
 pub use mix::{Fader, FaderKey, OUTPUTS, PersonRef, Selection};
 pub use session::SessionRef;
 
@@ -257,6 +259,16 @@ impl Stored {
     /// [`Stored::set_name`].
     pub fn follow_stream(&self, to: StreamRef) -> bool {
         self.change(|document| mix::follow_stream(document, to))
+    }
+
+    /// Where a Clock is to bring the beat besides.
+    pub fn bridges(&self) -> Bridges {
+        bridges::bridges(&self.lock())
+    }
+
+    /// Sets that. False as in [`Stored::set_name`].
+    pub fn set_bridges(&self, bridges: &Bridges) -> bool {
+        self.change(|document| bridges::set_bridges(document, bridges))
     }
 
     /// The latency that the host was told last, microseconds: until a missing stream is back, it stays.
