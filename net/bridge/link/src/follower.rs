@@ -79,6 +79,8 @@ pub struct Follower {
     /// Both will be at one, then.
     hold: Option<Hold>,
     edited_at: Option<HostTime>,
+    /// Until then what Link's peers hear of the map may be from before their last wish was fulfilled.
+    wished_until: Option<HostTime>,
     set_at: Option<HostTime>,
     /// How often what was put back was changed again, and when it may be put back next.
     insisted: u32,
@@ -138,7 +140,9 @@ impl Follower {
                 return Some(self.wish(&look, horizon, now));
             }
         } else if !is_known {
-            let agrees = |at| look.agrees(at, WISH);
+            // While Link's last wish is being fulfilled nobody follows the ramp that does so: what is on it is the next wish.
+            let is_wished = self.wished_until.is_some_and(|until| now < until);
+            let agrees = |at| look.agrees(at, WISH) && !(is_wished && look.is_ramp(at));
             if agrees(session_now) || agrees(session_now - ECHO) {
                 self.known = Some(link);
             } else if let Some(until) = look.agreement(session_now, PLAN, WISH) {
@@ -189,6 +193,7 @@ impl Follower {
         let (segment, settled) = wished(look, look.line.session_at(now), horizon + MARGIN);
         self.edited_at = Some(now);
         let until = look.host_at(settled) + MARGIN;
+        self.wished_until = Some(until + ECHO);
         self.hold = Some(Hold { until, plan: None, shown_by: now + SHOWN_AFTER });
         segment
     }
@@ -281,11 +286,9 @@ fn wished(look: &Look<'_>, session_now: SessionTime, ahead: Nanos) -> (Segment, 
         let named = look.line.session_at(look.shared.offset.host_at(start_stop.time));
         if named > session_now + PLAN { soonest } else { soonest.max(named) }
     };
-    let bpm = if look.has_tempo(start) || look.is_ramp(start) {
-        look.position(start).bpm
-    } else {
-        look.shared.timeline.bpm()
-    };
+    // A tempo on the way of a ramp is not one that somebody has chosen.
+    let is_chosen = !look.has_tempo(start) || look.is_ramp(start) && plays == start_stop.is_playing;
+    let bpm = if is_chosen { look.shared.timeline.bpm() } else { look.position(start).bpm };
     let steady = look.steady(start, bpm);
     match (plays, start_stop.is_playing) {
         (false, true) => {

@@ -40,6 +40,9 @@ const LET_BE: Nanos = Nanos::from_secs(5);
 const LET_BE_MAX: usize = 64;
 /// What differs by more from the measurement before has to be said twice.
 const DOUBT_US: i64 = 400;
+/// Who has been in our session for so long and still stands still, while transports run, is told once more: peers begin standing
+/// still, and heed what is started or stopped after they have joined.
+const TELL_AFTER: Nanos = Nanos::from_millis(500);
 /// Pings that are answered within a second, whoever asks.
 const PONGS_PER_SECOND: u32 = 5_000;
 
@@ -229,6 +232,8 @@ impl Node {
                     endpoint,
                     until: now + Nanos::from_secs(i64::from(ttl_s.min(2 * TTL_S))),
                     answered: now,
+                    joined: now,
+                    is_told: false,
                 };
                 if !self.peers.insert(node, gateway, seen, is_answered) {
                     self.refusals.peers += 1;
@@ -254,6 +259,7 @@ impl Node {
         self.let_be.retain(|_, until| *until > now);
         self.ping_again(now);
         self.measure_what_is_due(now);
+        self.tell_newcomers(now);
         let due: Vec<(Gateway, Place)> = self
             .gateways
             .iter()
@@ -292,6 +298,15 @@ impl Node {
         for place in self.gateways.values_mut() {
             let soonest = place.announced.map_or(now, |last| now.max(last + ALIVE_SPACING));
             place.announce_at = place.announce_at.min(soonest);
+        }
+    }
+
+    fn tell_newcomers(&mut self, now: HostTime) {
+        let Shared { session, offset, timeline, start_stop } = self.shared;
+        let at = offset.link_at(now);
+        // What begins later is heard of anyway.
+        if start_stop.is_playing && start_stop.time < at && self.peers.tell(session, now - TELL_AFTER) {
+            self.set_start_stop(StartStop::new(true, at, &timeline), now);
         }
     }
 

@@ -6,8 +6,8 @@ use audiocloud_units::{Beats, HostTime, Nanos, SessionLine, SessionTime};
 use crate::node::Shared;
 use crate::timeline::{LinkTime, Timeline, beat_us};
 
-/// In a ramp the tempo is another at each look.
-const RAMP_TEMPO: f64 = 0.05;
+/// In a ramp any tempo is right that the map has had or will have within this.
+const RAMP_LOOK: Nanos = Nanos::from_millis(250);
 /// Link counts beats in millionths: so much more is more.
 const MORE: f64 = 2e-6;
 
@@ -52,13 +52,15 @@ impl Look<'_> {
         })
     }
 
-    /// Whether Link has the map's tempo of that time; in a ramp, whether it is near.
+    /// Whether Link has the map's tempo of that time; in a ramp, of about that time.
     pub(super) fn has_tempo(&self, at: SessionTime) -> bool {
-        let (map, link) = (beat_us(self.position(at).bpm), self.shared.timeline.beat_us);
+        let map = |at| beat_us(self.position(at).bpm);
+        let link = self.shared.timeline.beat_us;
         if self.is_ramp(at) {
-            ((map - link) as f64 / link as f64).abs() < RAMP_TEMPO
+            let (one, other) = (map(at - RAMP_LOOK), map(at + RAMP_LOOK));
+            (one.min(other) - 1..=one.max(other) + 1).contains(&link)
         } else {
-            (map - link).abs() <= 1
+            (map(at) - link).abs() <= 1
         }
     }
 
@@ -77,14 +79,15 @@ impl Look<'_> {
             && (!playing || self.off(at).abs() <= tolerance)
     }
 
-    /// The first time within `plan` from now at which something that is planned makes them so.
+    /// The first time within `plan` from now at which something that is planned makes them so; not on the way of a ramp,
+    /// where Link can be at one with the map by chance.
     pub(super) fn agreement(&self, now: SessionTime, plan: Nanos, tolerance: Nanos) -> Option<SessionTime> {
         let ends = self.map.segments().iter().filter_map(ramp_end);
         let starts = self.map.segments().iter().map(|segment| segment.start);
         let mut planned: Vec<SessionTime> =
             starts.chain(ends).filter(|at| *at > now && *at <= now + plan).collect();
         planned.sort_unstable();
-        planned.into_iter().find(|at| self.agrees(*at, tolerance))
+        planned.into_iter().find(|at| !self.is_ramp(*at) && self.agrees(*at, tolerance))
     }
 
     /// When the map is what Link is to be compared with: now, or, while it stands still, at the moment at which it goes on,

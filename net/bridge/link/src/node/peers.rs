@@ -24,6 +24,10 @@ pub(super) struct Seen {
     pub(super) until: HostTime,
     /// When it was answered last.
     pub(super) answered: HostTime,
+    /// When it came into its session.
+    pub(super) joined: HostTime,
+    /// Whether it has been told once more that transports run.
+    pub(super) is_told: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -36,7 +40,12 @@ impl Peers {
         match self.0.get_mut(&(node, gateway)) {
             Some(known) => {
                 let answered = if is_answered { seen.answered } else { known.answered };
-                *known = Seen { answered, ..seen };
+                let (joined, is_told) = if known.session == seen.session {
+                    (known.joined, known.is_told)
+                } else {
+                    (seen.joined, false)
+                };
+                *known = Seen { answered, joined, is_told, ..seen };
             }
             None if is_full => return false,
             None => {
@@ -67,6 +76,15 @@ impl Peers {
 
     pub(super) fn expire(&mut self, now: HostTime) {
         self.0.retain(|_, seen| seen.until > now);
+    }
+
+    /// Whether somebody who is in a session since before `since` stands still, and has not been told otherwise; they count
+    /// as told from then on.
+    pub(super) fn tell(&mut self, session: LinkSession, since: HostTime) -> bool {
+        let stand = |seen: &&mut Seen| {
+            seen.session == session && seen.joined <= since && !seen.is_told && !seen.start_stop.is_playing
+        };
+        self.0.values_mut().filter(stand).map(|seen| seen.is_told = true).count() > 0
     }
 
     /// How many are in a session, each counted once.
