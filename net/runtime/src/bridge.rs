@@ -7,15 +7,20 @@
 //! The beat map is the authority. What a bridge hears from its other side becomes an edit of the map where this machine may
 //! lead, and is put back where it may not.
 
+mod ardour;
 mod link;
+mod midi;
+mod osc;
 mod worker;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use audiocloud_clock::beat_map::Segment;
 use audiocloud_clock::timeline::Timeline;
 use audiocloud_units::{HostTime, Nanos};
+
+pub use audiocloud_midi_clock::{FrameRate, Settings as MidiSettings};
 
 use crate::status::lock;
 
@@ -43,15 +48,17 @@ pub struct Settings {
     pub link: bool,
     /// A virtual MIDI port.
     pub midi: Option<MidiSettings>,
-    /// OSC to REAPER, at this address.
+    /// OSC to REAPER, at this address: [`REAPER`] unless the user chose another port.
     pub osc: Option<SocketAddr>,
-    /// Ardour's surface, at this address.
+    /// Ardour's WebSocket surface, at this address: [`ARDOUR`] unless the user chose another port. Its OSC is at the port
+    /// after it.
     pub ardour: Option<SocketAddr>,
 }
 
-/// What the MIDI port sends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MidiSettings {}
+/// Where REAPER listens for OSC on this machine, by default.
+pub const REAPER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8_000);
+/// Where Ardour's WebSocket surface listens on this machine, by default.
+pub const ARDOUR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3_818);
 
 /// Where a bridge stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +88,9 @@ pub struct Bridges {
 struct Running {
     settings: Settings,
     link: Option<Box<dyn Bridge>>,
+    midi: Option<Box<dyn Bridge>>,
+    osc: Option<Box<dyn Bridge>>,
+    ardour: Option<Box<dyn Bridge>>,
 }
 
 impl std::fmt::Debug for Bridges {
@@ -106,6 +116,23 @@ impl Bridges {
                 running.link = Some(Box::new(link::Link::start(Arc::clone(&self.beat))));
             }
         }
+        let beat = || Arc::clone(&self.beat);
+        if settings.midi != running.settings.midi {
+            running.midi = None;
+            running.midi =
+                settings.midi.map(|midi| -> Box<dyn Bridge> { Box::new(midi::start(beat(), midi)) });
+        }
+        if settings.osc != running.settings.osc {
+            running.osc = None;
+            running.osc =
+                settings.osc.map(|address| -> Box<dyn Bridge> { Box::new(osc::start(beat(), address)) });
+        }
+        if settings.ardour != running.settings.ardour {
+            running.ardour = None;
+            running.ardour = settings
+                .ardour
+                .map(|address| -> Box<dyn Bridge> { Box::new(ardour::start(beat(), address)) });
+        }
         running.settings = settings;
     }
 
@@ -119,6 +146,10 @@ impl Bridges {
     #[must_use]
     pub fn status(&self) -> Vec<BridgeStatus> {
         let running = lock(&self.running);
-        [&running.link].into_iter().flatten().map(|bridge| bridge.status()).collect()
+        [&running.link, &running.midi, &running.osc, &running.ardour]
+            .into_iter()
+            .flatten()
+            .map(|bridge| bridge.status())
+            .collect()
     }
 }
