@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 
+use audiocloud_rig::card::Card;
 use audiocloud_rig::process::{Block, Pace};
 
 /// A headless CLAP host that measures.
@@ -72,6 +73,9 @@ pub(crate) struct RunArguments {
     /// realtime, fast, or burst:K (K calls at once, then a wait).
     #[arg(long, default_value = "realtime", value_parser = parse_pace)]
     pub(crate) pace: Pace,
+    /// Pace as a sound card does that is off by so many parts per million, and wanders by so many more once a minute.
+    #[arg(long, value_name = "PPM[:WANDER]", value_parser = parse_card, allow_hyphen_values = true)]
+    pub(crate) card: Option<Card>,
     /// Run so far ahead of the deadlines.
     #[arg(long, default_value_t = 0)]
     pub(crate) ahead_ms: u32,
@@ -162,6 +166,11 @@ fn parse_pace(text: &str) -> Result<Pace> {
     })
 }
 
+fn parse_card(text: &str) -> Result<Card> {
+    let (drift, wander) = text.split_once(':').unwrap_or((text, "0"));
+    Ok(Card { drift_ppm: drift.parse()?, wander_ppm: wander.parse()? })
+}
+
 fn parse_pair(text: &str) -> Result<(String, String)> {
     let (name, value) = text.split_once('=').context("not NAME=TEXT")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -186,6 +195,7 @@ mod tests {
     fn paces_and_sizes() {
         assert_eq!(parse_pace("burst:8").expect("a pace"), Pace::Burst(8));
         assert!(parse_pace("burst").is_err());
+        assert_eq!(parse_card("-40:2.5").expect("a card"), Card { drift_ppm: -40.0, wander_ppm: 2.5 });
         assert!("0:4".parse::<Sizes>().is_err() && "9:4".parse::<Sizes>().is_err());
         let (key, value) = parse_field(r#"stream={"a":"b=c"}"#).expect("a field");
         assert_eq!((key.as_str(), value["a"].as_str()), ("stream", Some("b=c")));

@@ -144,7 +144,14 @@ impl Client {
         let started = callback.started.map(StartedPluginAudioProcessor::stop_processing);
         let processor = started.or(callback.stopped);
         let processor = processor.context("the plug-in did not start processing in JACK's thread")?;
-        Ok(Returned { engine: callback.engine, processor, scheduler: "JACK's".to_owned(), given_up_ns: 0 })
+        Ok(Returned {
+            engine: callback.engine,
+            processor,
+            scheduler: "JACK's".to_owned(),
+            given_up_ns: 0,
+            given_up: Vec::new(),
+            origin_ns: 0,
+        })
     }
 }
 

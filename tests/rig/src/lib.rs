@@ -8,6 +8,7 @@
 pub mod analysis;
 pub mod audio;
 pub mod callback_log;
+pub mod card;
 pub mod clock;
 mod correlation;
 pub mod notes;

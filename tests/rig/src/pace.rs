@@ -3,12 +3,15 @@
 #![allow(unsafe_code, reason = "clock and scheduling calls of the C library")]
 
 use audiocloud_rig::{
+    card::Card,
     clock::now_ns,
     process::{Block, Pace},
 };
 
 /// A host that is later than this gives the lost time up, instead of racing through what it missed.
 const CATCH_UP_MAX_NS: i64 = 100_000_000;
+/// So many of those are remembered one by one.
+const GIVEN_UP_MAX: usize = 64;
 
 fn sleep_until(deadline_ns: i64) {
     let time = libc::timespec { tv_sec: deadline_ns / 1_000_000_000, tv_nsec: deadline_ns % 1_000_000_000 };
@@ -81,7 +84,8 @@ impl Sizes {
 #[derive(Clone, Debug)]
 pub(crate) struct Pacer {
     pace: Pace,
-    sample_rate: i64,
+    sample_rate: u32,
+    card: Option<Card>,
     ahead_ns: i64,
     origin_ns: i64,
     frames: i64,
@@ -89,19 +93,23 @@ pub(crate) struct Pacer {
     group_ns: i64,
     /// Time that was given up after long stalls.
     pub(crate) given_up_ns: i64,
+    /// The first of them: at which frame, and how much.
+    pub(crate) given_up: Vec<(i64, i64)>,
 }
 
 impl Pacer {
-    pub(crate) fn new(pace: Pace, sample_rate: u32, ahead_ms: u32) -> Self {
+    pub(crate) fn new(pace: Pace, sample_rate: u32, card: Option<Card>, ahead_ms: u32) -> Self {
         Self {
             pace,
-            sample_rate: i64::from(sample_rate),
+            sample_rate,
+            card,
             ahead_ns: i64::from(ahead_ms) * 1_000_000,
             origin_ns: 0,
             frames: 0,
             calls_in_group: 0,
             group_ns: 0,
             given_up_ns: 0,
+            given_up: Vec::with_capacity(GIVEN_UP_MAX),
         }
     }
 
@@ -110,6 +118,11 @@ impl Pacer {
         self.origin_ns = now_ns();
         self.frames = 0;
         self.calls_in_group = 0;
+    }
+
+    /// When the first frame of all was due.
+    pub(crate) fn origin_ns(&self) -> i64 {
+        self.origin_ns - self.given_up_ns
     }
 
     /// Waits until the next call, of `frames`, is due, and returns how late it is, in nanoseconds.
@@ -123,12 +136,24 @@ impl Pacer {
             self.origin_ns += late;
             self.group_ns += late;
             self.given_up_ns += late;
+            if self.given_up.len() < GIVEN_UP_MAX {
+                self.given_up.push((self.frames - i64::from(frames), late));
+            }
         }
         late
     }
 
     fn deadline(&mut self) -> Option<i64> {
-        let due = self.origin_ns + self.frames * 1_000_000_000 / self.sample_rate - self.ahead_ns;
+        let since = match self.card {
+            None => self.frames * 1_000_000_000 / i64::from(self.sample_rate),
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_precision_loss,
+                reason = "hours in nanoseconds"
+            )]
+            Some(card) => card.due_ns(self.frames as f64, self.sample_rate).round() as i64,
+        };
+        let due = self.origin_ns + since - self.ahead_ns;
         let due = due.max(self.origin_ns);
         match self.pace {
             Pace::Fast => None,
@@ -161,7 +186,7 @@ mod tests {
     #[test]
     fn deadlines_follow_the_rate_the_group_and_the_lead() {
         let deadlines = |pace, ahead_ms| {
-            let mut pacer = Pacer::new(pace, 1000, ahead_ms);
+            let mut pacer = Pacer::new(pace, 1000, None, ahead_ms);
             let mut due = Vec::new();
             for _ in 0..5 {
                 due.push(pacer.deadline().map(|ns| ns / 1_000_000));

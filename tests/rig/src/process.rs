@@ -17,7 +17,9 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-use crate::{audio, audio::Audio, callback_log::CallbackLog, notes::NoteEvent, report::Report, transport};
+use crate::{
+    audio, audio::Audio, callback_log::CallbackLog, card::Card, notes::NoteEvent, report::Report, transport,
+};
 
 /// Sizes of the blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct Options {
     pub block: Block,
     /// Pacing.
     pub pace: Pace,
+    /// The sound card that it simulates; none: an exact one.
+    pub card: Option<Card>,
     /// How far ahead of its deadlines the rig runs, in milliseconds.
     pub ahead_ms: u32,
     /// `SCHED_FIFO` priority of the audio thread; ordinary scheduling without one.
@@ -101,6 +105,7 @@ impl Options {
             sample_rate: 48_000,
             block: Block::Fixed(128),
             pace: Pace::Realtime,
+            card: None,
             ahead_ms: 0,
             fifo: Some(70),
             fields: Vec::new(),
@@ -128,6 +133,9 @@ impl Options {
         push("--rate", &self.sample_rate.to_string());
         push("--seconds", &self.seconds_max.to_string());
         push("--ahead-ms", &self.ahead_ms.to_string());
+        if let Some(Card { drift_ppm, wander_ppm }) = self.card {
+            push("--card", &format!("{drift_ppm}:{wander_ppm}"));
+        }
         push("--transport-ahead", &self.transport_ahead.to_string());
         match self.block {
             Block::Fixed(frames) => push("--block", &frames.to_string()),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::card::Card;
+
 /// Figures of one run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -38,6 +40,12 @@ pub struct Report {
     pub stall_max_ms: f64,
     /// Deadlines that were given up, so as not to race after a long stall, in milliseconds.
     pub time_given_up_ms: f64,
+    /// The first of those, each with the frame that was due then, in nanoseconds.
+    pub given_up_ns: Vec<(i64, i64)>,
+    /// `CLOCK_MONOTONIC` when the first frame was due, since processing last began.
+    pub origin_ns: i64,
+    /// The simulated sound card.
+    pub card: Card,
     /// Calls that returned an error.
     pub process_errors: u64,
     /// Samples that were not finite.

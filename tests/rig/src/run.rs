@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use audiocloud_rig::{
     audio::{self, seconds_to_frames},
+    card::Card,
     clock::now_ns,
     process::{Block, Pace},
     report::{Report, Spread},
@@ -49,6 +50,9 @@ pub(crate) struct Returned {
     pub(crate) processor: StoppedPluginAudioProcessor<Host>,
     pub(crate) scheduler: String,
     pub(crate) given_up_ns: i64,
+    pub(crate) given_up: Vec<(i64, i64)>,
+    /// When the first frame was due.
+    pub(crate) origin_ns: i64,
 }
 
 /// What the audio thread needs besides.
@@ -56,6 +60,7 @@ pub(crate) struct Returned {
 pub(crate) struct Loop {
     sizes: Sizes,
     pace: Pace,
+    card: Option<Card>,
     ahead_ms: u32,
     sample_rate: u32,
     fifo: Option<u32>,
@@ -102,6 +107,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<()> {
     let audio_loop = Loop {
         sizes,
         pace: arguments.pace,
+        card: arguments.card,
         ahead_ms: arguments.ahead_ms,
         sample_rate: arguments.rate,
         fifo: arguments.fifo,
@@ -341,7 +347,7 @@ impl Session {
     }
 
     fn finish(mut self, returned: Returned, arguments: &RunArguments) -> Result<()> {
-        let Returned { mut engine, processor, .. } = returned;
+        let Returned { mut engine, processor, origin_ns, given_up, .. } = returned;
         let then_output = self.end_tail(&mut engine)?;
         let latency_frames = self.plugin.latency();
         let parameters = self.plugin.parameters();
@@ -367,6 +373,9 @@ impl Session {
             stalls: figures.stalls,
             stall_max_ms: millis(figures.stall_max_ns),
             time_given_up_ms: millis(self.given_up_ns),
+            given_up_ns: given_up,
+            origin_ns,
+            card: arguments.card.unwrap_or_default(),
             process_errors: figures.process_errors,
             not_finite: figures.not_finite,
             peak: figures.peak,
@@ -403,11 +412,11 @@ fn audio_thread(
     audio_loop: Loop,
     changes: &Receiver<(ClapId, f64)>,
 ) -> Result<Returned> {
-    let Loop { mut sizes, pace, ahead_ms, sample_rate, fifo } = audio_loop;
+    let Loop { mut sizes, pace, card, ahead_ms, sample_rate, fifo } = audio_loop;
     let scheduler = pace::schedule(fifo);
     let started = processor.start_processing().map_err(|error| anyhow!("{error}"));
     let mut processor = started.context("the plug-in did not start processing")?;
-    let mut pacer = Pacer::new(pace, sample_rate, ahead_ms);
+    let mut pacer = Pacer::new(pace, sample_rate, card, ahead_ms);
     pacer.begin();
     while !engine.switches.halt.load(Ordering::Acquire) {
         let frames = engine.frames(sizes.next());
@@ -420,7 +429,8 @@ fn audio_thread(
         engine.call(&mut processor, frames, None);
     }
     let processor = processor.stop_processing();
-    Ok(Returned { engine, processor, scheduler, given_up_ns: pacer.given_up_ns })
+    let (origin_ns, given_up_ns) = (pacer.origin_ns(), pacer.given_up_ns);
+    Ok(Returned { engine, processor, scheduler, given_up_ns, given_up: pacer.given_up, origin_ns })
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a duration of less than 104 days in nanoseconds fits 53 bits")]
