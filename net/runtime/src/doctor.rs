@@ -10,7 +10,7 @@
 mod clock;
 mod echo;
 mod firewall;
-mod interfaces;
+pub(crate) mod interfaces;
 mod keys;
 mod multicast;
 mod port;

@@ -4,29 +4,29 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// One interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Interface {
-    pub(super) name: String,
-    pub(super) index: u32,
+pub(crate) struct Interface {
+    pub(crate) name: String,
+    pub(crate) index: u32,
     /// Switched on.
-    pub(super) is_up: bool,
+    pub(crate) is_up: bool,
     /// A cable, a radio network or the like is there.
-    pub(super) has_carrier: bool,
-    pub(super) has_multicast: bool,
-    pub(super) is_loopback: bool,
-    pub(super) v4: Vec<Ipv4Addr>,
-    pub(super) v6: Vec<Ipv6Addr>,
+    pub(crate) has_carrier: bool,
+    pub(crate) has_multicast: bool,
+    pub(crate) is_loopback: bool,
+    pub(crate) v4: Vec<Ipv4Addr>,
+    pub(crate) v6: Vec<Ipv6Addr>,
 }
 
 impl Interface {
     /// Whether anything could be sent by it.
-    pub(super) fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         self.is_up && self.has_carrier && !(self.v4.is_empty() && self.v6.is_empty())
     }
 }
 
 /// All interfaces, by name; `None` where this system cannot be asked.
 #[cfg(unix)]
-pub(super) fn interfaces() -> Option<Vec<Interface>> {
+pub(crate) fn interfaces() -> Option<Vec<Interface>> {
     use nix::net::if_::InterfaceFlags as Flags;
     use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub(super) fn interfaces() -> Option<Vec<Interface>> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn interfaces() -> Option<Vec<Interface>> {
+pub(crate) fn interfaces() -> Option<Vec<Interface>> {
     None
 }
 
