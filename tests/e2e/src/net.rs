@@ -329,6 +329,17 @@ impl Net {
         Host { namespace, address, public, gateway }
     }
 
+    /// A cable from one host to another, beside all else: interface `lan0` at both. What is on it hears each other's multicast,
+    /// which no router passes on.
+    ///
+    /// # Panics
+    /// `ip` fails.
+    pub fn cable(&mut self, one: &Host, other: &Host) {
+        self.networks += 1;
+        let [near, far] = [1, 2].map(|host| Ipv4Addr::new(10, 78, self.networks, host).into());
+        join(&one.namespace, "lan0", near, &other.namespace, "lan0", far);
+    }
+
     /// Drops this from now on.
     ///
     /// # Panics

@@ -11,6 +11,7 @@ mod nat;
 mod notes;
 mod patch;
 mod project;
+mod ptp;
 mod session;
 mod sixteen;
 mod strangers;
