@@ -21,6 +21,9 @@ const MADE_UP_MAX: Nanos = Nanos::from_millis(100);
 const HEADROOM: Nanos = Nanos::from_micros(700);
 /// How long one is waited for where nothing plays yet.
 const PATIENCE: Nanos = Nanos::from_millis(20);
+/// For longer than this nothing is waited for, however late it is due: what comes meanwhile has to be kept, and nothing that
+/// is sent again takes as long.
+const PATIENCE_MAX: Nanos = Nanos::from_millis(150);
 
 /// What became of packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -310,7 +313,8 @@ impl Part {
     ) -> Option<HostTime> {
         let (next, _first) = self.next.zip(self.waiting.first())?;
         let made_up = Frames::from(self.made_up).to_nanos_floor(sample_rate);
-        Some(due(next).map_or(self.since + PATIENCE + made_up, |due| due - HEADROOM))
+        let latest = self.since + PATIENCE_MAX + made_up;
+        Some(due(next).map_or(self.since + PATIENCE + made_up, |due| (due - HEADROOM).min(latest)))
     }
 
     /// Puts what sounds likely where the next payload should be.

@@ -18,6 +18,8 @@ const PACKET_LONG: Nanos = Nanos::from_millis(4);
 
 /// How long a missing packet is of use where nothing plays yet.
 const PATIENCE: Nanos = Nanos::from_millis(50);
+/// How long a step waits for a packet to go along with: whoever owns the stream need not be woken for it alone.
+const STEP_WAITS: Nanos = Nanos::from_millis(8);
 /// Between reports where nothing comes.
 const STEP_IDLE: Nanos = Nanos::from_millis(500);
 /// Between reports when events came that the sender repeats until it hears of them.
@@ -245,7 +247,7 @@ impl Stream {
         let due = |one: &Missing| due_of(&self.deadlines, epoch, one);
         let first = |start| self.deadlines.first(epoch, start);
         let all = [
-            Some(self.step_at),
+            Some(self.step_at + STEP_WAITS),
             self.acknowledge_at(),
             self.presume_at().map(|(at, ..)| at),
             self.missing.next_wake(self.pace(), due),
