@@ -22,6 +22,11 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Without a word for so long Ardour is gone: it speaks ten times a second while it rolls, and answers while it does not.
 const PING_EVERY: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(7);
+/// So much later than it was told it begins, on the average: a command waits for the session's next turn and is then heard
+/// one period later.
+const LEAD: Nanos = Nanos::from_millis(12);
+/// How long it may take to say that it rolls, or stands still.
+const REACTION: Duration = Duration::from_millis(400);
 /// Messages that are read in one go: Ardour sends a dozen a second.
 const MESSAGES_MAX: usize = 64;
 
@@ -55,6 +60,8 @@ struct Ardour {
     rate: Rate,
     heard: Instant,
     asked: Instant,
+    /// When it was told something last.
+    ordered: Option<Instant>,
     /// OSC that was not taken.
     lost: u64,
 }
@@ -112,14 +119,14 @@ impl Ardour {
             rate: Rate::default(),
             heard: now,
             asked: now,
+            ordered: None,
             lost: 0,
         })
     }
 
     /// Tells it what the beat does, until it goes or the bridge ends.
     fn tell(&mut self, stage: &Stage, beat: &dyn SharedBeat) -> Result<(), String> {
-        let mut conductor = Conductor::new(Nanos::ZERO);
-        let mut known = false;
+        let mut conductor = Conductor::new(LEAD);
         while !stage.is_over() {
             if self.listen()? {
                 // It stands elsewhere than it was sent to: once more, now that its rate is known.
@@ -128,9 +135,10 @@ impl Ardour {
             let now = beat.now();
             let timeline = beat.timeline();
             if let Some(rolls) = self.rolls {
-                if !known {
-                    conductor.found(rolls);
-                    known = true;
+                let beat_is_there = timeline.at(now).is_some();
+                if beat_is_there && rolls && !conductor.is_playing() && self.has_had_time() {
+                    // Somebody started it, or it rolls since before we came: the map is the authority.
+                    conductor.found(true);
                 }
                 for order in conductor.poll(&timeline, now, !rolls) {
                     tracing::debug!(target: "audiocloud::bridge", ?order, "Ardour");
@@ -150,9 +158,19 @@ impl Ardour {
         Ok(())
     }
 
+    /// Whether it has done by now what it was told last.
+    fn has_had_time(&self) -> bool {
+        self.ordered.is_none_or(|ordered| ordered.elapsed() > REACTION)
+    }
+
     fn order(&mut self, order: Order, playing: bool) -> Result<(), String> {
+        self.ordered = Some(Instant::now());
         let datagram = match order {
-            Order::Tempo(bpm) => return self.send(Message::text(ardour::tempo(bpm))),
+            Order::Tempo(bpm) => {
+                // The surface tells everybody else.
+                self.tempo = Some(bpm);
+                return self.send(Message::text(ardour::tempo(bpm)));
+            }
             Order::Locate(seconds) => {
                 let sample = self.rate.sample(seconds);
                 ardour::locate(sample, playing && self.rolls == Some(true))
@@ -208,6 +226,9 @@ impl Ardour {
             (Some(wanted), Some(tempo), Some(true)) if (wanted - tempo).abs() > 0.01 => Some(format!(
                 "Ardour has {tempo:.2} bpm instead of {wanted:.2}: it takes another tempo when it stands still"
             )),
+            (Some(_), _, Some(false)) if conductor.is_playing() && self.has_had_time() => {
+                Some("Ardour was stopped by hand; it joins again when the session next starts".into())
+            }
             _ => None,
         };
         stage.say(words(conductor, "Ardour"), 1, trouble);

@@ -3,11 +3,15 @@
 #![allow(unsafe_code, reason = "the border to libasound, in C")]
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
+use std::path::Path;
 use std::ptr;
 
 use super::foreign::foreign;
 use super::paced::Direct;
 use super::{NAME, PORT};
+
+/// The kernel's sequencer.
+const DEVICE: &str = "/dev/snd/seq";
 
 /// `snd_seq_t`.
 type Sequencer = c_void;
@@ -68,13 +72,18 @@ unsafe impl Send for Alsa {}
 
 impl Alsa {
     pub(super) fn open() -> Result<Self, String> {
+        let absent = || String::from("the kernel has no MIDI sequencer here (as root: modprobe snd-seq)");
+        // Asked for in vain, the library complains on the host's standard error.
+        if !Path::new(DEVICE).exists() {
+            return Err(absent());
+        }
         let library = Library::get()?;
         let mut made = Self { library, sequencer: ptr::null_mut(), encoder: ptr::null_mut(), port: 0 };
         let hardware = c"hw".as_ptr();
         // SAFETY: the handle is written to `made`, the name is a text that ends.
         let opened = unsafe { (library.open)(&raw mut made.sequencer, hardware, OPEN_OUTPUT, OPEN_NONBLOCK) };
         if opened < 0 {
-            return Err("the kernel has no MIDI sequencer here (as root: modprobe snd-seq)".into());
+            return Err(absent());
         }
         let [client, port] = [NAME, PORT].map(|name| std::ffi::CString::new(name).unwrap_or_default());
         // SAFETY: the sequencer is open, the name is a text that ends.

@@ -3,6 +3,9 @@
 #![allow(unsafe_code, reason = "the border to libjack, in C")]
 
 use std::ffi::{CString, c_char, c_int, c_ulong, c_void};
+use std::fs::DirEntry;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +24,7 @@ type Output = c_void;
 type Process = unsafe extern "C" fn(u32, *mut c_void) -> c_int;
 type Shutdown = unsafe extern "C" fn(*mut c_void);
 
+const NO_SERVER: &str = "no server runs (start JACK, or PipeWire)";
 /// `JackNoStartServer`.
 const NO_START: c_int = 1;
 /// `JackPortIsOutput`, and `JackPortIsTerminal`: what leaves it comes from nowhere else.
@@ -67,8 +71,36 @@ struct Shared {
     is_gone: AtomicBool,
 }
 
+/// How far the server's idea of when periods begin lies behind the truth: a driver that lost time, for instance because
+/// the machine stood still, may go on late by as much for ever.
+#[derive(Debug)]
+struct Lag {
+    /// The least of the periods that are counted now, and of those before, in nanoseconds.
+    least: i64,
+    before: i64,
+    periods: u32,
+}
+
+impl Lag {
+    const NONE: Self = Self { least: i64::MAX, before: i64::MAX, periods: 0 };
+    const PERIODS: u32 = 64;
+
+    /// A period was woken up for so long after it should have begun. How late all of them are, if that is worth a thought:
+    /// one that is late is only late to be woken.
+    fn woken(&mut self, late: i64) -> i64 {
+        self.least = self.least.min(late);
+        let all = self.least.min(self.before);
+        self.periods += 1;
+        if self.periods >= Self::PERIODS {
+            *self = Self { least: i64::MAX, before: self.least, periods: 0 };
+        }
+        if all > LATE_NS { all } else { 0 }
+    }
+}
+
 /// What the callback has.
 struct Stage {
+    lag: Lag,
     library: &'static Library,
     client: *mut Client,
     output: *mut Output,
@@ -92,19 +124,23 @@ unsafe impl Send for Jack {}
 
 impl Jack {
     pub(super) fn open() -> Result<Self, String> {
+        if !runs() {
+            return Err(NO_SERVER.into());
+        }
         let library = Library::get()?;
         let texts = [NAME, PORT, "8 bit raw midi"].map(|text| CString::new(text).unwrap_or_default());
         let [name, port, kind] = &texts;
         // SAFETY: the name is a text that ends, and no options take further arguments.
         let client = unsafe { (library.open)(name.as_ptr(), NO_START, ptr::null_mut()) };
         if client.is_null() {
-            return Err("no server runs (start JACK, or PipeWire)".into());
+            return Err(NO_SERVER.into());
         }
         // SAFETY: the client is open, the names are texts that end.
         let output = unsafe { (library.port)(client, port.as_ptr(), kind.as_ptr(), OUTPUT, 0) };
         let (producer, events) = rtrb::RingBuffer::new(RING);
         let shared = Arc::<Shared>::default();
-        let stage = Box::new(Stage { library, client, output, events, shared: Arc::clone(&shared) });
+        let stage =
+            Box::new(Stage { lag: Lag::NONE, library, client, output, events, shared: Arc::clone(&shared) });
         let stage = Box::into_raw(stage);
         let made = Self { library, client, output, events: producer, shared, stage };
         if output.is_null() || !made.begin() {
@@ -182,6 +218,23 @@ impl Drop for Jack {
     }
 }
 
+/// Whether there may be a server: asked for in vain, JACK's library complains on the host's standard error.
+fn runs() -> bool {
+    let is_called = |entry: &DirEntry, start: &str| entry.file_name().to_string_lossy().starts_with(start);
+    let is_socket = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_socket());
+    let is_folder = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let any = |folder: &Path, wanted: &dyn Fn(&DirEntry) -> bool| {
+        std::fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| wanted(&entry))
+    };
+    // JACK 2 has its sockets there; JACK 1 has a folder for each user.
+    let jack = |entry: &DirEntry| {
+        is_called(entry, "jack_") && is_socket(entry) || is_called(entry, "jack-") && is_folder(entry)
+    };
+    let run = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).unwrap_or_default();
+    ["/dev/shm", "/tmp"].into_iter().any(|folder| any(Path::new(folder), &jack))
+        || any(&run, &|entry| is_called(entry, "pipewire-"))
+}
+
 /// The server has gone.
 unsafe extern "C" fn gone(shared: *mut c_void) {
     // SAFETY: `begin` gave it the address of the shared part, which outlives the client.
@@ -215,6 +268,10 @@ impl Stage {
         if told != 0 || ends <= begins {
             return;
         }
+        // SAFETY: it takes nothing and reads a clock.
+        let now = i64::try_from(unsafe { (self.library.micros)() }).unwrap_or(0) * 1_000;
+        let lag = self.lag.woken(now - begins);
+        let (begins, ends) = (begins + lag, ends + lag);
         let mut least = 0;
         while let Ok(event) = self.events.peek().copied() {
             if event.at >= ends {
@@ -231,5 +288,23 @@ impl Stage {
             // It was there a moment ago.
             self.events.pop().ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_always_late_is_late_and_one_period_is_not() {
+        let mut lag = Lag::NONE;
+        let ms = |millis: i64| millis * 1_000_000;
+        assert_eq!(lag.woken(20_000), 0);
+        assert_eq!(lag.woken(ms(60)), 0);
+        for _ in 0..200 {
+            lag.woken(ms(60) + 30_000);
+        }
+        assert_eq!(lag.woken(ms(61)), ms(60) + 30_000);
+        assert_eq!(lag.woken(10_000), 0, "it has caught up");
     }
 }
