@@ -30,6 +30,8 @@ use following::Following;
 const WAIT: Nanos = Nanos::from_millis(500);
 /// The state is said so often.
 const SAY_EVERY: Nanos = Nanos::from_millis(450);
+/// And when it is another one, not sooner after the last time.
+const SAY_AFTER: Nanos = Nanos::from_millis(95);
 /// Who said nothing for so long is not there.
 const GONE: Nanos = Nanos::from_secs(6);
 /// So far from the master the time is taken at most.
@@ -155,6 +157,7 @@ pub struct Timekeeper {
     map: Arc<BeatMap>,
     /// Its digest.
     beats: u64,
+    map_number: u64,
     /// Beats of a time that is no more, moved over; and when that was.
     orphans: Option<(Vec<Segment>, HostTime)>,
     serial: u64,
@@ -187,6 +190,7 @@ impl Timekeeper {
             line_origin: None,
             map: Arc::default(),
             beats: 0,
+            map_number: 0,
             orphans: None,
             serial: 0,
             said: None,
@@ -209,6 +213,24 @@ impl Timekeeper {
     #[must_use]
     pub fn map(&self) -> &Arc<BeatMap> {
         &self.map
+    }
+
+    /// Another number whenever the map is another.
+    #[must_use]
+    pub fn map_number(&self) -> u64 {
+        self.map_number
+    }
+
+    /// This process.
+    #[must_use]
+    pub fn me(&self) -> ProcessId {
+        self.settings.me
+    }
+
+    /// Whose time it is.
+    #[must_use]
+    pub fn master(&self) -> Option<ProcessId> {
+        self.election.master().map(|master| master.id)
     }
 
     /// Whom to measure, if anybody.
@@ -334,9 +356,10 @@ impl Timekeeper {
         self.choose_source(now);
         self.follow(now);
         self.settle_orphans(now);
-        let due = self.said.is_none_or(|said| now - said >= SAY_EVERY);
-        let says = due || std::mem::take(&mut self.changed);
+        let after = if self.changed { SAY_AFTER } else { SAY_EVERY };
+        let says = self.said.is_none_or(|said| now - said >= after);
         if says {
+            self.changed = false;
             self.said = Some(now);
             self.beat_pulse(now);
         }

@@ -261,10 +261,11 @@ fn real() -> impl Strategy<Value = Finite> {
 prop_compose! {
     fn time_master()(
         device in any::<[u8; 32]>(), instance in any::<[u8; 16]>(), numbers in any::<[u64; 5]>(), steps in any::<u8>(),
+        alone in any::<bool>(),
     ) -> TimeMaster {
         let [epoch, origin, pulse, round_trip, bound] = numbers;
         TimeMaster {
-            device: DeviceId(device), instance: InstanceId(instance), epoch, origin, pulse,
+            device: DeviceId(device), instance: InstanceId(instance), epoch, alone, origin, pulse,
             grade: TimeGrade::Network, round_trip, steps, bound,
         }
     }

@@ -132,6 +132,7 @@ impl Timekeeper {
 
     pub(super) fn set_map(&mut self, map: BeatMap) {
         self.beats = map.digest();
+        self.map_number += 1;
         self.map = Arc::new(map);
         self.changed = true;
     }

@@ -24,6 +24,8 @@ pub(super) struct Following {
     is_own: bool,
     filter: Option<MinimumDelay>,
     is_wide: bool,
+    /// It is another time than the one that is shown: the first estimate is gone over to at once.
+    jumps: bool,
     /// The filter has just begun: its first estimates are worth less than what was known before.
     waits: bool,
     /// Syncs, and delay requests, that contradict what is known, in a row.
@@ -134,6 +136,7 @@ impl Following {
     /// Nothing is measured any more.
     fn own(&mut self, is_own: bool) {
         self.is_own = is_own;
+        self.jumps = false;
         self.filter = None;
         self.waits = false;
         self.source_bound = Nanos::ZERO;
@@ -160,6 +163,7 @@ impl Following {
                 self.estimate.map(|own| ClockEstimate { at: now, offset: own.offset_at(now), ..own });
         }
         self.before = self.estimate.filter(|_| !is_other_time).map(|estimate| self.known(estimate));
+        self.jumps = is_other_time;
         self.restart(!is_other_time && self.overlay.is_some());
     }
 
@@ -195,10 +199,17 @@ impl Following {
         self.estimate = Some(estimate);
         self.is_own = false;
         self.followed = Some(now);
+        let jumps = std::mem::take(&mut self.jumps);
         let Some(overlay) = &mut self.overlay else {
             self.overlay = Some(Overlay::new(&estimate, now));
             return None;
         };
+        if jumps {
+            let by = estimate.session_at(now) - overlay.line().session_at(now);
+            *overlay = Overlay::new(&estimate, now);
+            (self.slew_left, self.steps) = (Nanos::ZERO, self.steps + 1);
+            return Some(by);
+        }
         match overlay.follow(&estimate, now) {
             Followed::Slewing { left } => {
                 self.slew_left = left;

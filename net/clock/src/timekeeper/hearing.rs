@@ -128,6 +128,12 @@ impl Timekeeper {
         needs
     }
 
+    /// Of all processes only these are connected.
+    pub fn keep_only(&mut self, is_connected: impl Fn(&ProcessId) -> bool) {
+        let gone: Vec<ProcessId> = self.others.keys().filter(|id| !is_connected(id)).copied().collect();
+        gone.iter().for_each(|id| self.gone(id));
+    }
+
     /// A process is no longer connected.
     pub fn gone(&mut self, id: &ProcessId) {
         self.changed |= self.others.remove(id).is_some();

@@ -138,8 +138,11 @@ pub struct TimeMaster {
     pub device: DeviceId,
     /// Which of the device's processes.
     pub instance: InstanceId,
-    /// Counts masters. Of two the greater counts; of two masters of one epoch the smaller id.
+    /// Counts masters. Of two the greater counts; of two masters of one epoch who is not alone, then the smaller id.
     pub epoch: u64,
+    /// Nobody follows.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub alone: bool,
     /// Drawn at random when the time was begun; masters who go on with it keep it.
     pub origin: u64,
     /// Counts on while the master is there: what the sender has heard of it.

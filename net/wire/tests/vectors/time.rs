@@ -44,6 +44,9 @@ pub(super) fn cases() -> Vec<Case> {
     ] {
         full[key] = value;
     }
+    let mut alone = state();
+    alone["master"] = full["master"].clone();
+    alone["master"]["alone"] = json!(true);
     let mut automatic = state();
     automatic["choice"] = json!({ "number": 7 });
     let mut other = segment(-1);
@@ -81,6 +84,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         valid("a state of which nothing is known", state()),
         valid("a state with everything", full),
+        valid("a master whom nobody follows", alone),
         valid("the choice that nobody is chosen", automatic),
         valid("no beats", beats(json!([]))),
         valid("beats of a session: a ramp, a loop, another meter, a stop", of_a_session),
