@@ -6,6 +6,8 @@
 
 mod domain;
 mod host_clock;
+mod machine;
+mod messages;
 mod ptp_udp;
 mod status;
 
@@ -19,8 +21,9 @@ use audiocloud_rt::snapshot;
 use audiocloud_units::{HostTime, Nanos, SessionLine};
 use audiocloud_wire::id::{DeviceId, SessionId};
 
-pub(crate) use domain::{Clocks, Domain};
+pub(crate) use domain::{Clocks, Domain, Inner, process, tag_of, wall_time};
 pub use host_clock::HostClock;
+pub(crate) use messages::{beats_of, segments_of, state_of, state_said};
 pub use ptp_udp::{PtpConfig, PtpError, PtpPort, PtpStatus};
 pub use status::{ClockPeer, ClockStatus, MasterStatus, Role, State};
 

@@ -230,6 +230,10 @@ counters! {
         session_items_refused,
         /// Streams of members that may not publish them.
         streams_refused,
+        /// What was said of the time or the beats of a session by who is not in it.
+        time_refused,
+        /// Packets of the clock exchange that nobody had asked for, or too many.
+        clock_packets_refused,
         /// Peers cut off because they break the rules.
         cut_off,
     }

@@ -38,6 +38,9 @@ mod members;
 mod patch_bay;
 mod routes;
 mod strangers;
+mod time;
+
+use time::{PacketAllowance, Times};
 
 /// The most peers connected at once.
 pub(crate) const CONNECTIONS_MAX: usize = 256;
@@ -83,6 +86,8 @@ pub(crate) struct Connected {
     pub(crate) standing: Standing,
     /// What is left of what it may say in this second.
     pub(crate) allowance: Allowance,
+    /// And of packets of the clock exchange.
+    clock_allowance: PacketAllowance,
     /// All that it announces.
     announced: Vec<StreamAnnouncement>,
     /// What of that it may publish.
@@ -123,6 +128,7 @@ pub(crate) struct Hub {
     /// Publications that this user may not put into their session.
     withheld: BTreeSet<StreamId>,
     inputs: BTreeMap<InputId, Arc<InputShared>>,
+    times: Times,
     strangers: Vec<(Stranger, Instant)>,
     /// What is left of what may be asked in this second about who comes in.
     knocks: Allowance,
@@ -150,6 +156,7 @@ impl Hub {
             accepted: BTreeSet::new(),
             withheld: BTreeSet::new(),
             inputs: BTreeMap::new(),
+            times: Times::new(shared.clocks.host_clock()),
             strangers: Vec::new(),
             cut: BTreeMap::new(),
             shared,
@@ -296,6 +303,7 @@ impl Hub {
             incoming: Incoming::default(),
             standing,
             allowance: Allowance::new(Instant::now()),
+            clock_allowance: PacketAllowance::new(host_time::now()),
             announced,
             streams: BTreeMap::new(),
             refused_streams: Vec::new(),
@@ -461,6 +469,8 @@ impl Hub {
                 let device = link.peer.device;
                 self.patch_refused(device, refused);
             }
+            Message::TimeState(state) => self.take_time_state(id, &state),
+            Message::Beats(beats) => self.take_beats(id, &beats),
             Message::Ping(ping) => {
                 link.send(Message::Pong(audiocloud_wire::message::Pong { token: ping.token }))
             }

@@ -320,6 +320,7 @@ async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) 
         tokio::task::spawn_local(pump(Rc::clone(&context), wakes)),
         tokio::task::spawn_local(tick(Rc::clone(&context))),
         tokio::task::spawn_local(wake(Rc::clone(&context))),
+        tokio::task::spawn_local(keep_time(Rc::clone(&context))),
         tokio::task::spawn_local(meeting::client::watch_addresses(Rc::clone(&context), bound)),
         tokio::task::spawn_local(meeting::client::keep_ways(Rc::clone(&context))),
     ];
@@ -424,6 +425,24 @@ async fn take_hints(context: Rc<Context>, mut found: mpsc::Receiver<Discovered>)
 async fn take_commands(context: Rc<Context>, mut commands: mpsc::UnboundedReceiver<Command>) {
     while let Some(command) = commands.recv().await {
         context.hub.borrow_mut().handle_command(command);
+    }
+}
+
+/// Measures shared time, and says what was edited of its beats.
+async fn keep_time(context: Rc<Context>) {
+    let news = Arc::clone(&context.hub.borrow().shared.clocks.news);
+    loop {
+        let idle = context.hub.borrow_mut().keep_time();
+        let due = async {
+            match idle {
+                Some(idle) => tokio::time::sleep(idle).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = news.notified() => {}
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! How a domain's time stands, for people and programs.
 
-use audiocloud_clock::election::Quality;
+use std::collections::BTreeMap;
+
+use audiocloud_clock::election::{ProcessId, Quality};
+use audiocloud_clock::timekeeper::{self, Standing, View};
 use audiocloud_units::{Nanos, Ppm};
 use audiocloud_wire::id::{DeviceId, InstanceId, SessionId};
 use serde_json::{Value, json};
@@ -139,6 +142,8 @@ pub struct ClockStatus {
     pub asymmetry: Nanos,
     /// All others in the domain.
     pub peers: Vec<ClockPeer>,
+    /// After another one became master: by how much the time may be off where the one before would have it by now.
+    pub drift_bound: Option<Nanos>,
     /// How often the time has jumped.
     pub steps: u64,
     /// What is still being worked off.
@@ -156,6 +161,44 @@ pub struct ClockStatus {
 }
 
 impl ClockStatus {
+    pub(crate) fn new(domain: Option<SessionId>, view: View, names: &BTreeMap<ProcessId, String>) -> Self {
+        let name = |id: &ProcessId| names.get(id).cloned().unwrap_or_default();
+        let peer = |peer: timekeeper::Peer| ClockPeer {
+            device: DeviceId(peer.id.device),
+            instance: InstanceId(peer.id.instance),
+            name: name(&peer.id),
+            role: role_of(peer.role),
+            round_trip: peer.round_trip,
+            offset: peer.offset,
+            bound: peer.bound,
+        };
+        Self {
+            domain,
+            state: state_of(view.standing),
+            master: view.master.map(|master| MasterStatus {
+                device: DeviceId(master.id.device),
+                instance: InstanceId(master.id.instance),
+                name: name(&master.id),
+                is_this_machine: view.is_this_machine,
+            }),
+            epoch: view.master.map_or(0, |master| master.epoch),
+            offset: view.offset,
+            rate: view.rate,
+            bound: view.bound,
+            quality: view.quality,
+            asymmetry: view.asymmetry,
+            peers: view.peers.into_iter().map(peer).collect(),
+            drift_bound: view.drift_bound,
+            steps: view.steps,
+            slew_left: view.slew_left,
+            refused: view.refused,
+            last_refusal: view.last_refusal,
+            may_not_lead: view.may_not_lead,
+            trouble: None,
+            segments: view.segments,
+        }
+    }
+
     /// For programs: one of `clocks[]` of the status.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -187,6 +230,7 @@ impl ClockStatus {
             "quality": quality_code(self.quality),
             "asymmetry_ns": self.asymmetry.get(),
             "peers": peers.collect::<Vec<_>>(),
+            "drift_bound_ns": self.drift_bound.map(Nanos::get),
             "steps": self.steps,
             "slew_left_ns": self.slew_left.get(),
             "refused": self.refused,
@@ -195,6 +239,28 @@ impl ClockStatus {
             "trouble": self.trouble,
             "segments": self.segments,
         })
+    }
+}
+
+fn state_of(standing: Standing) -> State {
+    match standing {
+        Standing::Searching => State::Searching,
+        Standing::Alone => State::Alone,
+        Standing::Master => State::Master,
+        Standing::Shared => State::Shared,
+        Standing::Measuring => State::Measuring,
+        Standing::Locked => State::Locked,
+        Standing::Holdover => State::Holdover,
+    }
+}
+
+fn role_of(role: timekeeper::Role) -> Role {
+    match role {
+        timekeeper::Role::Master => Role::Master,
+        timekeeper::Role::Source => Role::Source,
+        timekeeper::Role::Follower => Role::Follower,
+        timekeeper::Role::Here => Role::Here,
+        timekeeper::Role::Other => Role::Other,
     }
 }
 

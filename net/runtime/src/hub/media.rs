@@ -32,6 +32,7 @@ impl Hub {
         for link in self.links.values_mut() {
             link.incoming.tick(link.connection.rtt().into(), &self.subscribers);
         }
+        self.tick_time();
     }
 
     /// Divides what each path carries among the streams that go over it, by what each would take.
@@ -68,7 +69,7 @@ impl Hub {
             Packet::Report(report) => Some(report.stream),
             Packet::Request(request) => Some(request.stream),
             Packet::Audio(_) | Packet::Event(_) | Packet::Repair(_) => None,
-            Packet::Clock(_) => return,
+            Packet::Clock(packet) => return self.take_clock_packet(id, packet),
         };
         if let Some(stream) = about_ours {
             match self.publishers.get_mut(&stream) {

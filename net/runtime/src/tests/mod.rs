@@ -8,3 +8,4 @@ mod refusal;
 mod rig;
 mod sessions;
 mod stream;
+mod time;

@@ -18,21 +18,21 @@ use crate::sessions::{InviteOptions, Store, acts};
 use crate::{Config, Handle, InputConfig, Link, Runtime};
 
 /// Somebody with an identity, a machine and a runtime.
-struct Person {
-    machine: Machine,
+pub(super) struct Person {
+    pub(super) machine: Machine,
     config: Config,
     handle: Option<Handle>,
 }
 
 impl Person {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let machine = Machine::new();
         let config = machine.config(name);
         let handle = Some(Runtime::acquire_with(config.clone()).unwrap());
         Self { machine, config, handle }
     }
 
-    fn handle(&self) -> &Handle {
+    pub(super) fn handle(&self) -> &Handle {
         self.handle.as_ref().unwrap()
     }
 
@@ -49,22 +49,22 @@ impl Person {
     }
 
     /// Founds a session, and waits until links can say where this runtime is.
-    fn found(&self) -> SessionId {
+    pub(super) fn found(&self) -> SessionId {
         let session = acts::create(&self.config, "Friday", &[]).unwrap().session;
         until("the founder's place is known", || !self.store().own_places().unwrap().is_empty());
         session
     }
 
-    fn invite(&self, session: &SessionId, options: InviteOptions) -> String {
+    pub(super) fn invite(&self, session: &SessionId, options: InviteOptions) -> String {
         acts::invite(&self.config, session, &options).unwrap().to_string()
     }
 
-    fn join(&self, link: &str) {
+    pub(super) fn join(&self, link: &str) {
         acts::join(&self.config, link).unwrap();
     }
 
     /// How many members are there, as this person sees it.
-    fn present(&self) -> usize {
+    pub(super) fn present(&self) -> usize {
         let sessions = self.handle().sessions();
         sessions.first().map_or(0, |session| session.members.iter().filter(|member| member.present).count())
     }
@@ -80,12 +80,12 @@ impl Person {
     }
 }
 
-fn with(rights: Rights) -> InviteOptions {
+pub(super) fn with(rights: Rights) -> InviteOptions {
     InviteOptions { rights, ..InviteOptions::default() }
 }
 
 /// A session of so many people who are all connected, the founder first.
-fn gathered(names: &[&str]) -> (SessionId, Vec<Person>) {
+pub(super) fn gathered(names: &[&str]) -> (SessionId, Vec<Person>) {
     let people: Vec<Person> = names.iter().map(|name| Person::new(name)).collect();
     let session = people[0].found();
     for guest in &people[1..] {
