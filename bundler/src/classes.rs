@@ -24,8 +24,12 @@ pub const RECEIVE: Class = Class {
     sub_categories: &["Fx", "Tools", "Network"],
 };
 
+/// Shares a session's beat.
+pub const CLOCK: Class =
+    Class { id: *b"audiocloudClok01", name: "audiocloud Clock", sub_categories: &["Fx", "Tools", "Network"] };
+
 /// All of them, in the order in which the suite exports them.
-pub const ALL: &[Class] = &[SEND, RECEIVE];
+pub const ALL: &[Class] = &[SEND, RECEIVE, CLOCK];
 
 /// Who makes them.
 pub const VENDOR: &str = "audiocloud";

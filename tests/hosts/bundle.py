@@ -8,12 +8,13 @@ import subprocess
 FOLDER = pathlib.Path(os.environ["AUDIOCLOUD_BUNDLE_DIR"])
 PROGRAM = os.environ["AUDIOCLOUD_BIN"]
 
-#: Both plug-ins.
+#: All plug-ins.
 SUITE = FOLDER / "audiocloud.vst3"
 #: One plug-in each, for a host that sees only a bundle's first class.
 SINGLE = {
     "audiocloud Send": FOLDER / "only-send" / "audiocloud.vst3",
     "audiocloud Receive": FOLDER / "only-receive" / "audiocloud.vst3",
+    "audiocloud Clock": FOLDER / "only-clock" / "audiocloud.vst3",
 }
 
 

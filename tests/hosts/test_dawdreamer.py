@@ -1,4 +1,4 @@
-"""Both plug-ins in DawDreamer, which loads a bundle's first class and renders as if in real time, only faster."""
+"""All plug-ins in DawDreamer, which loads a bundle's first class and renders as if in real time, only faster."""
 
 import bundle
 import dawdreamer
@@ -47,7 +47,7 @@ def test_audio_passes_bit_for_bit(name):
     assert numpy.array_equal(Render(bundle.SINGLE[name], source).run(), source)
 
 
-def test_of_two_classes_the_first_is_loaded():
+def test_of_several_classes_the_first_is_loaded():
     source = noise()
     render = Render(bundle.SUITE, source)
     assert render.plug_in.get_name() == "plug-in"
@@ -62,7 +62,7 @@ def test_receive_is_silent_where_it_replaces_and_has_no_stream():
     assert not numpy.any(render.run()[:, RATE // 10 :])
 
 
-@pytest.mark.parametrize("name, parameter, value", [("audiocloud Send", "Transmit", 0.0), ("audiocloud Receive", "Mode", 1.0)])
+@pytest.mark.parametrize("name, parameter, value", [("audiocloud Send", "Transmit", 0.0), ("audiocloud Receive", "Mode", 1.0), ("audiocloud Clock", "Role", 1.0)])
 def test_state_is_restored(name, parameter, value, tmp_path):
     source = noise(RATE // 2)
     first = Render(bundle.SINGLE[name], source)

@@ -1,4 +1,4 @@
-"""Both plug-ins in pedalboard, which selects a class by name and renders offline."""
+"""All plug-ins in pedalboard, which selects a class by name and renders offline."""
 
 import bundle
 import numpy
@@ -7,7 +7,7 @@ import plugin_state
 import pytest
 
 RATE = 48_000
-PLUG_INS = ["audiocloud Send", "audiocloud Receive"]
+PLUG_INS = ["audiocloud Send", "audiocloud Receive", "audiocloud Clock"]
 
 
 def load(name):
@@ -20,7 +20,7 @@ def noise(channels, frames=2 * RATE):
     return (samples / 2**23).astype(numpy.float32)
 
 
-def test_both_are_found():
+def test_all_are_found():
     assert set(pedalboard.VST3Plugin.get_plugin_names_for_file(str(bundle.SUITE))) == set(PLUG_INS)
 
 

@@ -54,6 +54,8 @@ pub(crate) enum Exports {
     OnlySend,
     /// One, for a host that sees only a bundle's first class.
     OnlyReceive,
+    /// One, for a host that sees only a bundle's first class.
+    OnlyClock,
 }
 
 impl Exports {
@@ -63,6 +65,7 @@ impl Exports {
             Exports::All => None,
             Exports::OnlySend => Some("only-send"),
             Exports::OnlyReceive => Some("only-receive"),
+            Exports::OnlyClock => Some("only-clock"),
         }
     }
 
@@ -71,6 +74,7 @@ impl Exports {
             Exports::All => classes::ALL,
             Exports::OnlySend => &[classes::SEND],
             Exports::OnlyReceive => &[classes::RECEIVE],
+            Exports::OnlyClock => &[classes::CLOCK],
         }
     }
 }
@@ -194,8 +198,9 @@ mod tests {
 
     #[test]
     fn one_class_is_told_of_as_one() {
-        assert_eq!(Exports::All.classes().len(), 2);
+        assert_eq!(Exports::All.classes().len(), 3);
         assert_eq!(Exports::OnlySend.classes(), [classes::SEND]);
         assert_eq!(Exports::OnlyReceive.classes(), [classes::RECEIVE]);
+        assert_eq!(Exports::OnlyClock.classes(), [classes::CLOCK]);
     }
 }

@@ -37,6 +37,14 @@ const ENGINE: Sight = Sight::Only(&[
 /// What a plug-in may see: the façades, and what all plug-ins share.
 const PLUG_IN: Sight = Sight::Only(&["audiocloud-engine", "audiocloud-net", "audiocloud-instance"]);
 
+/// What the one library may see: all plug-ins.
+const SUITE: Sight = Sight::Only(&[
+    "audiocloud-send",
+    "audiocloud-receive",
+    "audiocloud-clock-sync",
+    "audiocloud-instance",
+]);
+
 /// Every crate of the workspace and the floor that it stands on. ARCHITECTURE.md says why.
 const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-units", 0, ENGINE),
@@ -59,8 +67,9 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-instance", 6, PLUG_IN),
     ("audiocloud-send", 7, PLUG_IN),
     ("audiocloud-receive", 7, PLUG_IN),
+    ("audiocloud-clock-sync", 7, PLUG_IN),
     ("audiocloud-node", 7, PLUG_IN),
-    ("audiocloud-suite", 8, Sight::Only(&["audiocloud-send", "audiocloud-receive", "audiocloud-instance"])),
+    ("audiocloud-suite", 8, SUITE),
     // A plug-in that breaks the rules on purpose, for the rig's tests: it sees none of ours.
     ("audiocloud-allocating", 8, Sight::Only(&[])),
     // The tools' floor has an order of its own: what measures and bundles, then what uses it.
