@@ -9,11 +9,11 @@
 
 #[cfg(target_os = "linux")]
 mod port;
-#[cfg(target_os = "linux")]
-mod stamps;
 #[cfg(not(target_os = "linux"))]
 #[path = "ptp_udp/elsewhere.rs"]
 mod port;
+#[cfg(target_os = "linux")]
+mod stamps;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
