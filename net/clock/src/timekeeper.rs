@@ -316,7 +316,7 @@ impl Timekeeper {
         }
         let (Measurement::Sync { sent: session, .. } | Measurement::DelayRequest { received: session, .. }) =
             measurement;
-        if session.get().abs() > SESSION_TIME_MAX {
+        if session.get().saturating_abs() > SESSION_TIME_MAX {
             self.refuse("a time that no clock shows".to_owned());
             return false;
         }

@@ -270,8 +270,9 @@ impl Following {
             self.slew_left = Nanos::ZERO;
             return false;
         }
-        if let Followed::Slewing { left } = overlay.follow(&estimate, now) {
-            self.slew_left = left;
+        match overlay.follow(&estimate, now) {
+            Followed::Slewing { left } => self.slew_left = left,
+            Followed::Stepped(_) => self.steps += 1,
         }
         overlay.line() != before
     }

@@ -1,16 +1,27 @@
 //! What others say of time, and what is said to them.
 
-use audiocloud_units::{HostTime, Nanos};
+use audiocloud_units::{HostTime, Nanos, SessionLine};
 
-use super::{Choice, GONE, MasterSaid, NO_TIME, Other, PEERS_MAX, Pulse, State, Timekeeper};
+use super::{
+    Choice, GONE, MasterSaid, NO_TIME, Other, PEERS_MAX, Pulse, SESSION_TIME_MAX, State, Timekeeper,
+};
 use crate::election::ProcessId;
 
 /// How far ahead of this machine's wall clock a choice may be numbered.
 const CHOICE_AHEAD_MS: u64 = 24 * 3_600 * 1_000;
 /// A peer with other beats is sent all of ours so often at most.
 const MAP_EVERY: Nanos = Nanos::from_secs(2);
+/// No two clocks are further apart in rate, slewing included.
+const RATE_MAX_PPM: f64 = 1_000.0;
 /// Bounds of errors beyond are taken for this.
 const BOUND_MAX: Nanos = Nanos::from_secs(3_600);
+
+/// Whether a clock of this world may show such a time.
+fn can_be(line: &SessionLine) -> bool {
+    let SessionLine { host, session, fraction, rate } = line;
+    let is_near = |nanos: i64| nanos.saturating_abs() <= SESSION_TIME_MAX;
+    is_near(host.get()) && is_near(session.get()) && fraction.abs() <= 1.0 && rate.get().abs() <= RATE_MAX_PPM
+}
 
 impl Timekeeper {
     /// A process says how it stands. It may lead, or not; its messages take so long there and back; `wall_ms` are
@@ -30,9 +41,7 @@ impl Timekeeper {
             self.refuse(format!("more than {PEERS_MAX} processes say that they share this time"));
             return false;
         }
-        if !self.is_here(&from, &state.machine) {
-            state.line = None;
-        }
+        state.line = state.line.filter(|line| self.is_here(&from, &state.machine) && can_be(line));
         if let Some(said) = &mut state.master {
             said.bound = said.bound.max(Nanos::ZERO).min(BOUND_MAX);
         }

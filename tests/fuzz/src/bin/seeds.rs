@@ -12,6 +12,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("report.json", "receiver_report"),
         ("request.json", "resend_request"),
         ("message.json", "message"),
+        ("time.json", "message"),
+        ("clock.json", "clock_packet"),
     ] {
         let vectors = std::fs::read_to_string(here.join("../../net/wire/spec/vectors").join(file))?;
         let vectors: Vec<serde_json::Value> = serde_json::from_str(&vectors)?;
@@ -19,7 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::create_dir_all(&folder)?;
         for (number, vector) in vectors.iter().enumerate() {
             let hex = vector["hex"].as_str().ok_or("a vector without hex")?;
-            std::fs::write(folder.join(format!("vector-{number:03}")), unhex(hex)?)?;
+            let stem = file.trim_end_matches(".json");
+            std::fs::write(folder.join(format!("{stem}-{number:03}")), unhex(hex)?)?;
         }
         println!("{target}: {} seeds", vectors.len());
     }
@@ -29,6 +32,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     made.extend([1, 5, 16].map(|window| ("repair_decoder", losses(window))));
     made.extend([0, 1, 2, 3].map(|codec| ("intake", packets(codec))));
     made.extend([0, 1, 2, 3].map(|codec| ("feedback", listener(codec))));
+    // Processes that come, say how they stand, measure each other and edit.
+    made.extend(
+        [1, 7, 31].map(|step: u8| ("timekeeper", (0..=255).map(|n: u8| n.wrapping_mul(step)).collect())),
+    );
     made.extend(audiocloud_fuzz::changes::seeds());
     made.extend(audiocloud_fuzz::people::seeds());
     made.extend(audiocloud_fuzz::traversal::seeds());
