@@ -251,8 +251,8 @@ impl Engine {
             position = self.transport.ahead(self.transport_ahead);
         }
         if self.told.len() < self.told.capacity() {
-            let Position { playing, quarter, bpm, .. } = position;
-            self.told.push(Told { frame: self.position, playing, quarter, bpm });
+            let Position { playing, quarter, bpm, bar_start, .. } = position;
+            self.told.push(Told { frame: self.position, playing, quarter, bpm, bar_start });
         }
         let rate = f64::from(self.recorded.sample_rate);
         let seconds = f64::from(u32::try_from(since.unwrap_or(0)).unwrap_or(u32::MAX)) / rate;

@@ -21,6 +21,9 @@ pub const SEND_ID: &str = "org.audiocloud.send";
 /// CLAP id of audiocloud Receive.
 pub const RECEIVE_ID: &str = "org.audiocloud.receive";
 
+/// CLAP id of audiocloud Clock.
+pub const CLOCK_ID: &str = "org.audiocloud.clock";
+
 /// Where the built things are.
 #[derive(Clone, Debug)]
 pub struct Tools {

@@ -46,6 +46,8 @@ pub struct Record {
     pub quarter: f64,
     /// Quarter notes a minute.
     pub bpm: f64,
+    /// Where the present bar begins, in quarter notes.
+    pub bar_start: f64,
 }
 
 /// Where the music is.
