@@ -3,8 +3,9 @@
 use audiocloud_rt::block_ring::{Epoch, block_ring};
 use audiocloud_rt::event::{Body, NoteAddress, event_ring};
 use audiocloud_rt::{callback, trap, wake};
+use audiocloud_stream::receiver::{LinkOffset, Mode, Settings};
 use audiocloud_stream::{receiver, sender};
-use audiocloud_units::{Frames, HostTime, SampleRate};
+use audiocloud_units::{Frames, HostTime, Nanos, Ppm, SampleRate, SessionLine, SessionTime};
 
 #[global_allocator]
 static TRAP: trap::Allocator = trap::Allocator;
@@ -50,10 +51,16 @@ fn callbacks_leave_the_heap_alone() {
         channels: 2,
         max_block: 8_192,
         stream_rate: None,
-        settings: audiocloud_stream::receiver::Settings::fixed(Frames::new(480)),
+        settings: Settings::fixed(Frames::new(480)),
         delay_max: Frames::new(9_600),
     };
     let mut playout = receiver::Playout::new(config, blocks_out, events_out);
+    let line = SessionLine {
+        host: HostTime::new(0),
+        session: SessionTime::new(1_800_000_000_000_000_000),
+        fraction: 0.25,
+        rate: Ppm::new(-20.0),
+    };
     let input = vec![vec![0.25_f32; 8_192]; 2];
     let mut output = vec![vec![0.0_f32; 8_192]; 2];
     let mut random = Random(0x2545_f491_4f6c_dd1d);
@@ -80,7 +87,7 @@ fn callbacks_leave_the_heap_alone() {
                 match random.below(500) {
                     0 => tap.pause(callback, frames),
                     1 if count % 7 == 0 => tap.restart(Epoch(u32::try_from(count).unwrap())),
-                    _ => tap.process(callback, &[&input[0][..frames], &input[1][..frames]], None),
+                    _ => tap.process(callback, &[&input[0][..frames], &input[1][..frames]], Some(line)),
                 }
             });
             sent += u64::try_from(frames).unwrap();
@@ -89,8 +96,16 @@ fn callbacks_leave_the_heap_alone() {
         callback::enter_at(now(played), |callback| {
             if random.below(2_000) == 0 {
                 let delay = Frames::new(i64::try_from(random.below(9_600)).unwrap());
-                playout.set(audiocloud_stream::receiver::Settings::fixed(delay));
+                let fixed = Settings::fixed(delay);
+                let set = LinkOffset::set(Nanos::from_millis(20) + delay.to_nanos_floor(rate));
+                let aligned = |link_offset| Settings { mode: Mode::Aligned { link_offset }, ..fixed };
+                playout.set(match random.below(4) {
+                    0 => aligned(LinkOffset::Agreed),
+                    1 => aligned(set),
+                    _ => fixed,
+                });
             }
+            playout.set_session_line((random.below(1_000) > 0).then_some(line));
             if random.below(5_000) == 0 {
                 playout.stop(callback, |_, _| heard += 1);
             }
@@ -105,4 +120,5 @@ fn callbacks_leave_the_heap_alone() {
     let status = playout.status().read();
     assert!(heard > 1_000 && status.played_frames > 1_000_000 && status.epochs > 5, "{status:?}");
     assert!(status.missing_frames + status.unsent_frames > 0 && status.delay_changes > 5, "{status:?}");
+    assert!(status.realignments > 5, "{status:?}");
 }
