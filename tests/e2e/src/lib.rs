@@ -4,6 +4,7 @@
 //! bundle and the programs are found by `AUDIOCLOUD_BUNDLE_DIR`, `AUDIOCLOUD_BIN` and `AUDIOCLOUD_RIG`, which
 //! `cargo xtask test` sets.
 
+pub mod beat;
 pub mod net;
 pub mod node;
 pub mod person;

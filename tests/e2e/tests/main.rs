@@ -6,6 +6,7 @@ mod faults;
 mod heal;
 mod hostile;
 mod latency;
+mod midi;
 mod mixing;
 mod nat;
 mod notes;
