@@ -5,6 +5,7 @@
 //! `cargo xtask test` sets.
 
 pub mod beat;
+pub mod distance;
 pub mod net;
 pub mod node;
 pub mod person;
