@@ -137,6 +137,11 @@ pub(crate) fn ensure_ardour() -> Result<&'static Path> {
     Ok(folder)
 }
 
+/// Makes sure that SuperCollider's language is there, which has a peer of tempo Link.
+pub(crate) fn ensure_supercollider() -> Result<()> {
+    if answers("sclang", &["-v"]) { Ok(()) } else { install(&["supercollider-language"]) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that continuous integration runs, from the cheapest check to the dearest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, ensure};
@@ -132,8 +132,13 @@ fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
     }
     if let Part::EndToEnd { built, slow } = part {
         describe(&mut command, built);
+        // Peers of tempo Link are started in it. Where it cannot be made, the tests of Python's hosts say why.
+        if let Ok(python) = python() {
+            command.env("AUDIOCLOUD_PYTHON", python);
+        }
         if slow {
             command.env("AUDIOCLOUD_SLOW", "1");
+            machine::ensure_supercollider()?;
         }
         command = machine::in_own_network(command);
     }
@@ -187,15 +192,18 @@ fn describe(command: &mut Command, built: &Built) {
         .env("AUDIOCLOUD_RIG", built.programs.join("audiocloud-rig"));
 }
 
+/// The Python that has what tests need of it.
+fn python() -> Result<PathBuf> {
+    let environment = cargo::target_directory()?.join("venv");
+    machine::python_environment(&environment, &cargo::root().join("tests/hosts/requirements.txt"))
+}
+
 /// Runs one file of tests in a process of its own: two hosts built on JUCE do not share one.
 fn python_host(built: &Built, tests: &str, tally: &mut Tally) -> Result<()> {
-    let folder = cargo::root().join("tests/hosts");
-    let environment = cargo::target_directory()?.join("venv");
-    let python = machine::python_environment(&environment, &folder.join("requirements.txt"))?;
-    let mut command = Command::new(python);
+    let mut command = Command::new(python()?);
     command
         .args(["-m", "pytest", "--verbose", "-p", "no:cacheprovider", "--color=no"])
-        .arg(folder.join(tests));
+        .arg(cargo::root().join("tests/hosts").join(tests));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     describe(&mut command, built);
     let own = tempfile::tempdir()?;
