@@ -36,6 +36,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     made.extend(
         [1, 7, 31].map(|step: u8| ("timekeeper", (0..=255).map(|n: u8| n.wrapping_mul(step)).collect())),
     );
+    // Peers of tempo Link that come, say their tempo and answer pings.
+    made.extend([3, 11, 29].map(|step: u8| ("link", (0..=255).map(|n: u8| n.wrapping_mul(step)).collect())));
     made.extend(audiocloud_fuzz::changes::seeds());
     made.extend(audiocloud_fuzz::people::seeds());
     made.extend(audiocloud_fuzz::traversal::seeds());
