@@ -7,6 +7,7 @@ mod heal;
 mod hostile;
 mod latency;
 mod midi;
+mod link;
 mod mixing;
 mod nat;
 mod notes;
