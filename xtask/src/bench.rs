@@ -27,6 +27,8 @@ enum Subject {
     Engine(Output),
     /// The way from Send to Receive, over impaired networks under JACK; Linux, as root
     Streams(Streams),
+    /// The time that machines share, beside ptp4l and over impaired networks; Linux, as root
+    Clock(Clock),
 }
 
 #[derive(clap::Args)]
@@ -78,6 +80,30 @@ struct Streams {
     keep: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+struct Clock {
+    #[command(flatten)]
+    output: Output,
+    /// Installs ptp4l first (Debian and its like)
+    #[arg(long)]
+    install_peers: bool,
+    /// What to measure [default: ptp,lan,wan,asymmetry,killed]
+    #[arg(long, value_name = "A,B")]
+    cases: Option<String>,
+    /// How long each case is measured [default: 100]
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// How long it is left alone before [default: 40]
+    #[arg(long, value_name = "N")]
+    settle: Option<u64>,
+    /// Keeps what peers told there
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+/// Debian packages that the clock is measured with.
+const TIMEKEEPERS: &[&str] = &["linuxptp", "ethtool", "iproute2", "procps", "util-linux"];
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.subject {
         Subject::Engine(output) => bench("engine", output, Vec::new()),
@@ -88,7 +114,44 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             let arguments = streams.arguments()?;
             bench("streams", &streams.output, arguments)
         }
+        Subject::Clock(clock) => {
+            if clock.install_peers {
+                machine::install(TIMEKEEPERS)?;
+            }
+            bench("clock", &clock.output, clock.arguments()?)
+        }
     }
+}
+
+impl Clock {
+    /// The program's arguments; the peer that it measures is built.
+    fn arguments(&self) -> Result<Vec<OsString>> {
+        println!("building");
+        let peer = example("clock")?;
+        let mut arguments: Vec<OsString> = vec!["--peer".into(), peer.into()];
+        let texts = [
+            ("--cases", self.cases.clone()),
+            ("--seconds", self.seconds.map(|seconds| seconds.to_string())),
+            ("--settle", self.settle.map(|seconds| seconds.to_string())),
+        ];
+        for (flag, text) in texts {
+            if let Some(text) = text {
+                arguments.extend([flag.into(), text.into()]);
+            }
+        }
+        if let Some(folder) = &self.keep {
+            arguments.extend(["--keep".into(), std::path::absolute(folder)?.into()]);
+        }
+        Ok(arguments)
+    }
+}
+
+/// Builds an example program of the runtime; where it is.
+fn example(name: &str) -> Result<PathBuf> {
+    let mut example = cargo::command();
+    example.args(["build", "--release", "--package", "audiocloud-runtime", "--example", name]);
+    ensure!(example.status()?.success(), "the example {name} does not build");
+    Ok(cargo::target_directory()?.join("release/examples").join(name))
 }
 
 impl Streams {
@@ -97,9 +160,7 @@ impl Streams {
         println!("building");
         let programs = &["audiocloud-node", "audiocloud-rig"];
         let built = Build { release: true, programs, ..Build::default() }.run()?;
-        let mut example = cargo::command();
-        example.args(["build", "--release", "--package", "audiocloud-runtime", "--example", "scale"]);
-        ensure!(example.status()?.success(), "the load does not build");
+        let load = example("scale")?;
         let picture = match &self.picture {
             Some(path) => std::path::absolute(path)?,
             None => cargo::target_directory()?.join("bench/report.png"),
@@ -109,7 +170,7 @@ impl Streams {
         push("--rig", built.programs.join("audiocloud-rig").into());
         push("--audiocloud", built.programs.join("audiocloud").into());
         push("--plugin", built.bundles.clap.into());
-        push("--load", built.programs.join("examples/scale").into());
+        push("--load", load.into());
         push("--recordings", cargo::root().join("../shared/audio").into());
         push("--picture", picture.into());
         if let Some(folder) = &self.keep {

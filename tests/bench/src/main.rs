@@ -4,6 +4,7 @@
 //! the machine does counts little, and denormals are flushed to zero for everyone alike; the streams' host stalls are
 //! measured and left out.
 
+mod clock;
 mod engine;
 mod machine;
 mod measure;
@@ -39,6 +40,8 @@ enum Subject {
     Engine,
     /// The way from Send to Receive
     Streams(Box<streams::Args>),
+    /// The time that machines share
+    Clock(clock::Args),
     /// Plays or records on a JACK server, for `streams`
     #[command(hide = true)]
     Probe(streams::probe::Args),
@@ -46,22 +49,30 @@ enum Subject {
 
 fn main() -> Result<ExitCode> {
     let Arguments { subject, json, check } = Arguments::parse();
-    let (rows, streams) = match subject {
-        Subject::Engine => (engine::measure(), None),
+    let (rows, streams, clock) = match subject {
+        Subject::Engine => (engine::measure(), None, None),
         Subject::Streams(args) => match streams::measure(&args)? {
-            Ok((rows, details)) => (rows, Some(details)),
-            Err(status) if status.success() => return Ok(ExitCode::SUCCESS),
-            Err(_) => return Ok(ExitCode::FAILURE),
+            Ok((rows, details)) => (rows, Some(details), None),
+            Err(status) => return Ok(ended(status)),
+        },
+        Subject::Clock(args) => match clock::measure(&args)? {
+            Ok((rows, cases)) => (rows, None, Some(cases)),
+            Err(status) => return Ok(ended(status)),
         },
         Subject::Probe(args) => return streams::probe::run(&args).map(|()| ExitCode::SUCCESS),
     };
-    let report = table::Report { machine: machine::describe(), rows, streams };
+    let report = table::Report { machine: machine::describe(), rows, streams, clock };
     print!("{}", report.table());
     if let Some(path) = json {
         std::fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")
             .with_context(|| format!("{} cannot be written", path.display()))?;
     }
     Ok(if check && !report.holds() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// As the process did that measured in our place.
+fn ended(status: std::process::ExitStatus) -> ExitCode {
+    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]
@@ -86,5 +97,7 @@ mod tests {
             of(&format!("streams {tools} --conditions clean,loss1 --systems ours,zita-5 --json f")).is_ok()
         );
         assert!(of(&format!("streams {tools} --conditions foul")).is_err());
+        assert!(of("clock --peer p --cases lan,wan --seconds 20 --json f").is_ok());
+        assert!(of("clock").is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::clock::Case;
 use crate::machine::Machine;
 use crate::streams::Details;
 
@@ -101,7 +102,7 @@ fn figure(value: f64, unit: &str) -> String {
         "ns" if value.abs() >= 1e6 => format!("{:.2} ms", value / 1e6),
         "ns" if value.abs() >= 1e3 => format!("{:.2} µs", value / 1e3),
         "ns" => format!("{value:.1} ns"),
-        "ms" | "ms/s" | "ms/min" | "s" | "blocks" | "cores" | "%" | "dB" if value.abs() < 1e3 => {
+        "ms" | "ms/s" | "ms/min" | "s" | "blocks" | "cores" | "%" | "dB" | "ppm" if value.abs() < 1e3 => {
             format!("{value:.2} {unit}")
         }
         "ms" | "ms/s" | "ms/min" | "s" | "kbit/s" => format!("{value:.0} {unit}"),
@@ -116,6 +117,8 @@ pub(crate) struct Report {
     /// What the rows are medians of, where they are.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(crate) streams: Option<Details>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) clock: Option<Vec<Case>>,
 }
 
 impl Report {
@@ -182,7 +185,10 @@ mod tests {
     #[test]
     fn the_check_asks_for_every_row_with_a_target() {
         let check = |rows: Vec<Row>, holds| {
-            assert_eq!(Report { machine: crate::machine::describe(), rows, streams: None }.holds(), holds);
+            assert_eq!(
+                Report { machine: crate::machine::describe(), rows, streams: None, clock: None }.holds(),
+                holds
+            );
         };
         let target = Some(Target::Maximum(1.0));
         check(vec![], true);
@@ -203,7 +209,7 @@ mod tests {
     #[test]
     fn the_table_has_a_line_for_each_row() {
         let rows = vec![row(Some(1.0), &[("a", 2.0)], Some(Target::RatioToBestPeer(0.75)))];
-        let text = Report { machine: crate::machine::describe(), rows, streams: None }.table();
+        let text = Report { machine: crate::machine::describe(), rows, streams: None, clock: None }.table();
         let last = text.lines().last().unwrap();
         let words: Vec<&str> = last.split_whitespace().collect();
         assert_eq!(words.join(" "), "row 1.0 ns 2.0 ns 0.50 0.75 holds 1.0 ns 1.00 stores");

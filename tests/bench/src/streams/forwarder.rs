@@ -84,13 +84,18 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    /// Starts to forward. The impairment's time begins now.
+    /// Starts to forward, alike both ways. The impairment's time begins now.
     pub(crate) fn start(impairment: Impairment, seed: u64) -> Result<Self> {
+        Self::start_unlike([impairment; 2], seed)
+    }
+
+    /// With one impairment for what comes from A, and one for what comes from B.
+    pub(crate) fn start_unlike(impairments: [Impairment; 2], seed: u64) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let counters: Arc<[Counters; 2]> = Arc::default();
         let thread = std::thread::Builder::new().name("forwarder".into()).spawn({
             let (stop, counters) = (Arc::clone(&stop), Arc::clone(&counters));
-            move || Run::new(impairment, seed, counters)?.forward(&stop)
+            move || Run::new(impairments, seed, counters)?.forward(&stop)
         })?;
         Ok(Self { stop, counters, thread: Some(thread) })
     }
@@ -155,13 +160,13 @@ struct Run {
 }
 
 impl Run {
-    fn new(impairment: Impairment, seed: u64, counters: Arc<[Counters; 2]>) -> Result<Self> {
+    fn new([from_a, from_b]: [Impairment; 2], seed: u64, counters: Arc<[Counters; 2]>) -> Result<Self> {
         enter_middle()?;
         schedule_first_in_first_out(PRIORITY)?;
         let open = |site: Site| PacketSocket::open(site.middle_interface());
         Ok(Self {
             sockets: [open(Site::A)?, open(Site::B)?],
-            ways: [Way::new(impairment, 2 * seed), Way::new(impairment, 2 * seed + 1)],
+            ways: [Way::new(from_a, 2 * seed), Way::new(from_b, 2 * seed + 1)],
             counters,
             slots: vec![[0; FRAME_BYTES]; FRAMES_MAX],
             free: (0..FRAMES_MAX).collect(),

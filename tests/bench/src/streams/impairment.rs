@@ -8,6 +8,14 @@ pub(crate) struct Impairment {
     /// Uniform within so much of the delay, frame by frame: later frames overtake earlier ones.
     pub(crate) jitter_ms: f64,
     pub(crate) bottleneck: Option<Bottleneck>,
+    pub(crate) spikes: Option<Spikes>,
+}
+
+/// Each frame with this probability, by itself, takes so much longer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spikes {
+    pub(crate) probability: f64,
+    pub(crate) ms: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +45,8 @@ pub(crate) struct Bottleneck {
 }
 
 impl Impairment {
-    pub(crate) const NONE: Self = Self { loss: Loss::None, delay_ms: 0.0, jitter_ms: 0.0, bottleneck: None };
+    pub(crate) const NONE: Self =
+        Self { loss: Loss::None, delay_ms: 0.0, jitter_ms: 0.0, bottleneck: None, spikes: None };
 }
 
 /// A frame's end.
@@ -95,7 +104,12 @@ impl Way {
             due_ms = self.idle_at_ms;
         }
         let spread = if self.impairment.jitter_ms > 0.0 { 2.0 * self.random.unit() - 1.0 } else { 0.0 };
-        Fate::Due { ms: due_ms + (self.impairment.delay_ms + spread * self.impairment.jitter_ms).max(0.0) }
+        let spike_ms = match self.impairment.spikes {
+            Some(spikes) if self.random.unit() < spikes.probability => spikes.ms,
+            _ => 0.0,
+        };
+        let delay_ms = self.impairment.delay_ms + spread * self.impairment.jitter_ms;
+        Fate::Due { ms: due_ms + delay_ms.max(0.0) + spike_ms }
     }
 }
 
@@ -159,6 +173,19 @@ mod tests {
         }
         let (least, most) = delays.iter().fold((f64::MAX, f64::MIN), |(a, b), d| (a.min(*d), b.max(*d)));
         assert!((0.0..0.01).contains(&least) && (9.99..=10.0).contains(&most), "{least} {most}");
+    }
+
+    #[test]
+    fn as_many_frames_are_late_as_asked() {
+        let spikes = Some(Spikes { probability: 0.02, ms: 20.0 });
+        let fates = fates(Impairment { delay_ms: 1.0, spikes, ..Impairment::NONE }, 100_000);
+        let delay = |(n, fate): (usize, Fate)| match fate {
+            Fate::Due { ms } => ms - f64::from(u32::try_from(n).unwrap()),
+            Fate::Lost | Fate::Refused => panic!("{fate:?}"),
+        };
+        let late = fates.into_iter().enumerate().map(delay).filter(|ms| (*ms - 21.0).abs() < 1e-6).count();
+        // Five standard deviations.
+        assert!(late.abs_diff(2_000) < 222, "{late}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Site {
         }
     }
 
-    pub(crate) fn address(self) -> &'static str {
+    pub(crate) const fn address(self) -> &'static str {
         match self {
             Self::A => "10.77.0.1",
             Self::B => "10.77.0.2",
@@ -77,6 +77,28 @@ pub(crate) fn set_up() -> Result<()> {
         call(&["ip", "-n", name, "route", "add", "224.0.0.0/4", "dev", end])?;
     }
     Ok(())
+}
+
+/// A cable from A to B beside the other, with nothing between: the same name at both ends, and addresses of a network of its
+/// own.
+pub(crate) fn lay_cable(name: &str, network: u8) -> Result<()> {
+    let [a, b] = Site::BOTH.map(Site::name);
+    call(&["ip", "link", "add", name, "netns", a, "type", "veth", "peer", "name", name, "netns", b])?;
+    for site in Site::BOTH {
+        let address = direct_address(site, network);
+        call(&["ip", "-n", site.name(), "addr", "add", &format!("{address}/24"), "dev", name])?;
+        call(&["ip", "-n", site.name(), "link", "set", "dev", name, "up"])?;
+    }
+    Ok(())
+}
+
+/// A site's address on a cable of its own.
+pub(crate) fn direct_address(site: Site, network: u8) -> String {
+    let host = match site {
+        Site::A => 1,
+        Site::B => 2,
+    };
+    format!("10.78.{network}.{host}")
 }
 
 /// Moves the calling thread into M.
