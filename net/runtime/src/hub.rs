@@ -142,8 +142,8 @@ pub(crate) struct Hub {
     next_link: u64,
     /// How often a quality was wished for.
     wishes: u64,
-    /// When the alarm rings that wakes [`Hub::wake`].
-    alarm: Option<HostTime>,
+    /// When the alarm rings that wakes [`Hub::wake`], and for which link.
+    alarm: Option<(HostTime, u64)>,
     /// Rung when it has to ring earlier.
     pub(crate) alarm_moved: Arc<Notify>,
 }

@@ -82,8 +82,19 @@ impl Hub {
         link.incoming.handle(&packet, datagram, &mut self.subscribers, &self.shared.counters, &outlet);
         let wake = link.incoming.next_wake();
         drop(outlet);
-        if wake.is_some_and(|wake| self.alarm.is_none_or(|alarm| wake < alarm)) {
+        if self.is_alarm_off(id, wake) {
             self.alarm_moved.notify_one();
+        }
+    }
+
+    /// Whether the alarm has to be moved, now that a link's streams have something to do at `wake`. So it has, too, when it
+    /// would ring too early: that wakes the thread for nothing, which costs more.
+    fn is_alarm_off(&self, link: u64, wake: Option<HostTime>) -> bool {
+        match (self.alarm, wake) {
+            (Some((at, of)), wake) if of == link => wake != Some(at),
+            (Some((at, _)), Some(wake)) => wake < at,
+            (None, wake) => wake.is_some(),
+            (Some(_), None) => false,
         }
     }
 
@@ -95,7 +106,8 @@ impl Hub {
                 link.incoming.poll(&mut self.subscribers, &link.outlet.borrow());
             }
         }
-        self.alarm = self.links.values().filter_map(|link| link.incoming.next_wake()).min();
-        self.alarm
+        let wakes = self.links.iter().filter_map(|(&id, link)| Some((link.incoming.next_wake()?, id)));
+        self.alarm = wakes.min();
+        self.alarm.map(|(at, _)| at)
     }
 }
