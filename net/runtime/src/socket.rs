@@ -345,7 +345,7 @@ impl PathSocket {
         if !is_frame(datagram) {
             // An address in use may also send a stateless reset, which looks like noise. QUIC tells the two apart.
             let is_quic = datagram.first().is_some_and(|first| first & 0x40 != 0);
-            if !(self.ids.admits(datagram) || (is_quic && table.is_pinned(from))) {
+            if !((is_quic && table.is_pinned(from)) || self.ids.admits(datagram)) {
                 return self.garbage(from, datagram);
             }
             let address = table.virtual_of(from);
