@@ -23,6 +23,7 @@ use crate::hub::{CONNECTIONS_MAX, CloseCode, Hub, OUTGOING_MAX};
 use crate::identity::Identity;
 use crate::meeting::{Meeting, Server};
 use crate::peer::Peer;
+use crate::rounds::{Ticks, tick_in_passing};
 use crate::sessions::live::{Event, Own};
 use crate::socket::PathSocket;
 use crate::standing::{Standing, Trusted};
@@ -43,6 +44,7 @@ pub(crate) struct Context {
     pub(crate) trust: Trust,
     pub(crate) discovery: RefCell<Option<Discovery>>,
     pub(crate) handshakes: std::cell::Cell<usize>,
+    pub(crate) ticks: Ticks,
     pub(crate) socket: Arc<PathSocket>,
     pub(crate) meeting: Meeting,
     /// Where this is a rendezvous node.
@@ -508,7 +510,10 @@ async fn read_messages(context: Rc<Context>, id: u64, connection: Connection, mu
 async fn read_datagrams(context: Rc<Context>, id: u64, connection: Connection) {
     loop {
         match connection.read_datagram().await {
-            Ok(datagram) => context.hub.borrow_mut().handle_datagram(id, &datagram),
+            Ok(datagram) => {
+                context.hub.borrow_mut().handle_datagram(id, &datagram);
+                tick_in_passing(&context);
+            }
             Err(error) => {
                 context.hub.borrow_mut().remove_link(id, &error);
                 return;

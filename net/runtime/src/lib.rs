@@ -37,10 +37,15 @@ mod hello;
 mod hub;
 mod input;
 mod journal;
+mod kernel_socket;
 mod meeting;
 mod peer;
 mod private_file;
 mod publisher;
+mod quic_runtime;
+#[cfg(target_os = "linux")]
+mod readiness;
+mod rounds;
 mod socket;
 mod standing;
 mod status;

@@ -16,10 +16,9 @@ use audiocloud_wire::id::InstanceId;
 use audiocloud_wire::message::{Goodbye, GoodbyeReason, Message, Text};
 use quinn::Runtime as _;
 use ring::rand::SecureRandom;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
 
-use crate::alarm::Alarm;
 use crate::candidates::Candidates;
 use crate::clock::Clocks;
 use crate::command::Command;
@@ -32,9 +31,11 @@ use crate::hub::{CloseCode, Hub};
 use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::meeting::{self, Meeting, Server};
+use crate::quic_runtime::QuicRuntime;
+use crate::rounds::{self, Ticks};
 use crate::sessions::live::{Live, LiveThread, Order, Own};
 use crate::socket::{PathSocket, Paths};
-use crate::status::{Shared, lock};
+use crate::status::Shared;
 use crate::{Config, Error, MeetingPoint, tls, transport};
 
 /// Of SCHED_FIFO: below the audio threads of common hosts, above everything ordinary.
@@ -46,9 +47,6 @@ const BUFFER_BYTES: usize = 8 << 20;
 const HINTS_MAX: usize = 256;
 /// First packets of strangers that may wait for the thread.
 const INCOMING_MAX: usize = 64;
-const TICK: Duration = Duration::from_millis(50);
-/// Round trips are shown anew after this many ticks.
-const TICKS_PER_REFRESH: u32 = 5;
 /// How long the last words have to leave.
 const GOODBYE: Duration = Duration::from_millis(10);
 const DRAIN: Duration = Duration::from_millis(30);
@@ -227,7 +225,8 @@ fn run(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) {
         .enable_all()
         // Look for packets and wakes often, even when tasks keep each other busy.
         .event_interval(7)
-        .build();
+        // One queue of tasks, ours and QUIC's: between two, every packet would cost one more look at the events.
+        .build_local(LocalOptions::default());
     let runtime = match built {
         Ok(runtime) => runtime,
         Err(source) => {
@@ -235,9 +234,7 @@ fn run(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) {
             return;
         }
     };
-    let local = LocalSet::new();
-    runtime.block_on(local.run_until(live(setup, ready)));
-    drop(local);
+    runtime.block_on(live(setup, ready));
     // Name look-ups may still run: they are waited for, but not forever.
     runtime.shutdown_timeout(Duration::from_millis(100));
 }
@@ -256,7 +253,7 @@ fn open(
     socket: UdpSocket,
     ids: ConnectionIds,
 ) -> Result<(quinn::Endpoint, Arc<PathSocket>), Error> {
-    let runtime = Arc::new(quinn::TokioRuntime);
+    let runtime = Arc::new(QuicRuntime);
     let wrap = |source| Error::Bind { address: setup_config.bind, source };
     let inner = runtime.wrap_udp_socket(socket).map_err(wrap)?;
     let socket = Arc::new(PathSocket::new(inner, Arc::clone(&shared.paths), ids).map_err(wrap)?);
@@ -305,6 +302,7 @@ async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) 
         trust,
         discovery: RefCell::new(None),
         handshakes: Cell::new(0),
+        ticks: Ticks::new(),
         socket,
         meeting: Meeting::new(Arc::clone(&shared.paths), &secret, &config.meeting),
         server: rendezvous.map(|rendezvous| Rc::new(Server::new(Arc::clone(&shared.paths), rendezvous))),
@@ -317,9 +315,9 @@ async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) 
         tokio::task::spawn_local(take_hints(Rc::clone(&context), found)),
         tokio::task::spawn_local(take_commands(Rc::clone(&context), commands)),
         tokio::task::spawn_local(take_orders(Rc::clone(&context), ordered)),
-        tokio::task::spawn_local(pump(Rc::clone(&context), wakes)),
-        tokio::task::spawn_local(tick(Rc::clone(&context))),
-        tokio::task::spawn_local(wake(Rc::clone(&context))),
+        tokio::task::spawn_local(rounds::pump(Rc::clone(&context), wakes)),
+        tokio::task::spawn_local(rounds::tick(Rc::clone(&context))),
+        tokio::task::spawn_local(rounds::wake(Rc::clone(&context))),
         tokio::task::spawn_local(keep_time(Rc::clone(&context))),
         tokio::task::spawn_local(meeting::client::watch_addresses(Rc::clone(&context), bound)),
         tokio::task::spawn_local(meeting::client::keep_ways(Rc::clone(&context))),
@@ -467,94 +465,4 @@ fn meeting_places(own: &[Own]) -> Vec<meeting::Place> {
         })
     });
     places.collect()
-}
-
-async fn tick(context: Rc<Context>) {
-    let mut ticks = 0;
-    loop {
-        tokio::time::sleep(TICK).await;
-        let mut hub = context.hub.borrow_mut();
-        hub.tick();
-        ticks = (ticks + 1) % TICKS_PER_REFRESH;
-        if ticks == 0 {
-            hub.follow_migrations();
-            hub.refresh();
-            *lock(&hub.shared.meeting) = context.meeting.status();
-        }
-    }
-}
-
-/// Wakes the streams that come in when they have something to do.
-async fn wake(context: Rc<Context>) {
-    let moved = Arc::clone(&context.hub.borrow().alarm_moved);
-    let mut alarm = match Alarm::new() {
-        Ok(alarm) => alarm,
-        Err(error) => {
-            let line = format!("what is missing is asked for late: no timer: {error}");
-            context.hub.borrow().shared.journal.note(&line);
-            return;
-        }
-    };
-    loop {
-        let next = context.hub.borrow_mut().wake();
-        let ring = async {
-            match next {
-                Some(at) => alarm.until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            rung = ring => if let Err(error) = rung {
-                let line = format!("what is missing is asked for late: {error}");
-                context.hub.borrow().shared.journal.note(&line);
-                return;
-            },
-            () = moved.notified() => {}
-        }
-    }
-}
-
-async fn drain(context: &Rc<Context>) {
-    while context.hub.borrow_mut().pump() {
-        // The connections send what they were given before they are given more.
-        tokio::task::yield_now().await;
-    }
-}
-
-#[cfg(target_os = "linux")]
-async fn pump(context: Rc<Context>, wakes: WakeReceiver) {
-    use std::os::fd::AsFd;
-    use tokio::net::unix::pipe;
-
-    // An event descriptor is read like a pipe, of eight bytes at once.
-    let watched = wakes.as_fd().try_clone_to_owned().and_then(pipe::Receiver::from_owned_fd_unchecked);
-    let watched = match watched {
-        Ok(watched) => watched,
-        Err(error) => {
-            let line = format!("wakes of the callback cannot be waited for, so they are looked for: {error}");
-            context.hub.borrow().shared.journal.note(&line);
-            return poll(&context).await;
-        }
-    };
-    let mut count = [0; 8];
-    while watched.readable().await.is_ok() {
-        if watched.try_read(&mut count).is_ok() {
-            drain(&context).await;
-        }
-    }
-    poll(&context).await;
-}
-
-#[cfg(not(target_os = "linux"))]
-async fn pump(context: Rc<Context>, wakes: WakeReceiver) {
-    wakes.drain();
-    poll(&context).await;
-}
-
-/// Looks into the rings every millisecond.
-async fn poll(context: &Rc<Context>) {
-    loop {
-        drain(context).await;
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }

@@ -20,6 +20,8 @@ const UNSAFE: &[&str] = &[
     "net/codec/src/opus/libopus.rs",
     // Keeps the library loaded, through the system's loader.
     "plugin/instance/src/pin.rs",
+    // Promises Tokio that a watched descriptor stays open.
+    "net/runtime/src/readiness.rs",
     // The border to JACK's library and ALSA's, which are looked for at run time.
     "net/runtime/src/bridge/midi/",
     // The host's side of nice-plug, played by the test.
