@@ -247,7 +247,8 @@ impl Following {
         let is_wrong = if self.is_wide { round_trip < LOCAL } else { round_trip.get() > 2 * LOCAL.get() };
         if is_wrong {
             self.is_wide = !self.is_wide;
-            self.restart(true);
+            // What is known so far is worth going on with only if it is good.
+            self.restart(self.is_settled());
         }
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     written: Option<SessionLine>,
     /// The number of the map that was counted last.
     map: u64,
+    /// Whose time it was said to be last.
+    told: Option<ProcessId>,
 }
 
 impl std::fmt::Debug for Domain {
@@ -74,6 +76,7 @@ impl Domain {
             writer,
             written: None,
             map: 0,
+            told: None,
         };
         Self {
             session,
@@ -186,6 +189,15 @@ impl Inner {
         let master = self.keeper.master();
         let me = self.keeper.me();
         self.names.retain(|id, _| connected.contains_key(id) || *id == me || Some(*id) == master);
+    }
+
+    /// Whose time it is, where that is news, for the journal.
+    pub(crate) fn new_master(&mut self) -> Option<String> {
+        let master = self.keeper.master().filter(|master| self.told != Some(*master))?;
+        self.told = Some(master);
+        let is_me = master == self.keeper.me();
+        let name = self.names.get(&master).map_or("somebody who is not connected", String::as_str);
+        Some(if is_me { "this process's".to_owned() } else { format!("that of {name:?}") })
     }
 
     /// Edits that were made here since this was asked last.

@@ -279,7 +279,7 @@ impl Hub {
         let connected: BTreeMap<ProcessId, String> =
             links.iter().map(|(_, link)| (process_of(&link.peer), link.peer.name.clone())).collect();
         let may_lead = self.may_lead(session);
-        domain.with(|inner| {
+        let new_master = domain.with(|inner| {
             inner.set_connected(&connected);
             inner.keeper.set_may_lead(may_lead);
             let says = inner.keeper.tick(now, wall_time());
@@ -295,6 +295,12 @@ impl Hub {
                     wanted.insert((session, id), Role::Master);
                 }
             }
+            inner.new_master()
         });
+        if let Some(whose) = new_master {
+            let of = session
+                .map_or("this user's machines".to_owned(), |session| format!("session {}", session.short()));
+            self.shared.journal.note(&format!("the time of {of} is {whose} now"));
+        }
     }
 }
