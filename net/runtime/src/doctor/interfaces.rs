@@ -54,6 +54,19 @@ pub(crate) fn interfaces() -> Option<Vec<Interface>> {
     None
 }
 
+/// The mask of the network that an address of this machine is in.
+#[cfg(unix)]
+pub(crate) fn mask_v4(of: Ipv4Addr) -> Option<Ipv4Addr> {
+    let v4 = |address: Option<nix::sys::socket::SockaddrStorage>| Some(address?.as_sockaddr_in()?.ip());
+    let mut entries = nix::ifaddrs::getifaddrs().ok()?;
+    entries.find(|entry| v4(entry.address) == Some(of)).and_then(|entry| v4(entry.netmask))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn mask_v4(_of: Ipv4Addr) -> Option<Ipv4Addr> {
+    None
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     #[test]
@@ -61,5 +74,8 @@ mod tests {
         let found = super::interfaces().unwrap();
         let loopback = found.iter().find(|one| one.is_loopback).expect("every machine has one");
         assert!(loopback.index > 0 && loopback.v4.iter().all(|ip| ip.is_loopback()), "{loopback:?}");
+        for address in &loopback.v4 {
+            assert_eq!(super::mask_v4(*address), Some([255, 0, 0, 0].into()));
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::doctor::interfaces::Interface;
+use crate::doctor::interfaces::{Interface, mask_v4};
 
 /// A datagram that has come.
 #[derive(Debug)]
@@ -54,9 +54,10 @@ impl Ports {
         let SocketAddr::V4(endpoint) = measuring.local_addr()? else {
             unreachable!("it was bound to one of IPv4")
         };
+        let neighbours = Neighbours { address, mask: mask_v4(address).unwrap_or(Ipv4Addr::BROADCAST) };
         let mut listeners = JoinSet::new();
         for (socket, is_measuring) in [(&group, false), (&own, false), (&measuring, true)] {
-            listeners.spawn(listen(Arc::clone(socket), gateway, is_measuring, received.clone()));
+            listeners.spawn(listen(Arc::clone(socket), neighbours, gateway, is_measuring, received.clone()));
         }
         Ok(Self { name: interface.name.clone(), address, endpoint, own, measuring, _listeners: listeners })
     }
@@ -100,8 +101,22 @@ fn sent(result: io::Result<usize>) -> io::Result<()> {
     }
 }
 
+/// Who is on an interface's own network: whoever is further away has no business with Link, and could forge where from.
+#[derive(Clone, Copy, Debug)]
+struct Neighbours {
+    address: Ipv4Addr,
+    mask: Ipv4Addr,
+}
+
+impl Neighbours {
+    fn has(&self, other: Ipv4Addr) -> bool {
+        other & self.mask == self.address & self.mask
+    }
+}
+
 async fn listen(
     socket: Arc<UdpSocket>,
+    neighbours: Neighbours,
     gateway: Gateway,
     is_measuring: bool,
     received: mpsc::Sender<Received>,
@@ -110,7 +125,7 @@ async fn listen(
     let mut buffer = [0; DATAGRAM_BYTES_MAX + 1];
     loop {
         match socket.recv_from(&mut buffer).await {
-            Ok((length, SocketAddr::V4(from))) => {
+            Ok((length, SocketAddr::V4(from))) if neighbours.has(*from.ip()) => {
                 let bytes = buffer.get(..length).unwrap_or_default().to_vec();
                 if received.send(Received { gateway, from, is_measuring, bytes }).await.is_err() {
                     return;
@@ -122,5 +137,23 @@ async fn listen(
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_those_of_the_interface_s_network() {
+        let check = |address: &str, mask: &str, other: &str, expected: bool| {
+            let [address, mask, other] = [address, mask, other].map(|text| text.parse().unwrap());
+            assert_eq!(Neighbours { address, mask }.has(other), expected, "{address} {mask} {other}");
+        };
+        check("192.168.7.20", "255.255.255.0", "192.168.7.1", true);
+        check("192.168.7.20", "255.255.255.0", "192.168.8.1", false);
+        check("10.1.2.3", "255.0.0.0", "10.200.0.9", true);
+        check("127.0.0.1", "255.0.0.0", "203.0.113.7", false);
+        check("192.0.2.1", "255.255.255.255", "192.0.2.2", false);
     }
 }
