@@ -6,6 +6,7 @@
 
 pub mod beat;
 pub mod distance;
+pub mod jack;
 pub mod net;
 pub mod node;
 pub mod person;

@@ -4,24 +4,18 @@
 //! frames would be that far from where they belong.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use audiocloud_e2e::beat::Beat;
+use audiocloud_e2e::jack::{Jack, until};
 
 const RATE_HZ: f64 = 48_000.0;
 const BPM: f64 = 120.0;
 /// Clocks a second.
 const CLOCKS_HZ: f64 = BPM / 60.0 * 24.0;
 const FRAMES_HZ: f64 = 25.0;
-
-/// A server of its own name, and what is played to it; all end with it.
-struct Jack {
-    server: String,
-    processes: Vec<Child>,
-    heard: Arc<Mutex<Vec<Heard>>>,
-}
 
 /// A message, the frame that it came with, and when its line was read.
 #[derive(Clone, Debug)]
@@ -31,70 +25,32 @@ struct Heard {
     read: Instant,
 }
 
-impl Drop for Jack {
-    fn drop(&mut self) {
-        for process in self.processes.iter_mut().rev() {
-            // It may have ended by itself.
-            process.kill().ok();
-            process.wait().ok();
-        }
-    }
-}
+/// What JACK's monitor hears, in order.
+struct Monitor(Arc<Mutex<Vec<Heard>>>);
 
-impl Jack {
-    /// A server and a monitor; nothing where JACK is not installed.
-    fn start() -> Option<Self> {
-        let server = format!("audiocloud-{}", std::process::id());
-        let mut jack = Self { server, processes: Vec::new(), heard: Arc::default() };
-        let name = jack.server.clone();
-        let arguments = ["--name", &name, "-d", "dummy", "-r", "48000", "-p", "1024"];
-        if jack.spawn(jack.command("jackd").args(arguments).stdout(Stdio::null())).is_none() {
-            println!("skipped: there is no jackd (remedy: apt-get install jackd2)");
-            return None;
-        }
-        jack.until("the server", || jack.runs("jack_lsp", &[]));
+impl Monitor {
+    fn start(jack: &mut Jack) -> Self {
         let mut monitor = jack.command("stdbuf");
         monitor.args(["-oL", "jack_midi_dump", "-a", "monitor"]).stdout(Stdio::piped());
-        let output = jack.spawn(&mut monitor).expect("jack_midi_dump belongs to jackd");
-        let heard = Arc::clone(&jack.heard);
+        let output = jack.spawn(&mut monitor).expect("jack_midi_dump belongs to jackd").expect("piped");
+        let heard = Arc::<Mutex<Vec<Heard>>>::default();
+        let ours = Arc::clone(&heard);
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let read = Instant::now();
                 heard.lock().expect("no panic").extend(parse(&line, read));
             }
         });
-        Some(jack)
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.env("JACK_DEFAULT_SERVER", &self.server).stderr(Stdio::null());
-        command
-    }
-
-    fn spawn(&mut self, command: &mut Command) -> Option<std::process::ChildStdout> {
-        let mut process = command.spawn().ok()?;
-        let output = process.stdout.take();
-        self.processes.push(process);
-        // A program without an output that is read has one that is empty.
-        output.or_else(|| Command::new("true").stdout(Stdio::piped()).spawn().ok()?.stdout)
-    }
-
-    fn runs(&self, program: &str, arguments: &[&str]) -> bool {
-        let mut command = self.command(program);
-        command.args(arguments).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
-    }
-
-    fn until(&self, what: &str, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !condition() {
-            assert!(Instant::now() < deadline, "{what} did not come, on {}", self.server);
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        Self(ours)
     }
 
     fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().expect("no panic").clone()
+        self.0.lock().expect("no panic").clone()
+    }
+
+    /// The first message of this status.
+    fn first(&self, wanted: u8) -> Option<usize> {
+        self.heard().iter().position(|heard| heard.bytes.first() == Some(&wanted))
     }
 }
 
@@ -161,23 +117,23 @@ fn length() -> Duration {
 
 #[test]
 fn clocks_and_time_code_are_on_the_beat_at_a_jack_peer() {
-    let Some(jack) = Jack::start() else { return };
+    let Some(mut jack) = Jack::start(1_024) else { return };
+    let monitor = Monitor::start(&mut jack);
     let mut beat = Beat::start(&["--midi", "--timecode", "25"], &[("JACK_DEFAULT_SERVER", &jack.server)]);
-    jack.until("the port", || jack.runs("jack_connect", &["audiocloud:clock", "monitor:input"]));
+    until("the port", || jack.succeeds("jack_connect", &["audiocloud:clock", "monitor:input"]));
     // At rest it sends clocks, too.
     beat.edit("stop 0 120");
-    let first = |wanted: u8| jack.heard().iter().position(|heard| heard.bytes.first() == Some(&wanted));
-    jack.until("a clock", || first(0xf8).is_some());
+    until("a clock", || monitor.first(0xf8).is_some());
     let begins = beat.edit("play 0 120");
     std::thread::sleep(length());
     let status = beat.status();
     beat.edit("stop 0 120");
-    jack.until("the stop", || first(0xfc).is_some());
-    let all = jack.heard();
+    until("the stop", || monitor.first(0xfc).is_some());
+    let all = monitor.heard();
     drop(beat);
 
-    let start = first(0xfa).unwrap_or_else(|| panic!("no start: {status}"));
-    let stop = first(0xfc).expect("there is one");
+    let start = monitor.first(0xfa).unwrap_or_else(|| panic!("no start: {status}"));
+    let stop = monitor.first(0xfc).expect("there is one");
     let song = &all[start..stop];
     let clocks: Vec<&Heard> = song.iter().filter(|heard| heard.bytes == [0xf8]).collect();
     let frames: Vec<f64> = clocks.iter().map(|clock| clock.frame / RATE_HZ).collect();

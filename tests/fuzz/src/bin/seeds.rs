@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     // Peers of tempo Link that come, say their tempo and answer pings.
     made.extend([3, 11, 29].map(|step: u8| ("link", (0..=255).map(|n: u8| n.wrapping_mul(step)).collect())));
+    made.extend(beat_maps().map(|map| ("bridges", map)));
     made.extend(audiocloud_fuzz::changes::seeds());
     made.extend(audiocloud_fuzz::people::seeds());
     made.extend(audiocloud_fuzz::traversal::seeds());
@@ -48,6 +49,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("{} seeds made", made.len());
     Ok(())
+}
+
+/// Songs that play, ramp, loop and stop, as segments of 80 bytes; and what Ardour says.
+fn beat_maps() -> [Vec<u8>; 5] {
+    let segment = |flags: u64, start_ms: u64, beat: f64, bpm: f64, more: [f64; 5]| {
+        let [to_bpm, over, from, to, bar_beat] = more.map(f64::to_bits);
+        // Four quarters to the bar; eight bytes are for nothing.
+        let words = [flags | 4 << 8 | 4 << 16, start_ms * 1_000_000, beat.to_bits(), bpm.to_bits(), 0];
+        words
+            .into_iter()
+            .chain([to_bpm, over, from, to, bar_beat])
+            .flat_map(u64::to_le_bytes)
+            .collect::<Vec<u8>>()
+    };
+    let map = |segments: &[Vec<u8>]| [vec![130], segments.concat()].concat();
+    let plays = segment(4, 500, 0.0, 120.0, [0.0; 5]);
+    let ramps = segment(5, 1_000, 1.0, 90.0, [150.0, 8.0, 0.0, 0.0, 0.0]);
+    let loops = segment(6, 2_000, 4.0, 240.0, [0.0, 0.0, 4.0, 8.0, 4.0]);
+    let stops = segment(0, 3_000, 16.5, 97.0, [0.0; 5]);
+    let said = b"\0{\"node\":\"transport_time\",\"val\":[6.45333]}".to_vec();
+    [
+        map(&[plays.clone()]),
+        map(&[ramps, stops.clone()]),
+        map(&[loops.clone()]),
+        map(&[plays, loops, stops]),
+        said,
+    ]
 }
 
 /// Samples of 24 bit in some channels, after the three bytes that say so.
