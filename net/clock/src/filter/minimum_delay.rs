@@ -133,7 +133,9 @@ impl MinimumDelay {
                 points.iter().map(|point| (point.ahead - line(point.seconds)).abs()).fold(0.0, f64::max);
         }
         // Whatever the asymmetry is, it is no more than the round trip: half of it is the bound, and what was seen to vary.
-        let bound = half.abs() + 2.0 * scatter;
+        // Points with slower messages than the quickest may be further off by as much.
+        let slower = mean(|point| point.half) - half;
+        let bound = half.abs() + slower + 2.0 * scatter;
         self.zero.estimate(now, ahead + self.asymmetry / 2.0, self.ppm, bound)
     }
 }

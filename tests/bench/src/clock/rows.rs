@@ -48,7 +48,11 @@ fn rows(case: &Case) -> Vec<Row> {
     let figure = |of: fn(&trace::Figures) -> f64| figures.as_ref().map(of);
     let mut rows = vec![row(format!("{name}: p99 of the error"), "ns", figure(|one| one.p99), most)];
     rows.push(row(format!("{name}: p50"), "ns", figure(|one| one.p50), None));
-    rows.push(row(format!("{name}: bound, p50"), "ns", figure(|one| one.bound_p50), None));
+    let bound = figures.as_ref().and_then(|one| one.bound_p50);
+    if bound.is_none() && !has_bound {
+        return rows;
+    }
+    rows.push(row(format!("{name}: bound, p50"), "ns", bound, None));
     let beyond = figures.as_ref().and_then(|one| u32::try_from(one.beyond_bound).ok()).map(f64::from);
     rows.push(row(format!("{name}: beyond the bound"), "samples", beyond, has_bound.then_some(0.0)));
     rows
@@ -60,7 +64,7 @@ pub(super) fn led(offsets: &[Offset], ours: &[Sample], from: i64) -> Vec<Wrong> 
         let truth = -trace::ahead_of_wall(ours, offset.machine)?;
         #[allow(clippy::cast_possible_truncation, reason = "saturates")]
         let by = offset.ahead.saturating_sub(truth.round() as i64);
-        Some(Wrong { machine: offset.machine, by, bound: i64::MAX })
+        Some(Wrong { machine: offset.machine, by, bound: None })
     };
     offsets.iter().filter(|offset| offset.machine >= from).filter_map(wrong).collect()
 }
@@ -82,7 +86,7 @@ mod tests {
 
     #[test]
     fn every_case_has_its_rows_and_a_bound_that_is_left_is_missed() {
-        let wrong = |by| Wrong { machine: 0, by, bound: 10_000 };
+        let wrong = |by| Wrong { machine: 0, by, bound: Some(10_000) };
         let held = Case::of("PTP in QUIC datagrams, LAN", &[wrong(-9_000); 3]);
         assert!(of(&[held]).iter().all(|row| row.holds != Some(false)));
         let left = of(&[Case::of("PTP in QUIC datagrams, LAN", &[wrong(11_000); 3])]);

@@ -28,7 +28,7 @@ impl Sample {
 pub(super) struct Wrong {
     pub(super) machine: i64,
     pub(super) by: i64,
-    pub(super) bound: i64,
+    pub(super) bound: Option<i64>,
 }
 
 /// How wrong a peer's session time was against the master's, from an instant on.
@@ -36,7 +36,7 @@ pub(super) fn against_master(peer: &[Sample], master: &[Sample], from: i64) -> V
     let truth = |machine| master.binary_search_by_key(&machine, |sample| sample.machine).ok();
     let wrong = |sample: &Sample| {
         let truth = master[truth(sample.machine)?].session?;
-        Some(Wrong { machine: sample.machine, by: sample.session? - truth, bound: sample.bound? })
+        Some(Wrong { machine: sample.machine, by: sample.session? - truth, bound: sample.bound })
     };
     peer.iter().filter(|sample| sample.machine >= from).filter_map(wrong).collect()
 }
@@ -44,7 +44,7 @@ pub(super) fn against_master(peer: &[Sample], master: &[Sample], from: i64) -> V
 /// How wrong PTP's estimate of a grandmaster was whose time is this machine's wall clock, from an instant on.
 pub(super) fn against_wall(peer: &[Sample], from: i64) -> Vec<Wrong> {
     let wrong = |sample: &Sample| {
-        Some(Wrong { machine: sample.machine, by: sample.ptp? - sample.wall, bound: sample.ptp_bound? })
+        Some(Wrong { machine: sample.machine, by: sample.ptp? - sample.wall, bound: sample.ptp_bound })
     };
     peer.iter().filter(|sample| sample.machine >= from).filter_map(wrong).collect()
 }
@@ -52,7 +52,7 @@ pub(super) fn against_wall(peer: &[Sample], from: i64) -> Vec<Wrong> {
 /// The same of the session's time, once it is that of the grandmaster.
 pub(super) fn session_against_wall(peer: &[Sample], from: i64) -> Vec<Wrong> {
     let wrong = |sample: &Sample| {
-        Some(Wrong { machine: sample.machine, by: sample.session? - sample.wall, bound: sample.bound? })
+        Some(Wrong { machine: sample.machine, by: sample.session? - sample.wall, bound: sample.bound })
     };
     peer.iter().filter(|sample| sample.machine >= from).filter_map(wrong).collect()
 }
@@ -77,8 +77,8 @@ pub(super) struct Figures {
     pub(super) median: f64,
     /// Samples that were further off than was said.
     pub(super) beyond_bound: usize,
-    /// The median of what was said.
-    pub(super) bound_p50: f64,
+    /// The median of what was said, where something was.
+    pub(super) bound_p50: Option<f64>,
 }
 
 impl Figures {
@@ -89,15 +89,18 @@ impl Figures {
         };
         let magnitudes = sorted(wrong.iter().map(|one| number(one.by).abs()).collect());
         let signed = sorted(wrong.iter().map(|one| number(one.by)).collect());
-        let bounds = sorted(wrong.iter().map(|one| number(one.bound)).collect());
+        let bounds = sorted(wrong.iter().filter_map(|one| one.bound.map(number)).collect());
         Some(Self {
             samples: wrong.len(),
             p50: percentile(&magnitudes, 50)?,
             p99: percentile(&magnitudes, 99)?,
             worst: *magnitudes.last()?,
             median: percentile(&signed, 50)?,
-            beyond_bound: wrong.iter().filter(|one| one.by.abs() > one.bound).count(),
-            bound_p50: percentile(&bounds, 50)?,
+            beyond_bound: wrong
+                .iter()
+                .filter(|one| one.bound.is_some_and(|bound| one.by.abs() > bound))
+                .count(),
+            bound_p50: percentile(&bounds, 50),
         })
     }
 }
