@@ -287,6 +287,7 @@ impl Exchange {
             Timer::Announce | Timer::Sync if self.line.is_none() => self.wake(timer, self.interval(), now),
             // Who leads was decided.
             Timer::Elect if self.config.role == Role::Master => {}
+            Timer::Announce | Timer::Sync if self.config.role == Role::Slave => {}
             Timer::DelayRequest => self.ask(now),
             _ => self.put(Input::Due(timer), now),
         }
@@ -343,6 +344,9 @@ impl Exchange {
 
     fn send(&mut self, message: Message, context: Option<statime::port::TimestampContext>, now: HostTime) {
         let Some(kind) = message.kind() else { return };
+        if self.config.role == Role::Slave && kind != Kind::DelayRequest {
+            return;
+        }
         if kind == Kind::DelayRequest {
             self.asked = Some(now);
         }

@@ -171,7 +171,10 @@ async fn run(config: Config, seed: u64, mailbox: Mailbox) -> Infallible {
         mailbox.wants(actions);
         mailbox.open().outputs.push(Output::Wake(Timer::Elect, instance.bmca_interval()));
         loop {
-            mailbox.open().state = state(&instance, &running);
+            mailbox.open().state = match state(&instance, &running) {
+                State::Leading if config.role == Role::Slave => State::Listening,
+                state => state,
+            };
             let input = mailbox.input().await;
             if matches!(input, Input::Due(Timer::Elect)) {
                 break;
@@ -216,7 +219,9 @@ fn instance_config(config: &Config) -> InstanceConfig {
         priority_2: if config.role == Role::Slave { u8::MAX } else { 128 },
         domain_number: config.domain,
         sdo_id: SdoId::default(),
-        slave_only: config.role == Role::Slave,
+        // One that is only a slave ends a debug build when its master falls silent (statime 0.4, `set_recommended_state`). So
+        // ours would lead then, for all that statime knows, and nobody hears of it: see `Exchange::send`.
+        slave_only: false,
         path_trace: false,
     }
 }
