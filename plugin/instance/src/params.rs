@@ -19,6 +19,8 @@ pub const DELAY_DEFAULT_MS: f32 = 10.0;
 pub const CEILING_DEFAULT_MS: f32 = 100.0;
 /// Longest latency that can be asked for as a whole, ms.
 pub const BUDGET_MAX_MS: f32 = 500.0;
+/// Longest time from recording to playing that aligned streams may be set to, ms.
+pub const LINK_OFFSET_MAX_MS: f32 = 500.0;
 
 /// The hidden parameter whose change makes the host mark its project as changed: state kept outside parameters has
 /// no other way to say so.
@@ -63,6 +65,11 @@ pub fn delay_bound(name: &str, default_ms: f32) -> FloatParam {
 /// The latency that is asked for as a whole, ms; 0: none is.
 pub fn latency_budget(name: &str) -> FloatParam {
     milliseconds(name, 0.0, BUDGET_MAX_MS)
+}
+
+/// How long after it was recorded a frame leaves everywhere, ms; 0: as is agreed.
+pub fn link_offset(name: &str) -> FloatParam {
+    milliseconds(name, 0.0, LINK_OFFSET_MAX_MS)
 }
 
 fn milliseconds(name: &str, default_ms: f32, max_ms: f32) -> FloatParam {

@@ -12,7 +12,7 @@ use egui::{RichText, Slider, Ui, Vec2, vec2};
 use nice_plug::prelude::{FloatParam, Param, ParamSetter};
 
 use crate::model::{Action, Model};
-use crate::params::{Clock, Mode, Outputs, Playout, Quality, ReceiveParams};
+use crate::params::{Clock, Interval, Mode, Outputs, Playout, Quality, ReceiveParams};
 use crate::playout_panel::{self, choice};
 use crate::stream_list::{self, level_text, parse_level};
 
@@ -32,6 +32,8 @@ pub struct Controls {
     pub delay_ms: f32,
     pub floor_ms: f32,
     pub ceiling_ms: f32,
+    pub link_offset_ms: f32,
+    pub interval: Interval,
     pub quality: Quality,
     pub clock: Clock,
     pub report_latency: bool,
@@ -48,6 +50,8 @@ impl From<&ReceiveParams> for Controls {
             delay_ms: params.delay.value(),
             floor_ms: params.floor.value(),
             ceiling_ms: params.ceiling.value(),
+            link_offset_ms: params.link_offset.value(),
+            interval: params.interval.value(),
             quality: params.quality.value(),
             clock: params.clock.value(),
             report_latency: params.report_latency.value(),
@@ -62,6 +66,7 @@ pub enum Span {
     Delay,
     Floor,
     Ceiling,
+    LinkOffset,
     Budget,
 }
 
@@ -75,6 +80,7 @@ pub enum Request {
     Mode(Mode),
     Outputs(Outputs),
     Playout(Playout),
+    Interval(Interval),
     Quality(Quality),
     Clock(Clock),
     ReportLatency(bool),
@@ -192,6 +198,7 @@ impl View for ReceiveView {
                         Span::Delay => &params.delay,
                         Span::Floor => &params.floor,
                         Span::Ceiling => &params.ceiling,
+                        Span::LinkOffset => &params.link_offset,
                         Span::Budget => &params.budget,
                     };
                     carry_out(setter, param, gesture);
@@ -199,6 +206,7 @@ impl View for ReceiveView {
                 Request::Mode(mode) => set(setter, &params.mode, mode),
                 Request::Outputs(outputs) => set(setter, &params.outputs, outputs),
                 Request::Playout(playout) => set(setter, &params.playout, playout),
+                Request::Interval(interval) => set(setter, &params.interval, interval),
                 Request::Quality(quality) => set(setter, &params.quality, quality),
                 Request::Clock(clock) => set(setter, &params.clock, clock),
                 Request::ReportLatency(is_on) => set(setter, &params.report_latency, is_on),

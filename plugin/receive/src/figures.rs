@@ -1,6 +1,6 @@
 //! What is counted of a stream: by name for the status command, in words behind Details.
 
-use audiocloud_engine::stream::receiver;
+use audiocloud_engine::stream::receiver::{self, Alignment};
 use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::editor::figure;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::member::Reading;
 
 /// The playout's figures by name, as the status report shows them.
 pub(crate) fn json(playout: &receiver::Status) -> serde_json::Value {
-    json!({
+    let mut figures = json!({
         "state": state_word(playout.state),
         "played": playout.played.get(),
         "played_frames": playout.played_frames,
@@ -48,6 +48,24 @@ pub(crate) fn json(playout: &receiver::Status) -> serde_json::Value {
         "events_late": playout.events_late,
         "events_dropped": playout.events_dropped,
         "notes_released": playout.notes_released,
+    });
+    if let (Some(all), serde_json::Value::Object(timing)) = (figures.as_object_mut(), timing(playout)) {
+        all.extend(timing);
+    }
+    figures
+}
+
+/// Those of the session's time.
+fn timing(playout: &receiver::Status) -> serde_json::Value {
+    json!({
+        "alignment": alignment_word(playout.alignment),
+        "alignment_error_ns": match playout.alignment {
+            Alignment::Kept { error } => Some(error.get()),
+            _ => None,
+        },
+        "link_offset_us": playout.link_offset.get() / 1_000,
+        "needs_us": playout.needs.map(|needs| needs.get() / 1_000),
+        "realignments": playout.realignments,
     })
 }
 
@@ -59,6 +77,32 @@ fn state_word(state: receiver::State) -> &'static str {
         receiver::State::Starved => "Starved",
         receiver::State::RateMismatch { .. } => "RateMismatch",
     }
+}
+
+fn alignment_word(alignment: Alignment) -> &'static str {
+    match alignment {
+        Alignment::Off => "off",
+        Alignment::NoTime => "no-time",
+        Alignment::NoStamps => "no-stamps",
+        Alignment::TooLong => "too-long",
+        Alignment::Kept { .. } => "kept",
+    }
+}
+
+/// The link offset in force, and how far what is heard is from it, of the stream that is furthest off.
+fn alignment(readings: &[Reading]) -> Option<Detail> {
+    let kept = readings.iter().filter_map(|reading| match reading.playout.alignment {
+        Alignment::Kept { error } => Some((error, reading.playout.link_offset)),
+        _ => None,
+    });
+    let (error, link_offset) = kept.max_by_key(|(error, _)| error.abs())?;
+    let value = format!(
+        "{}, off by {:.1} µs",
+        figure::milliseconds(link_offset.as_millis_f64()),
+        error.get() as f64 / 1e3
+    );
+    let meaning = "From recording to playing, by the session's clock, and how well this is kept here.";
+    Some(Detail::new("Link offset", value, meaning))
 }
 
 /// What stands behind Details of all streams together, each with its owner.
@@ -74,7 +118,7 @@ pub(crate) fn details(readings: &[Reading], buffer_ms: Option<f64>) -> Vec<Detai
         None => "--".to_owned(),
     };
     let line = |name: &'static str, value: String, meaning: &'static str| Detail::new(name, value, meaning);
-    vec![
+    let mut lines = vec![
         line("Buffer", buffer, "How long frames wait for stragglers; the longest of all streams."),
         line(
             "Their clock",
@@ -126,5 +170,7 @@ pub(crate) fn details(readings: &[Reading], buffer_ms: Option<f64>) -> Vec<Detai
             sum(|it| it.playout.notes_released),
             "Ended here because the stream failed them.",
         ),
-    ]
+    ];
+    lines.extend(alignment(readings));
+    lines
 }

@@ -3,6 +3,7 @@
 //!
 //! The sentence of this crate: *it plays what the project names, and nothing else, or silence, and says why.*
 
+mod bars;
 pub mod editor;
 mod figures;
 mod follower;
@@ -26,6 +27,7 @@ pub mod shared;
 mod status;
 mod stream_list;
 mod strip;
+mod timing;
 
 pub use part::ReceivePart;
 

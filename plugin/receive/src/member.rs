@@ -20,6 +20,7 @@ use crate::planner::Planner;
 use crate::settings::Hold;
 use crate::status::{Facts, Link, Sound};
 use crate::strip::Dial;
+use crate::timing::Timing;
 
 /// Half of the 96 taps of the playout's resampler, in frames: how long it keeps a frame.
 const RESAMPLER_FRAMES: i64 = 48;
@@ -46,6 +47,7 @@ pub(crate) struct Member {
     pub(crate) asked: Quality,
     pub(crate) planner: Planner,
     pub(crate) plan: snapshot::Writer<Option<Hold>>,
+    pub(crate) timing: Timing,
     pub(crate) gaps: Recent,
     /// When it was in reach last.
     pub(crate) seen: Instant,
@@ -101,6 +103,10 @@ impl Member {
             cause: reading.recent_cause(),
             burst_ms: ms(playout.burst_frames),
             delay_ms: ms(playout.delay_frames),
+            alignment: playout.alignment,
+            link_offset: playout.link_offset,
+            needs: playout.needs,
+            bars: self.timing.bars(),
         }
     }
 

@@ -130,7 +130,8 @@ impl Mixer {
         let offset = u32::try_from(piece.start).unwrap_or(u32::MAX);
         for slot in 0..self.strips.len() {
             let Some(strip) = &mut self.strips[slot] else { continue };
-            strip.set(settings::playout(params, &self.setup, strip.plan.read()));
+            strip.set(settings::playout(params, &self.setup, strip.plan.read(), strip.timing.bars()));
+            strip.playout.set_session_line(strip.timing.line());
             strip.follow(separate, own.len().min(usize::from(OUTPUTS)), self.glide);
             let score = &mut self.score;
             self.stream.write(piece.len(), |slices| {

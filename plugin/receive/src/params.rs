@@ -38,6 +38,45 @@ pub enum Playout {
     /// Always for *Playout delay*.
     #[id = "fixed"]
     Fixed,
+    /// Each frame leaves at its time of the session, in every Receive alike: after *Link offset*.
+    #[id = "aligned"]
+    Aligned,
+    /// The same after whole bars of the session's beat: *Interval*.
+    #[id = "interval"]
+    Interval,
+}
+
+/// Bars that streams are delayed by, to play along with them over any distance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum Interval {
+    #[id = "1"]
+    #[name = "1 bar"]
+    One,
+    #[id = "2"]
+    #[name = "2 bars"]
+    Two,
+    #[id = "4"]
+    #[name = "4 bars"]
+    Four,
+    #[id = "8"]
+    #[name = "8 bars"]
+    Eight,
+    #[id = "16"]
+    #[name = "16 bars"]
+    Sixteen,
+}
+
+impl Interval {
+    /// As a number.
+    pub const fn bars(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Four => 4,
+            Self::Eight => 8,
+            Self::Sixteen => 16,
+        }
+    }
 }
 
 /// How streams are to be sent.
@@ -97,6 +136,12 @@ pub struct ReceiveParams {
     /// Longest wait that adapts, ms.
     #[id = "ceiling"]
     pub ceiling: FloatParam,
+    /// From when a frame was recorded until it leaves, by the session's clock, ms, where streams are aligned; 0: as short as
+    /// all who play them so can keep.
+    #[id = "link-offset"]
+    pub link_offset: FloatParam,
+    #[id = "interval"]
+    pub interval: EnumParam<Interval>,
     #[id = "quality"]
     pub quality: EnumParam<Quality>,
     #[id = "clock"]
@@ -125,6 +170,8 @@ impl Default for ReceiveParams {
             delay: params::playout_delay("Playout delay"),
             floor: params::delay_bound("Floor", 0.0),
             ceiling: params::delay_bound("Ceiling", CEILING_DEFAULT_MS),
+            link_offset: params::link_offset("Link offset"),
+            interval: EnumParam::new("Interval", Interval::One),
             quality: EnumParam::new("Quality", Quality::AsSent),
             clock: EnumParam::new("Clock", Clock::Automatic),
             // A change restarts the plug-in in most hosts: nothing for automation.

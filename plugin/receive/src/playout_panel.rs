@@ -3,14 +3,14 @@
 use audiocloud_instance::editor::slider::{self, Gesture};
 use audiocloud_instance::editor::{figure, theme, toggle};
 use audiocloud_instance::params::{
-    BUDGET_MAX_MS, CEILING_DEFAULT_MS, DELAY_DEFAULT_MS, DELAY_MAX_MS, DELAY_MIN_MS,
+    BUDGET_MAX_MS, CEILING_DEFAULT_MS, DELAY_DEFAULT_MS, DELAY_MAX_MS, DELAY_MIN_MS, LINK_OFFSET_MAX_MS,
 };
 use egui::{Button, CollapsingHeader, ComboBox, RichText, Slider, Ui, vec2};
 use nice_plug::prelude::Enum;
 
 use crate::editor::{Controls, Request, Span};
 use crate::model::Model;
-use crate::params::{Clock, Outputs, Playout, Quality};
+use crate::params::{Clock, Interval, Outputs, Playout, Quality};
 
 /// Draws the fold and says what was asked for.
 pub(crate) fn show(ui: &mut Ui, model: &Model, controls: &Controls) -> Vec<Request> {
@@ -32,19 +32,22 @@ pub(crate) fn show(ui: &mut Ui, model: &Model, controls: &Controls) -> Vec<Reque
         }
         ui.add_enabled_ui(controls.budget_ms <= 0.0, |ui| {
             let choices = [
-                (
-                    Playout::Lowest,
-                    "Lowest latency",
-                    "As briefly as the network allows, between floor and ceiling.",
-                ),
+                (Playout::Lowest, "Lowest", "As briefly as the network allows, between floor and ceiling."),
                 (Playout::Fixed, "Fixed", "Always for as long as is set."),
+                (Playout::Aligned, "Aligned", "Everybody who plays a stream so hears it at the same time."),
+                (Playout::Interval, "Interval", "Late by whole bars: to play along over any distance."),
             ];
             requests.extend(choice(ui, "Waiting", controls.playout, choices).map(Request::Playout));
             match controls.playout {
                 Playout::Lowest => requests.extend(bounds(ui, controls)),
                 Playout::Fixed => requests.extend(delay(ui, controls)),
+                Playout::Aligned => requests.extend(link_offset(ui, controls)),
+                Playout::Interval => {
+                    let chosen = list(ui, "Interval", controls.interval);
+                    requests.extend(chosen.map(Request::Interval));
+                }
             }
-            requests.extend(quality(ui, controls.quality).map(Request::Quality));
+            requests.extend(list(ui, "Quality", controls.quality).map(Request::Quality));
         });
         let choices = [
             (
@@ -100,6 +103,12 @@ fn delay(ui: &mut Ui, controls: &Controls) -> Vec<Request> {
     milliseconds(ui, "Playout delay", meaning, Span::Delay, controls.delay_ms, DELAY_DEFAULT_MS, range)
 }
 
+fn link_offset(ui: &mut Ui, controls: &Controls) -> Vec<Request> {
+    let meaning = "From recording to playing. 0 ms: as short as all can keep who play the stream so. Set the same everywhere, or 0.";
+    let range = 0.0..=LINK_OFFSET_MAX_MS;
+    milliseconds(ui, "Link offset", meaning, Span::LinkOffset, controls.link_offset_ms, 0.0, range)
+}
+
 fn milliseconds(
     ui: &mut Ui,
     name: &str,
@@ -115,15 +124,16 @@ fn milliseconds(
     gestures.into_iter().map(|gesture: Gesture| Request::Span(span, gesture)).collect()
 }
 
-fn quality(ui: &mut Ui, current: Quality) -> Option<Quality> {
+/// A list of all that a parameter can be.
+fn list<T: Enum + PartialEq + Copy>(ui: &mut Ui, called: &str, current: T) -> Option<T> {
     let mut wanted = current;
-    let names = Quality::variants();
-    named(ui, "Quality", |ui, name| {
+    let names = T::variants();
+    named(ui, called, |ui, name| {
         let shown = names.get(current.to_index()).copied().unwrap_or_default();
-        let list = ComboBox::from_id_salt("quality").selected_text(shown).width(150.0);
+        let list = ComboBox::from_id_salt(called).selected_text(shown).width(150.0);
         let list = list.show_ui(ui, |ui| {
             for (index, name) in names.iter().enumerate() {
-                ui.selectable_value(&mut wanted, Quality::from_index(index), *name);
+                ui.selectable_value(&mut wanted, T::from_index(index), *name);
             }
         });
         list.response.labelled_by(name);
@@ -132,11 +142,11 @@ fn quality(ui: &mut Ui, current: Quality) -> Option<Quality> {
 }
 
 /// Buttons of which one is in.
-pub(crate) fn choice<T: PartialEq + Copy>(
+pub(crate) fn choice<T: PartialEq + Copy, const N: usize>(
     ui: &mut Ui,
     name: &str,
     current: T,
-    choices: [(T, &str, &str); 2],
+    choices: [(T, &str, &str); N],
 ) -> Option<T> {
     let mut wanted = None;
     named(ui, name, |ui, _| {

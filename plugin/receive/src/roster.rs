@@ -21,6 +21,8 @@ pub(crate) struct Wanted {
     pub(crate) is_local: bool,
     pub(crate) channels: u16,
     pub(crate) sample_rate: Option<SampleRate>,
+    /// Whose time its frames bear.
+    pub(crate) domain: Option<SessionId>,
 }
 
 impl From<&Track> for Wanted {
@@ -31,6 +33,7 @@ impl From<&Track> for Wanted {
             is_local: track.entry.local,
             channels: track.entry.channels,
             sample_rate: Some(track.entry.sample_rate),
+            domain: track.entry.session,
         }
     }
 }

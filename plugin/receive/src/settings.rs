@@ -1,6 +1,6 @@
 //! What the parameters ask of playouts and senders.
 
-use audiocloud_engine::stream::receiver::{self, Settings};
+use audiocloud_engine::stream::receiver::{self, LinkOffset, Settings};
 use audiocloud_engine::units::Nanos;
 use audiocloud_instance::params::DELAY_MAX_MS;
 use audiocloud_instance::time::Setup;
@@ -16,8 +16,14 @@ pub(crate) struct Hold {
     pub(crate) ceiling: Nanos,
 }
 
-/// How a stream is to be played: by its plan, where there is one. *Realtime-safe: yes.*
-pub(crate) fn playout(params: &ReceiveParams, setup: &Setup, plan: Option<Hold>) -> Settings {
+/// How a stream is to be played: by its plan, where there is one, and where it is to be late by bars, as those are now.
+/// *Realtime-safe: yes.*
+pub(crate) fn playout(
+    params: &ReceiveParams,
+    setup: &Setup,
+    plan: Option<Hold>,
+    bars: Option<LinkOffset>,
+) -> Settings {
     let clock = match params.clock.value() {
         Clock::Automatic => receiver::Clock::Automatic,
         Clock::Shared => receiver::Clock::Shared,
@@ -34,8 +40,22 @@ pub(crate) fn playout(params: &ReceiveParams, setup: &Setup, plan: Option<Hold>)
             lowest(floor, setup.delay(params.ceiling.value()).max(floor))
         }
         (None, Playout::Fixed) => receiver::Mode::Fixed { delay: setup.delay(params.delay.value()) },
+        (None, Playout::Aligned) => {
+            receiver::Mode::Aligned { link_offset: link_offset(params.link_offset.value()) }
+        }
+        // Without a beat, aligned is as near to it as can be.
+        (None, Playout::Interval) => {
+            receiver::Mode::Aligned { link_offset: bars.unwrap_or(LinkOffset::Agreed) }
+        }
     };
     Settings { mode, clock }
+}
+
+/// As it is set; 0: as it is agreed.
+fn link_offset(millis: f32) -> LinkOffset {
+    #[allow(clippy::cast_possible_truncation, reason = "at most 500 ms, and a cast saturates")]
+    let nanos = Nanos::new((f64::from(millis) * 1e6).round() as i64);
+    if nanos > Nanos::ZERO { LinkOffset::set(nanos) } else { LinkOffset::Agreed }
 }
 
 /// How a stream is to be sent, without a plan.
@@ -91,9 +111,11 @@ mod tests {
             mode: receiver::Mode::Lowest { floor: Frames::new(floor), ceiling: Frames::new(ceiling) },
             clock: receiver::Clock::Automatic,
         };
-        assert_eq!(playout(&params, &SETUP, None), lowest(0, 4_800));
+        assert_eq!(playout(&params, &SETUP, None, None), lowest(0, 4_800));
         let hold = Hold { floor: Nanos::from_millis(2), ceiling: Nanos::from_secs(9) };
-        assert_eq!(playout(&params, &SETUP, Some(hold)), lowest(96, 9_600));
+        assert_eq!(playout(&params, &SETUP, Some(hold), None), lowest(96, 9_600));
+        assert_eq!(link_offset(0.0), LinkOffset::Agreed);
+        assert_eq!(link_offset(12.5), LinkOffset::set(Nanos::from_micros(12_500)));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use audiocloud_engine::units::Nanos;
 use audiocloud_instance::engine::Control;
 use audiocloud_instance::feedback::{Meeting, Player};
 use audiocloud_instance::guard::{Guard, Stage};
-use audiocloud_instance::params::DELAY_MAX_MS;
 use audiocloud_instance::session::{self, Session};
 use audiocloud_instance::sessions::desk::Desk;
 use audiocloud_instance::state::{Fader, FaderKey, OUTPUTS, PersonRef, Selection, StreamRef};
@@ -34,6 +33,7 @@ use crate::roster::{self, Scope, Track, Wanted};
 use crate::settings;
 use crate::status::{self, Host, Played};
 use crate::strip::{Dial, Strip, gains};
+use crate::timing::{Kind, Timing};
 
 /// A stream of a person or of the session that is gone for so long is no longer waited for.
 const ABSENCE: Duration = Duration::from_secs(5);
@@ -223,6 +223,7 @@ impl Shared {
                 is_local: false,
                 channels: setup.channels,
                 sample_rate: None,
+                domain: stored.session().map(|session| session.id),
             }],
             _ => wanted.into_iter().map(Wanted::from).collect(),
         }
@@ -231,7 +232,7 @@ impl Shared {
     /// Parts from those that are not to be played any more. Who is out of reach may come back for a while.
     fn dismiss(&self, link: &mut Link, tracks: &[Track], wanted: &[Wanted]) {
         let (selection, now) = (self.params.stored.selection(), Instant::now());
-        let (mut stale, mut gone) = (Vec::new(), Vec::new());
+        let (mut stale, mut gone, kind) = (Vec::new(), Vec::new(), Kind::of(&self.params));
         link.members.retain_mut(|member| {
             let is_wanted = wanted.iter().any(|wanted| wanted.stream == member.stream);
             let is_in_reach = tracks.iter().any(|track| track.stream == member.stream);
@@ -248,7 +249,10 @@ impl Shared {
             if !stays && !is_in_reach && may_return {
                 gone.push(member.as_missing());
             }
-            let stays = stays && !member.needs_another_rate();
+            // Who is out of reach will be back with the same time.
+            let track = tracks.iter().find(|track| track.stream == member.stream);
+            let domain = track.map_or(member.timing.domain(), |track| track.entry.session);
+            let stays = stays && !member.needs_another_rate() && member.timing.is(kind, domain);
             if !stays {
                 stale.push(member.slot);
             }
@@ -265,14 +269,15 @@ impl Shared {
         let (blocks, samples) = Setup { channels: widest, ..*setup }.ring();
         let (block_producer, block_consumer) = block_ring::block_ring(blocks, samples);
         let (event_producer, event_consumer) = event::event_ring(EVENTS);
-        let settings = settings::playout(&self.params, setup, None);
+        let settings = settings::playout(&self.params, setup, None, None);
+        let (timing, told) = Timing::new(handle, Kind::of(&self.params), wanted.domain);
         let config = receiver::Config {
             sample_rate: setup.sample_rate,
             stream_rate: wanted.sample_rate,
             channels: setup.channels,
             max_block: setup.block_max,
             settings,
-            delay_max: setup.delay(DELAY_MAX_MS),
+            delay_max: timing.kind().delay_max(setup),
         };
         let mut playout = Playout::new(config, block_consumer, event_consumer);
         if let Some(engine) = &mut link.engine {
@@ -304,10 +309,11 @@ impl Shared {
             asked,
             planner: Planner::default(),
             plan,
+            timing,
             gaps: Recent::default(),
             seen: Instant::now(),
         };
-        let strip = Box::new(Strip::new(playout, settings, player, plan_reader, dial));
+        let strip = Box::new(Strip::new(playout, settings, player, plan_reader, told, dial));
         // Full means that no callback has run for a long while: the next look tries again.
         if link.slots.as_mut().is_some_and(|slots| slots.give(slot, Some(strip))) {
             link.stale.retain(|stale| *stale != slot);
@@ -365,6 +371,7 @@ impl Shared {
                 plan.map_or((asked, None), |plan| (plan.quality, Some(planner::hold(plan))));
             member.plan.write(hold);
             member.ask(quality);
+            member.timing.look(self.params.interval.value().bars(), reading.playout.needs);
         }
         let measured = longest
             .and_then(|longest| u32::try_from(longest.to_frames_nearest(setup.sample_rate).get()).ok());

@@ -1,7 +1,10 @@
 //! What Receive says of itself, from what is the case.
 
-use audiocloud_engine::stream::receiver::Cause;
+use audiocloud_engine::stream::receiver::{Alignment, Cause};
+use audiocloud_engine::units::Nanos;
 use audiocloud_instance::status::{Severity, Status};
+
+use crate::bars::Bars;
 
 /// How things stand with the publisher.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,6 +76,13 @@ pub(crate) struct Facts {
     /// How far the sender's host runs ahead in bursts, and how long frames wait, ms.
     pub(crate) burst_ms: f64,
     pub(crate) delay_ms: f64,
+    /// How the session's time is kept, where it is to be, how long after it was recorded a frame leaves, and how long it has
+    /// to be at least.
+    pub(crate) alignment: Alignment,
+    pub(crate) link_offset: Nanos,
+    pub(crate) needs: Option<Nanos>,
+    /// How it stands with the bars, where the stream is to be late by some.
+    pub(crate) bars: Option<Bars>,
 }
 
 /// What is played.
@@ -232,7 +242,7 @@ fn ago(seconds: i64) -> String {
 }
 
 fn live(facts: &Facts) -> Status {
-    use Severity::{Good, Warning};
+    use Severity::Warning;
     let Facts { name, publisher, .. } = facts;
     if facts.looped {
         return Status::new(
@@ -261,9 +271,65 @@ fn live(facts: &Facts) -> Status {
             format!("“{name}” has stopped: the last sound came from {publisher} {}.", ago(facts.silent_s)),
             "Its host stopped processing, Transmit is off there, or it crashed; it comes back by itself.",
         ),
-        Sound::Playing if facts.gaps > 0 => gaps(facts, name),
-        Sound::Playing => Status::new(Good, format!("Playing “{name}” from {publisher}."), ""),
+        Sound::Playing => untimely(facts).unwrap_or_else(|| playing(facts)),
     }
+}
+
+fn playing(facts: &Facts) -> Status {
+    let Facts { name, publisher, .. } = facts;
+    match (facts.gaps, facts.alignment) {
+        (1.., _) => gaps(facts, name),
+        (0, Alignment::Kept { .. }) => {
+            let by = match facts.bars {
+                Some(Bars::Kept { bars: 1, .. }) => "a bar late".to_owned(),
+                Some(Bars::Kept { bars, .. }) => format!("{bars} bars late"),
+                _ => format!("{:.1} ms after it was recorded", facts.link_offset.as_millis_f64()),
+            };
+            Status::new(Severity::Good, format!("Playing “{name}” from {publisher}, {by}."), "")
+        }
+        (0, _) => Status::new(Severity::Good, format!("Playing “{name}” from {publisher}."), ""),
+    }
+}
+
+/// It is to be played by the session's time, and is not, or not as it was wished.
+fn untimely(facts: &Facts) -> Option<Status> {
+    let Facts { name, publisher, .. } = facts;
+    let (cause, remedy) = match (facts.alignment, facts.bars) {
+        (Alignment::Off, _) => return None,
+        (Alignment::NoTime, _) => (
+            format!("“{name}” is not aligned: this computer does not know the session's time yet."),
+            "It comes within seconds of the others' being in reach; audiocloud clock says how it stands.",
+        ),
+        (Alignment::NoStamps, _) => (
+            format!("“{name}” is not aligned: {publisher} does not know the session's time yet."),
+            "It comes within seconds; if not, update audiocloud there.",
+        ),
+        (_, Some(Bars::TooLong { bars })) => (
+            format!("“{name}” is aligned, but not late by bars: {bars} of them last longer than 33 s."),
+            "Choose fewer bars, or a quicker tempo.",
+        ),
+        (Alignment::TooLong, _) => (
+            format!("“{name}” is not aligned: it would have to be kept for longer than this Receive can."),
+            "Choose fewer bars; if none are, the clocks of the session are being set: wait a moment.",
+        ),
+        (Alignment::Kept { .. }, Some(Bars::NoBeat)) => (
+            format!("“{name}” is aligned, but not late by bars: the session has no beat."),
+            "Put audiocloud Clock on a track of the project that leads, or choose Aligned.",
+        ),
+        (Alignment::Kept { .. }, _) => {
+            let needs = facts.needs.filter(|needs| *needs > facts.link_offset)?;
+            let millis = |span: Nanos| format!("{:.1} ms", span.as_millis_f64());
+            (
+                format!(
+                    "“{name}” comes too late to be played {} after it was recorded: it needs {}.",
+                    millis(facts.link_offset),
+                    millis(needs)
+                ),
+                "Set a longer link offset everywhere, or 0: as is agreed.",
+            )
+        }
+    };
+    Some(Status::new(Severity::Warning, cause, remedy))
 }
 
 /// Frames were missing: whose doing it was, as far as it is known.
@@ -304,6 +370,7 @@ pub(crate) fn kilohertz(hz: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use audiocloud_engine::stream::receiver::LinkOffset;
 
     const ACTIVE: Host = Host {
         panicked: None,
@@ -385,6 +452,30 @@ mod tests {
         check(because(Some(Cause::SenderAhead)), Severity::Warning, ahead);
         check(because(None), Severity::Warning, ahead);
         check(|facts| facts.looped = true, Severity::Warning, "Feedback loop");
+    }
+
+    #[test]
+    fn what_is_not_played_at_its_time_says_why() {
+        fn check(change: impl Fn(&mut Facts), severity: Severity, words: &str) {
+            let kept = Alignment::Kept { error: Nanos::ZERO };
+            let (link_offset, needs) = (Nanos::from_millis(13), Some(Nanos::from_micros(11_400)));
+            let mut facts = Facts { alignment: kept, link_offset, needs, ..playing() };
+            change(&mut facts);
+            says(&stream(&facts), severity, words);
+        }
+        check(|_| (), Severity::Good, "from Studio A, 13.0 ms after it was recorded.");
+        check(|facts| facts.gaps = 128, Severity::Warning, "128 frames were missing");
+        check(|facts| facts.alignment = Alignment::NoTime, Severity::Warning, "this computer does not know");
+        check(|facts| facts.alignment = Alignment::NoStamps, Severity::Warning, "Studio A does not know");
+        check(|facts| facts.alignment = Alignment::TooLong, Severity::Warning, "kept for longer");
+        let late = |facts: &mut Facts| facts.needs = Some(Nanos::from_micros(14_600));
+        check(late, Severity::Warning, "13.0 ms after it was recorded: it needs 14.6 ms");
+        check(|facts| facts.bars = Some(Bars::NoBeat), Severity::Warning, "the session has no beat");
+        check(|facts| facts.bars = Some(Bars::TooLong { bars: 16 }), Severity::Warning, "16 of them");
+        let link_offset = LinkOffset::set(Nanos::from_secs(2));
+        let kept = |bars| move |facts: &mut Facts| facts.bars = Some(Bars::Kept { bars, link_offset });
+        check(kept(1), Severity::Good, "from Studio A, a bar late.");
+        check(kept(4), Severity::Good, "from Studio A, 4 bars late.");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use audiocloud_instance::params;
 use audiocloud_instance::state::Fader;
 
 use crate::settings::Hold;
+use crate::timing::Told;
 
 /// How long a fader takes to where it is moved, ms.
 pub(crate) const GLIDE_MS: u32 = 20;
@@ -64,6 +65,7 @@ pub(crate) struct Strip {
     /// `None` where no Send of the stream can be near, or too many Receives of it are watched for feedback already.
     pub(crate) player: Option<Player>,
     pub(crate) plan: snapshot::Reader<Option<Hold>>,
+    pub(crate) timing: Told,
     dial: Arc<Dial>,
     /// Into the main output, and into the one of its own. At rest until the first block.
     main: [Ramp; 3],
@@ -80,6 +82,7 @@ impl Strip {
         settings: Settings,
         player: Option<Player>,
         plan: snapshot::Reader<Option<Hold>>,
+        timing: Told,
         dial: Arc<Dial>,
     ) -> Self {
         let rest = [Ramp::constant(0.0); 3];
@@ -87,6 +90,7 @@ impl Strip {
             playout,
             player,
             plan,
+            timing,
             dial,
             main: rest,
             own: rest,

@@ -131,12 +131,13 @@ impl<const WIDE: bool> Part for SendPart<WIDE> {
         if !transmit {
             return live.tap.pause(callback, main.samples());
         }
+        let line = live.line.read();
         for piece in active.stream.pieces(main.samples()) {
             active.stream.write(piece.len(), |stream| {
                 let mut buses = Buses { track: main.as_slice_immutable(), from: piece.start, stream };
                 active.audio.process(callback, piece.len(), &[], &mut buses);
                 live.listener.hear(stream);
-                live.tap.process(callback, stream, None);
+                live.tap.process(callback, stream, line);
             });
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use audiocloud_engine::rt::hand_off::{Giver, Taker, hand_off};
 use audiocloud_engine::rt::{block_ring, event, snapshot};
 use audiocloud_engine::stream::sender::{self, Tap};
-use audiocloud_engine::units::MediaTime;
+use audiocloud_engine::units::{MediaTime, SessionLine};
 use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::engine::Control;
 use audiocloud_instance::feedback::{Listener, Meeting};
@@ -16,6 +16,7 @@ use audiocloud_instance::sessions::desk::Desk;
 use audiocloud_instance::state::StreamRef;
 use audiocloud_instance::status::{Recent, Severity, Status};
 use audiocloud_instance::time::{self, EVENTS, Epochs, Setup};
+use audiocloud_net::runtime::clock::Clock;
 use audiocloud_net::runtime::{
     Claim, ClaimError, Handle, ListenerStatus, Publication, PublishConfig, Report,
 };
@@ -40,6 +41,8 @@ const PROCESSING: Duration = Duration::from_millis(500);
 pub(crate) struct Live {
     pub(crate) tap: Tap,
     pub(crate) listener: Listener,
+    /// The time that blocks are stamped with: that of the stream's session.
+    pub(crate) line: snapshot::Reader<Option<SessionLine>>,
 }
 
 /// What the window, the report and the callbacks' owner share. The callbacks themselves never come here.
@@ -63,6 +66,8 @@ struct Link {
     terms: Option<Terms>,
     /// Where Receives of this stream in this process would be found.
     meeting: Option<Arc<Meeting>>,
+    /// Of the stream's session; kept, for without a user it stands still.
+    clock: Option<Clock>,
     /// The stream's id while it is not published, so that nobody takes it over a bounce or a pause.
     claim: Option<Claim>,
     error: Option<String>,
@@ -204,6 +209,9 @@ impl Shared {
         }
         link.tap = Some(tap.status());
         let terms = self.terms();
+        let clock = handle.clock(terms.session);
+        let line = clock.line();
+        link.clock = Some(clock);
         let highest = terms.highest;
         let best = highest.at(setup.sample_rate.hz()).quality();
         let config = PublishConfig {
@@ -224,7 +232,7 @@ impl Shared {
         let listener = Listener::new(meeting, setup.sample_rate.hz(), setup.block_max);
         let report = self.reporter();
         link.publication = Some(handle.publish(claim, config, block_consumer, event_consumer, report));
-        Some(Box::new(Live { tap, listener }))
+        Some(Box::new(Live { tap, listener, line }))
     }
 
     /// The stored id, kept or claimed anew; a fresh one where there is none or another Send has it.
@@ -378,6 +386,7 @@ impl Shared {
             "sentence": said.sentence(),
             "transmit": self.params.transmit.value(),
             "session": self.params.stored.session().map(|session| session.id.to_string()),
+            "stamped": link.clock.as_ref().is_some_and(|clock| clock.line().read().is_some()),
             "talk_back": self.params.stored.is_talk_back(),
             "engine": link.engine.as_ref().map(Control::report),
         });
@@ -401,7 +410,8 @@ impl Link {
         if let Some(publication) = self.publication.take() {
             self.claim = Some(publication.into_claim());
         }
-        (self.tap, self.meeting, self.progress) = (None, None, Progress::default());
+        (self.tap, self.meeting, self.clock) = (None, None, None);
+        self.progress = Progress::default();
     }
 
     fn give(&mut self, live: Option<Box<Live>>) {

@@ -190,7 +190,9 @@ fn the_parameters_are_set() {
     harness.run();
     harness.run();
     for (label, expected) in [
-        ("Lowest latency", Request::Playout(Playout::Lowest)),
+        ("Aligned", Request::Playout(Playout::Aligned)),
+        ("Interval", Request::Playout(Playout::Interval)),
+        ("Lowest", Request::Playout(Playout::Lowest)),
         ("Shared", Request::Clock(Clock::Shared)),
         ("Separate", Request::Outputs(Outputs::Separate)),
         ("Report latency to the host", Request::ReportLatency(true)),
