@@ -106,7 +106,8 @@ impl Clock {
         let is_near = starts && (0.0..NEAR).contains(&(count - count.round()));
         let grid = Beats::new(1.0 / f64::from(CLOCKS_A_QUARTER));
         let at = if is_near { Some(reached) } else { map.next(reached, grid) };
-        let Some(at) = at.filter(|at| *at < slot.end()) else { return slot.end() };
+        // Far from the song's beginning a beat's time is known less well than that it is not over yet.
+        let Some(at) = at.map(|at| at.max(reached)).filter(|at| *at < slot.end()) else { return slot.end() };
         let position = map.at(at).unwrap_or(here);
         self.tick(at, number(&position));
         // Far enough that this one does not come again, near enough that the next one does.

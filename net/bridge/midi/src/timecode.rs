@@ -13,6 +13,10 @@ use crate::song_time::{self, Run};
 const PIECES: i64 = 8;
 /// Runs that differ by less go on as one.
 const NEAR: Nanos = Nanos::from_micros(500);
+/// Labels go round each day; songs of more than a few have none.
+const SONG_MAX: Nanos = Nanos::from_secs(10 * 86_400);
+/// No run is looked at for less: a loop's pass takes longer, and rounding may make it nothing.
+const LEAST: Nanos = Nanos::from_micros(100);
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
 /// Frames a second.
@@ -168,6 +172,12 @@ impl Code {
                 reached = map.segments().first().map_or(until, |first| first.start.min(until));
                 continue;
             };
+            let ends = run.ends.map_or(until, |ends| ends.min(until)).max((reached + LEAST).min(until));
+            if run.at(reached).abs() > SONG_MAX {
+                (self.run, self.next) = (None, None);
+                reached = ends;
+                continue;
+            }
             if !self.goes_on(&run, reached) {
                 self.next = None;
                 let frame = self.rate.quarter_from(run.at(reached)).div_euclid(4);
@@ -176,7 +186,6 @@ impl Code {
                 }
             }
             self.run = Some(run);
-            let ends = run.ends.map_or(until, |ends| ends.min(until));
             if run.playing {
                 self.play(&run, reached, ends, &mut send);
             }

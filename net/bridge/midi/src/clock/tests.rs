@@ -189,6 +189,17 @@ fn who_wakes_late_says_where_it_is() {
     assert_eq!(last, [(at(9_300), Message::Stop)]);
 }
 
+#[test]
+fn far_from_its_beginning_a_song_still_comes_to_an_end() {
+    // A beat there is known to a ten-millionth: its time may seem to be over already.
+    let ramp = Some(Ramp { to_bpm: 198.0, over: Beats::new(62.45) });
+    let far = map(&[Segment { ramp, ..Segment::steady(at(0), Beats::new(999_999_999.0), 5.61) }]);
+    let sent = sent(&far, 5_000, 100);
+    in_order(&sent);
+    // 5.61 bpm are 2.2 clocks a second.
+    assert!((11..=14).contains(&sent.len()), "{}", sent.len());
+}
+
 fn segment() -> impl Strategy<Value = Segment> {
     let place = (0_i64..20_000, -8.0..200.0_f64, 5.0..900.0_f64, any::<bool>());
     let ramp = proptest::option::of((20.0..400.0_f64, 0.1..64.0_f64));

@@ -168,3 +168,13 @@ fn nothing_is_said_before_the_song_and_a_loop_takes_it_back() {
         assert!((song - truth).abs() < 1e-8, "{song} s is {truth} s");
     }
 }
+
+#[test]
+fn a_song_of_years_has_no_time_code() {
+    let far = map(&[Segment::steady(at(0), Beats::new(999_999_999.0), 5.61)]);
+    assert_eq!(sent(FrameRate::Film25, &far, 5_000, 100), []);
+    // Labels go round after a day.
+    let day = map(&[Segment::steady(at(0), Beats::new(86_399.0 * 2.0), 120.0)]);
+    let labels = decoded(&sent(FrameRate::Film25, &day, 3_000, 100));
+    assert!((labels[0].0 - 86_399.0).abs() < 0.1 && labels.last().unwrap().0 < 2.0, "{labels:?}");
+}
