@@ -21,7 +21,7 @@ use crate::status::span;
 
 const PLUG_IN: &str = "audiocloud Clock";
 /// Points.
-const SIZE: Vec2 = vec2(480.0, 420.0);
+const SIZE: Vec2 = vec2(480.0, 440.0);
 const SIZE_MIN: Vec2 = vec2(400.0, 320.0);
 /// Letters of the position, points.
 const PLACE: f32 = 30.0;
@@ -116,9 +116,9 @@ fn figures(ui: &mut Ui, model: &Model) {
 /// Bar, beat, tempo and meter, large.
 fn place(ui: &mut Ui, place: Option<&Place>) {
     let (text, color) = match place {
-        None => ("-- . -".to_owned(), theme::TEXT_WEAK),
-        Some(place) if place.is_playing => (format!("{} . {}", place.bar, place.beat), theme::ACCENT),
-        Some(place) => (format!("{} . {}", place.bar, place.beat), theme::TEXT_WEAK),
+        None => ("--.-".to_owned(), theme::TEXT_WEAK),
+        Some(place) if place.is_playing => (format!("{}.{}", place.bar, place.beat), theme::ACCENT),
+        Some(place) => (format!("{}.{}", place.bar, place.beat), theme::TEXT_WEAK),
     };
     let tempo = place.map_or_else(String::new, |place| format!("{:.2} bpm", place.bpm));
     let meter = place.map_or_else(String::new, |place| format!("{} / {}", place.meter.0, place.meter.1));
@@ -252,7 +252,11 @@ fn when(ui: &mut Ui, controls: Controls) -> Vec<Request> {
         }
         let mut count_in = controls.count_in;
         let label = ui.label(RichText::new("Count-in").color(theme::TEXT_WEAK));
-        let shown = |bars: i32| if bars == 0 { "none".to_owned() } else { format!("{bars} bars") };
+        let shown = |bars: i32| match bars {
+            0 => "none".to_owned(),
+            1 => "1 bar".to_owned(),
+            bars => format!("{bars} bars"),
+        };
         let list =
             ComboBox::from_id_salt("count-in").selected_text(shown(count_in)).width(70.0).show_ui(ui, |ui| {
                 for bars in 0..=COUNT_IN_MAX {

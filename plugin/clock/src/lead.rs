@@ -1,7 +1,8 @@
 //! A host's transport as everybody's: when it has to be told, and when to let others lead.
 //!
 //! What is told always lies ahead, by the time it takes to reach everybody. So it is compared there: where the host will be
-//! against where everybody believes it to be.
+//! against where everybody believes it to be. What cannot be known before it happens, as that a ramp begins, everybody is
+//! off by until then; so such small changes lie ahead by no more than they must.
 
 use std::collections::VecDeque;
 
@@ -25,6 +26,15 @@ pub(crate) const CLOSE: Nanos = Nanos::from_millis(40);
 const AGREES: Nanos = Nanos::from_millis(5);
 /// Of what was told, so much is known again.
 const KNOWN: usize = 16;
+
+/// When what is told now is to begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ahead {
+    /// It reaches everybody first, if all goes well.
+    pub(crate) soon: SessionTime,
+    /// It reaches everybody first, even where it has to be sent twice.
+    pub(crate) sure: SessionTime,
+}
 
 /// How a leader stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,15 +65,15 @@ impl Lead {
         self.standing
     }
 
-    /// The map changed; whether somebody else did it. `ahead` is as in [`Lead::next`].
-    pub(crate) fn map_changed(&mut self, map: &BeatMap, host: &HostModel, ahead: SessionTime) {
+    /// The map changed: by somebody else, perhaps, and then they lead.
+    pub(crate) fn map_changed(&mut self, map: &BeatMap, host: &HostModel, Ahead { sure, .. }: Ahead) {
         let Some(last) = map.segments().last() else { return };
         if self.told.iter().any(|told| is_same(told, last)) {
             return;
         }
-        let theirs = plan::carried(map, ahead.max(last.start)).and_then(plan::map_of);
+        let theirs = plan::carried(map, sure.max(last.start)).and_then(plan::map_of);
         let agrees = host
-            .segment_at(ahead.max(last.start))
+            .segment_at(sure.max(last.start))
             .zip(theirs.as_ref())
             .is_some_and(|(next, theirs)| difference(theirs, &next).is_some_and(|off| off < AGREES));
         self.believed = theirs;
@@ -85,45 +95,45 @@ impl Lead {
         (self.standing, self.believed) = (Standing::Leading, None);
     }
 
-    /// What is to be told now. `ahead`: what begins then reaches everybody first.
+    /// What is to be told now.
     pub(crate) fn next(
         &mut self,
         host: &HostModel,
         map: &BeatMap,
-        ahead: SessionTime,
+        Ahead { soon, sure }: Ahead,
         quantum: Quantum,
     ) -> Option<Segment> {
-        let next = host.segment_at(ahead)?;
+        let next = host.segment_at(sure)?;
         match self.standing {
             // Where there is no beat at all, this is it.
             Standing::Untold if map.segments().is_empty() => self.standing = Standing::Leading,
             Standing::Untold => self.standing = Standing::GivenWay,
             Standing::Leading | Standing::GivenWay => {}
         }
-        if self.standing == Standing::GivenWay || self.told_at.is_some_and(|told| ahead - told < TOLD_EVERY) {
+        if self.standing == Standing::GivenWay || self.told_at.is_some_and(|told| soon - told < TOLD_EVERY) {
             return None;
         }
         if self.believed.is_none() {
-            self.believed = plan::carried(map, ahead).and_then(plan::map_of);
+            self.believed = plan::carried(map, sure).and_then(plan::map_of);
         }
         let Some(believed) = &self.believed else { return Some(next) };
         let begun = believed.segments().first()?;
-        if begun.start > ahead {
-            return None;
-        }
         match (begun.playing, next.playing) {
-            (false, true) => start(host, &next, quantum, ahead),
-            (true, false) => self.stop(&next, quantum, ahead),
+            // Playing on is looked at as soon as everybody plays.
+            (true, true) if begun.start > soon => None,
+            (true, true) => host.segment_at(soon).filter(|next| self.is_off(next, soon)),
+            _ if begun.start > sure => None,
+            (false, true) => start(host, &next, quantum, sure),
+            (true, false) => self.stop(&next, quantum, sure),
             (false, false) => self.rest(&next).then_some(next),
-            (true, true) => self.is_off(&next, ahead).then_some(next),
         }
     }
 
     /// What [`Lead::next`] gave has been told.
-    pub(crate) fn told(&mut self, segment: Segment, ahead: SessionTime) {
+    pub(crate) fn told(&mut self, segment: Segment, ahead: Ahead) {
         self.rested_at = if segment.playing { None } else { self.rested_at };
         self.believed = plan::map_of(segment);
-        self.told_at = Some(ahead);
+        self.told_at = Some(ahead.soon);
         self.told.push_back(segment);
         if self.told.len() > KNOWN {
             self.told.pop_front();
@@ -161,9 +171,9 @@ impl Lead {
         is_elsewhere || is_other
     }
 
-    fn is_off(&self, next: &Segment, ahead: SessionTime) -> bool {
+    fn is_off(&self, next: &Segment, soon: SessionTime) -> bool {
         let Some(believed) = &self.believed else { return true };
-        let since = self.told_at.map_or(MENDED_EVERY, |told| ahead - told);
+        let since = self.told_at.map_or(MENDED_EVERY, |told| soon - told);
         match difference(believed, next) {
             None => true,
             Some(off) => off > OFF_MUCH || (off > OFF && since >= MENDED_EVERY),

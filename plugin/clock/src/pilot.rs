@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use audiocloud_engine::units::{Nanos, SampleRate, SessionLine, SessionTime};
+use audiocloud_engine::units::{Nanos, SampleRate, SessionLine};
 use audiocloud_instance::transport::Transport;
 use audiocloud_net::clock::beat_map::{Position, Segment};
 use audiocloud_net::clock::timeline::Timeline;
@@ -11,7 +11,7 @@ use audiocloud_net::runtime::bridge::SharedBeat;
 
 use crate::hand::{Command, Hand};
 use crate::host_model::HostModel;
-use crate::lead::{Lead, Standing};
+use crate::lead::{Ahead, Lead, Standing};
 use crate::observation::Observation;
 use crate::params::Role;
 use crate::plan::Quantum;
@@ -103,7 +103,9 @@ impl Pilot {
         };
         let touches: Vec<_> = seen.filter_map(|observation| self.host.see(observation, &line)).collect();
         let now = beat.now();
-        let ahead = line.session_at(now + beat.horizon());
+        let horizon = beat.horizon();
+        let soon = line.session_at(now + Nanos::new(horizon.get() / 2));
+        let ahead = Ahead { soon, sure: line.session_at(now + horizon) };
         let begins_to_lead = self.role.replace(orders.role).is_some_and(|before| before != orders.role)
             && orders.role == Role::Lead;
         if begins_to_lead || orders.role == Role::Follow {
@@ -124,7 +126,7 @@ impl Pilot {
         if !is_refused {
             let next = match orders.role {
                 Role::Lead => self.lead.next(&self.host, &timeline.map, ahead, orders.quantum),
-                Role::Follow => self.hand.next(&timeline.map, ahead, orders.quantum),
+                Role::Follow => self.hand.next(&timeline.map, ahead.sure, orders.quantum),
             };
             if let Some(segment) = next {
                 self.tell(beat, segment, ahead);
@@ -133,7 +135,7 @@ impl Pilot {
         self.facts(&timeline, &line, beat)
     }
 
-    fn tell(&mut self, beat: &dyn SharedBeat, segment: Segment, ahead: SessionTime) {
+    fn tell(&mut self, beat: &dyn SharedBeat, segment: Segment, ahead: Ahead) {
         match beat.edit(&[segment]) {
             Ok(()) => {
                 self.lead.told(segment, ahead);

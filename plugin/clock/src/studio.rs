@@ -15,7 +15,8 @@ use crate::pilot::{Facts, Orders, Pilot};
 use crate::plan::Quantum;
 
 pub(crate) const RATE: SampleRate = SampleRate::new(48_000).unwrap();
-pub(crate) const HORIZON: Nanos = Nanos::from_millis(90);
+/// 60 ms to the farthest, thrice, and a margin.
+pub(crate) const HORIZON: Nanos = Nanos::from_millis(230);
 /// Session time is this much ahead of the host's.
 const OFFSET: i64 = 1_000_000_000_000;
 
@@ -140,14 +141,10 @@ impl Studio {
 }
 
 pub(crate) fn stopped(beat: f64, bpm: f64) -> Transport {
-    Transport {
-        is_playing: false,
-        bpm: Some(bpm),
-        beat: Some(beat),
-        meter: Some((4, 4)),
-        bar: Some(((beat / 4.0).floor() * 4.0, (beat / 4.0).floor() as i64)),
-        looped: None,
-    }
+    let bars = (beat / 4.0).floor();
+    #[allow(clippy::cast_possible_truncation, reason = "a few bars")]
+    let bar = Some((bars * 4.0, bars as i64));
+    Transport { is_playing: false, bpm: Some(bpm), beat: Some(beat), meter: Some((4, 4)), bar, looped: None }
 }
 
 pub(crate) fn playing(beat: f64, bpm: f64) -> Transport {
