@@ -35,10 +35,16 @@ fn rows(case: &Case) -> Vec<Row> {
         let of = |figure: fn(&HandOver) -> Option<f64>| hand_over.as_ref().and_then(figure);
         return vec![
             row(format!("{name}: largest step"), "ns", of(|one| Some(one.step)), Some(STEP_MAX_NS)),
-            row(format!("{name}: rate kept within"), "ppm", of(|one| Some(one.rate_ppm)), Some(RATE_MAX_PPM)),
+            row(
+                format!("{name}: the new master keeps the rate within"),
+                "ppm",
+                of(|one| Some(one.rate_ppm)),
+                Some(RATE_MAX_PPM),
+            ),
             // One that is not elected within the time is none.
             row(format!("{name}: new master after"), "s", of(|one| one.elected_after_s), Some(60.0)),
             row(format!("{name}: bound before"), "ns", of(|one| Some(one.bound_before)), None),
+            row(format!("{name}: bound at the end"), "ns", of(|one| Some(one.bound_end)), None),
             row(format!("{name}: bound at most"), "ns", of(|one| Some(one.bound_most)), None),
         ];
     }
@@ -69,11 +75,14 @@ pub(super) fn led(offsets: &[Offset], ours: &[Sample], from: i64) -> Vec<Wrong> 
     offsets.iter().filter(|offset| offset.machine >= from).filter_map(wrong).collect()
 }
 
-/// The worse of both in everything.
-pub(super) fn worse(one: HandOver, other: HandOver) -> HandOver {
+/// The worse of both in everything, but for the rate: it is the new master's, whose bound is the smaller one. Who follows it is
+/// as restless as it was before.
+pub(super) fn both(one: HandOver, other: HandOver) -> HandOver {
+    let master = if one.bound_end <= other.bound_end { one } else { other };
     HandOver {
         step: one.step.max(other.step),
-        rate_ppm: one.rate_ppm.max(other.rate_ppm),
+        rate_ppm: master.rate_ppm,
+        bound_end: one.bound_end.max(other.bound_end),
         elected_after_s: one.elected_after_s.zip(other.elected_after_s).map(|(one, other)| one.max(other)),
         bound_before: one.bound_before.max(other.bound_before),
         bound_most: one.bound_most.max(other.bound_most),
@@ -94,7 +103,22 @@ mod tests {
         let nothing = of(&[Case::of("20/26 ms, entered", &[])]);
         assert_eq!((nothing[0].ours, nothing[0].holds, nothing[0].target), (None, None, Some(200e3)));
         let killed = Case { name: "master killed", figures: None, hand_over: None };
-        assert_eq!(of(&[killed]).len(), 5);
+        assert_eq!(of(&[killed]).len(), 6);
+    }
+
+    #[test]
+    fn the_rate_is_the_new_master_s() {
+        let follower = HandOver {
+            step: 9.0,
+            rate_ppm: 7.0,
+            elected_after_s: Some(3.0),
+            bound_before: 5.0,
+            bound_most: 6.0,
+            bound_end: 5.0,
+        };
+        let master = HandOver { step: 10.0, rate_ppm: 0.5, bound_end: 0.0, ..follower };
+        let judged = both(follower, master);
+        assert_eq!((judged.step, judged.rate_ppm, judged.bound_end), (10.0, 0.5, 5.0));
     }
 
     #[test]

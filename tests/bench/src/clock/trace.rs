@@ -118,9 +118,10 @@ pub(super) struct HandOver {
     pub(super) rate_ppm: f64,
     /// After so many seconds there was another epoch.
     pub(super) elected_after_s: Option<f64>,
-    /// The bound before, and at most after.
+    /// The bound before, at most after, and at the end: a master's own is nothing.
     pub(super) bound_before: f64,
     pub(super) bound_most: f64,
+    pub(super) bound_end: f64,
 }
 
 /// A rate is taken over so long.
@@ -140,17 +141,17 @@ impl HandOver {
         let (before, after) = known.split_at(here);
         let (_, _, bound_before, epoch) = *before.last()?;
         let elected = after.iter().find(|(.., now)| *now != epoch);
-        // Of the pieces of five seconds since five seconds before the end, against the last one before it.
-        let rate_at = |from: i64| {
+        // Each piece of five seconds after the end, against the ten seconds before it.
+        let rate_at = |from: i64, over: i64| {
             let begin = known.partition_point(|(machine, ..)| *machine < from);
-            let end = known.partition_point(|(machine, ..)| *machine < from + RATE_OVER_NS);
+            let end = known.partition_point(|(machine, ..)| *machine < from + over);
             let (first, last) = (known.get(begin)?, known.get(end.checked_sub(1)?)?);
-            (last.0 - first.0 > RATE_OVER_NS / 2).then(|| (last.1 - first.1) / number(last.0 - first.0) * 1e6)
+            (last.0 - first.0 > over / 2).then(|| (last.1 - first.1) / number(last.0 - first.0) * 1e6)
         };
-        let reference = rate_at(ended - RATE_OVER_NS)?;
+        let reference = rate_at(ended - 2 * RATE_OVER_NS, 2 * RATE_OVER_NS)?;
         let starts = (0..).map(|piece| ended + piece * 500_000_000);
         let last = after.last()?.0 - RATE_OVER_NS;
-        let rates = starts.take_while(|from| *from <= last).filter_map(rate_at);
+        let rates = starts.take_while(|from| *from <= last).filter_map(|from| rate_at(from, RATE_OVER_NS));
         let rate_ppm = rates.map(|rate| (rate - reference).abs()).fold(0.0, f64::max);
         let jumps = known.windows(2).filter(|pair| pair[1].0 >= ended).map(|pair| {
             let expected = reference * 1e-6 * number(pair[1].0 - pair[0].0);
@@ -161,6 +162,7 @@ impl HandOver {
             rate_ppm,
             elected_after_s: elected.map(|(machine, ..)| number(machine - ended) / 1e9),
             bound_before,
+            bound_end: after.last()?.2,
             bound_most: after.iter().map(|(_, _, bound, _)| *bound).fold(0.0, f64::max),
         })
     }
@@ -227,6 +229,6 @@ mod tests {
         assert!((judged.step - 80_000.0).abs() < 1.0, "{judged:?}");
         assert!((judged.rate_ppm - 2.0).abs() < 0.01, "{judged:?}");
         assert_eq!(judged.elected_after_s, Some(3.0));
-        assert_eq!((judged.bound_before, judged.bound_most), (50.0, 3_049.0));
+        assert_eq!((judged.bound_before, judged.bound_most, judged.bound_end), (50.0, 3_049.0, 3_049.0));
     }
 }
