@@ -247,7 +247,7 @@ fn eight_receivers_play_the_same_at_the_same_time() {
         );
         assert_eq!(status.link_offset, outcome.receivers[0].playout.status().read().link_offset);
         let lost = receiver.figures().lost;
-        assert!(status.concealed_frames <= 128 * u64::from(lost) + 4_800, "{lost} lost: {status:?}");
+        assert!(status.concealed_frames <= 128 * lost + 4_800, "{lost} lost: {status:?}");
     }
 }
 
