@@ -90,8 +90,10 @@ const ALONE: Duration = Duration::from_secs(60);
 const THERE: (Site, &str) = (Site::A, Site::A.address());
 const HERE: (Site, &str) = (Site::B, Site::B.address());
 
+type Measured = (Vec<Row>, Vec<Case>);
+
 /// Measures; nothing but how that ended when a process inside the sandbox did it in our place.
-pub(crate) fn measure(args: &Args) -> Result<Result<(Vec<Row>, Vec<Case>), ExitStatus>> {
+pub(crate) fn measure(args: &Args) -> Result<Result<Measured, ExitStatus>> {
     if let Some(status) = sandbox::enter()? {
         return Ok(Err(status));
     }
