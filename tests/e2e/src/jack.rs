@@ -3,7 +3,9 @@
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A server of its own name; it and what is started at it end with this.
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A server of a name that no other has; it and what is started at it end with this.
 #[derive(Debug)]
 pub struct Jack {
     /// Its name, for `JACK_DEFAULT_SERVER`.
@@ -58,8 +60,15 @@ impl Jack {
 
 impl Drop for Jack {
     fn drop(&mut self) {
+        // JACK has room for eight servers, and a place stays taken by one that could not clear up behind itself.
         for process in self.processes.iter_mut().rev() {
+            let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
             // It may have ended by itself.
+            pid.map(|pid| kill_process(pid, Signal::TERM).ok());
+            let deadline = Instant::now() + Duration::from_secs(3);
+            while matches!(process.try_wait(), Ok(None)) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             process.kill().ok();
             process.wait().ok();
         }
