@@ -10,7 +10,7 @@ use nice_plug::prelude::Enum;
 
 use crate::editor::{Controls, Request, Span};
 use crate::model::Model;
-use crate::params::{Clock, Interval, Outputs, Playout, Quality};
+use crate::params::{Clock, Outputs, Playout};
 
 /// Draws the fold and says what was asked for.
 pub(crate) fn show(ui: &mut Ui, model: &Model, controls: &Controls) -> Vec<Request> {

@@ -1,5 +1,6 @@
 //! The built plug-ins, in processes of their own, over real sockets.
 
+mod aligned;
 mod ardour;
 mod cut;
 mod everyday;
