@@ -2,6 +2,7 @@
 
 mod aligned;
 mod ardour;
+mod clock;
 mod cut;
 mod everyday;
 mod faults;
