@@ -142,6 +142,11 @@ pub(crate) fn ensure_supercollider() -> Result<()> {
     if answers("sclang", &["-v"]) { Ok(()) } else { install(&["supercollider-language"]) }
 }
 
+/// Makes sure that JACK's server is there, and its programs.
+pub(crate) fn ensure_jack() -> Result<()> {
+    if answers("jackd", &["--version"]) { Ok(()) } else { install(&["jackd2"]) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

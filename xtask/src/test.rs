@@ -136,8 +136,13 @@ fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
         if let Ok(python) = python() {
             command.env("AUDIOCLOUD_PYTHON", python);
         }
+        // Where it cannot be had, the tests that need it say so and have nothing to do.
+        if let Err(missing) = machine::ensure_jack() {
+            println!("{missing:#}");
+        }
         if slow {
             command.env("AUDIOCLOUD_SLOW", "1");
+            machine::ensure_ardour()?;
             machine::ensure_supercollider()?;
         }
         command = machine::in_own_network(command);
