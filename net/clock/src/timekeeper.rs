@@ -433,6 +433,16 @@ impl Timekeeper {
         self.changed = true;
         self.pulse = None;
         if master.id != self.settings.me {
+            // Who was elected may be master of an earlier epoch, and would never hear of this one: without a pulse nothing is
+            // said. The time that it shows is the one that goes on.
+            let Some(elected) = self.others.get(&master.id) else { return };
+            self.origin = elected.state.master.map_or(self.origin, |said| said.origin);
+            self.pulse = elected.state.candidate.map(|(quality, worst_round_trip)| Pulse {
+                count: 0,
+                heard: now,
+                quality,
+                worst_round_trip,
+            });
             return;
         }
         self.source = None;

@@ -96,9 +96,13 @@ impl Timekeeper {
         if self.election.hear_master(said.master) {
             self.changed = true;
             self.pulse = None;
-            self.origin = said.origin;
-            if said.master.id != self.settings.me {
-                self.source = None;
+            self.source = None;
+            if said.master.id == self.settings.me {
+                // Elected by another: the time that is shown here is the one that goes on.
+                self.following.go_on(now);
+                self.origin = self.line_origin.unwrap_or(said.origin);
+            } else {
+                self.origin = said.origin;
             }
         }
         let Some(master) = self.election.master() else { return };
@@ -114,6 +118,11 @@ impl Timekeeper {
             }
         }
         if self.pulse.is_none_or(|pulse| said.pulse > pulse.count) {
+            // Whoever passes a pulse on passes on with it whose time it is.
+            if self.origin != said.origin {
+                self.origin = said.origin;
+                self.source = None;
+            }
             let (quality, worst_round_trip) = (said.quality, said.worst_round_trip);
             self.pulse = Some(Pulse { count: said.pulse, heard: now, quality, worst_round_trip });
             let candidate = self.candidate(master.id, quality, worst_round_trip);

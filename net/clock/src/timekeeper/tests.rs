@@ -388,3 +388,24 @@ fn a_grandmaster_s_time_is_taken_on_by_who_is_alone_and_followed_in_rate_with_ot
     assert_eq!([other, node].map(|one| world.view(one).steps), steps);
     assert!((world.view(other).rate.get() - 12.0).abs() < 0.5, "{:?}", world.view(other).rate);
 }
+
+#[test]
+fn who_is_elected_by_another_hears_of_it() {
+    // Each was master of the first epoch when they met; whether the one elects the other before or after it has said so
+    // itself depends on milliseconds.
+    for step in 0..40_u16 {
+        let mut world = World::new(23 + u64::from(step), 40_000);
+        let chosen = world.start(2, 2, 30.0);
+        let wall_ms = u64::try_from(WALL / MILLISECOND).unwrap();
+        world.processes[chosen].keeper.choose(Some([2; 32]), wall_ms).unwrap();
+        world.play(2.0 + f64::from(step) * 0.013);
+        let other = world.start(1, 1, -30.0);
+        world.cut(chosen, other);
+        world.play(0.9 + f64::from(step) * 0.007);
+        world.cut.clear();
+        world.play(6.0);
+        let masters = [chosen, other].map(|index| world.master(index));
+        assert_eq!(masters, [Some(chosen); 2], "step {step}");
+        assert_eq!(world.processes[other].keeper.source(), Some(world.id(chosen)), "step {step}");
+    }
+}
