@@ -9,7 +9,8 @@
 //! - [`overlay`]: session time as this machine shows it: follows the estimates without a jump.
 //! - [`election`]: whose clock it is.
 //! - [`timekeeper`]: one domain as one process sees it, of all of these.
-//! - [`beat_map`]: where bars and beats lie on session time; [`stretch`]: where it jumps; [`timeline`]: both, for an instant of this machine.
+//! - [`beat_map`]: where bars and beats lie on session time; [`stretch`]: where it jumps; [`timeline`]: both, for an instant
+//!   of this machine.
 //!
 //! It will never open a socket or read a clock.
 
