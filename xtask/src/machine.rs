@@ -142,6 +142,19 @@ pub(crate) fn ensure_supercollider() -> Result<()> {
     if answers("sclang", &["-v"]) { Ok(()) } else { install(&["supercollider-language"]) }
 }
 
+/// Makes sure that networks can be made, cut and listened to, and that there is another's PTP in them.
+pub(crate) fn ensure_networks() -> Result<()> {
+    let tools = [("iproute2", "ip", "-V"), ("nftables", "nft", "--version")];
+    let peers = [("tcpdump", "tcpdump", "--version"), ("linuxptp", "ptp4l", "-v")];
+    let missing: Vec<&str> = tools
+        .iter()
+        .chain(&peers)
+        .filter(|(_, program, version)| !answers(program, &[version]))
+        .map(|(package, ..)| *package)
+        .collect();
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
 /// Makes sure that JACK's server is there, and its programs.
 pub(crate) fn ensure_jack() -> Result<()> {
     if answers("jackd", &["--version"]) { Ok(()) } else { install(&["jackd2"]) }

@@ -136,8 +136,10 @@ fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
         if let Ok(python) = python() {
             command.env("AUDIOCLOUD_PYTHON", python);
         }
-        // Where it cannot be had, the tests that need it say so and have nothing to do.
-        if let Err(missing) = machine::ensure_jack() {
+        // Where they cannot be had, the tests that need them say so and have nothing to do.
+        for missing in
+            [machine::ensure_jack(), machine::ensure_networks()].into_iter().filter_map(Result::err)
+        {
             println!("{missing:#}");
         }
         if slow {
