@@ -36,6 +36,7 @@ mod members;
 mod node;
 mod strangers;
 mod tickets;
+mod time;
 
 /// What each process may have grown by at any moment, with all that attackers make it hold: see SECURITY.md.
 const GROWTH_MAX_KIB: u64 = 32 << 10;
@@ -59,7 +60,7 @@ struct Attack {
 }
 
 const STRANGERS: &[&[Attack]] = &[strangers::ATTACKS, tickets::ATTACKS];
-const MEMBERS: &[&[Attack]] = &[members::ATTACKS, gossip::ATTACKS];
+const MEMBERS: &[&[Attack]] = &[members::ATTACKS, time::ATTACKS, gossip::ATTACKS];
 const NODE: &[&[Attack]] = &[node::ATTACKS];
 
 /// Somebody who is attacked.

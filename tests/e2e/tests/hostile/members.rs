@@ -159,7 +159,7 @@ pub(super) fn enter<'a>(field: &'a Field, victim: &Victim, kind: &str) -> Puppet
 }
 
 /// Says it until it is cut off, and is then told to wait.
-fn cut_off(field: &Field, victim: &Victim, kind: &str, frame: &[u8]) {
+pub(super) fn cut_off(field: &Field, victim: &Victim, kind: &str, frame: &[u8]) {
     let villain = field.member(kind);
     let why =
         field.counts(victim, "cut_off", 1, || field.lair.enter(victim.address(), &villain).flood(frame));
