@@ -54,7 +54,7 @@ fn length(map: &BeatMap, at: SessionTime) -> Option<Nanos> {
 struct Lines {
     at: Vec<SessionTime>,
     here: usize,
-    /// Before the first, and behind the last, all bars last as long as the one at hand.
+    /// Before the first, and behind the last, all bars last as long as the first.
     length: Nanos,
 }
 
@@ -73,6 +73,8 @@ impl Lines {
             back = back.saturating_mul(2);
         }
         let here = at.partition_point(|line| *line <= now);
+        // Within a ramp the one at hand has another length at each moment.
+        let length = if let [first, second, ..] = at[..] { second - first } else { length };
         Self { at, here, length }
     }
 
