@@ -11,11 +11,11 @@ use audiocloud_wire::id::{DeviceId, InstanceId, SessionId, StreamId, StreamKey, 
 use audiocloud_wire::message::Purpose;
 use serde_json::{Value, json};
 
+use crate::clock::{Clocks, PtpStatus};
 use crate::counters::{
     PublicationCounters, PublicationFigures, RuntimeCounters, RuntimeFigures, SubscriptionCounters,
     SubscriptionFigures,
 };
-use crate::clock::{Clocks, PtpStatus};
 use crate::health::{ListenerStatus, PathFigures};
 use crate::input::{InputStatus, PatchRefusal};
 use crate::journal::Journal;

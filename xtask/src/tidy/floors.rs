@@ -38,12 +38,8 @@ const ENGINE: Sight = Sight::Only(&[
 const PLUG_IN: Sight = Sight::Only(&["audiocloud-engine", "audiocloud-net", "audiocloud-instance"]);
 
 /// What the one library may see: all plug-ins.
-const SUITE: Sight = Sight::Only(&[
-    "audiocloud-send",
-    "audiocloud-receive",
-    "audiocloud-clock-sync",
-    "audiocloud-instance",
-]);
+const SUITE: Sight =
+    Sight::Only(&["audiocloud-send", "audiocloud-receive", "audiocloud-clock-sync", "audiocloud-instance"]);
 
 /// Every crate of the workspace and the floor that it stands on. ARCHITECTURE.md says why.
 const FLOORS: &[(&str, u8, Sight)] = &[

@@ -218,7 +218,8 @@ fn a_peer_that_says_wild_things_of_time_changes_nothing() {
     });
     assert!(clock.status().master.is_some_and(|master| master.is_this_machine));
     // Of another session, of another time, and packets that nobody asked for.
-    puppet.send(&Message::Beats(Beats { session: None, origin: 7, segments: Vec::new() }).to_frame().unwrap());
+    puppet
+        .send(&Message::Beats(Beats { session: None, origin: 7, segments: Vec::new() }).to_frame().unwrap());
     let ptp = [0x5a; 64];
     let mut packet = [0; 100];
     let length = ClockPacket { domain: 0, ptp: &ptp }.encode(&mut packet).unwrap();
