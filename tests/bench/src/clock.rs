@@ -221,7 +221,8 @@ impl Stage<'_> {
         master.kill()?;
         let ended = now_ns()?;
         self.wait(&mut [&mut one, &mut other], Some(ALONE))?;
-        let both = [one, other].map(|slave| HandOver::of(&slave.samples(), ended));
+        let old = master.samples();
+        let both = [one, other].map(|slave| HandOver::of(&slave.samples(), &old, ended));
         // Whoever became master, and whoever follows it.
         let [one, other] = both;
         let hand_over = one.zip(other).map(|(one, other)| rows::both(one, other));

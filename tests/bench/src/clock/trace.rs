@@ -114,7 +114,7 @@ fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
 pub(super) struct HandOver {
     /// The largest jump between samples beyond what the rate explains, in ns.
     pub(super) step: f64,
-    /// By how much the rate changed at most, over five seconds each, in ppm.
+    /// By how much the session's rate was another than under the old master at most, over five seconds each, in ppm.
     pub(super) rate_ppm: f64,
     /// After so many seconds there was another epoch.
     pub(super) elected_after_s: Option<f64>,
@@ -128,30 +128,20 @@ pub(super) struct HandOver {
 const RATE_OVER_NS: i64 = 5_000_000_000;
 
 impl HandOver {
-    /// Of a peer whose master ended at an instant.
-    pub(super) fn of(peer: &[Sample], ended: i64) -> Option<Self> {
-        let known: Vec<(i64, f64, f64, i64)> = peer
-            .iter()
-            .filter_map(|sample| {
-                let ahead = number(sample.session? - sample.wall);
-                Some((sample.machine, ahead, number(sample.bound?), sample.epoch?))
-            })
-            .collect();
+    /// Of a peer whose master ended at an instant. The rate to keep is the old master's, not what the peer made of it,
+    /// which slews.
+    pub(super) fn of(peer: &[Sample], master: &[Sample], ended: i64) -> Option<Self> {
+        let [known, old] = [peer, master].map(known);
         let here = known.partition_point(|(machine, ..)| *machine < ended);
         let (before, after) = known.split_at(here);
         let (_, _, bound_before, epoch) = *before.last()?;
         let elected = after.iter().find(|(.., now)| *now != epoch);
         // Each piece of five seconds after the end, against the ten seconds before it.
-        let rate_at = |from: i64, over: i64| {
-            let begin = known.partition_point(|(machine, ..)| *machine < from);
-            let end = known.partition_point(|(machine, ..)| *machine < from + over);
-            let (first, last) = (known.get(begin)?, known.get(end.checked_sub(1)?)?);
-            (last.0 - first.0 > over / 2).then(|| (last.1 - first.1) / number(last.0 - first.0) * 1e6)
-        };
-        let reference = rate_at(ended - 2 * RATE_OVER_NS, 2 * RATE_OVER_NS)?;
+        let reference = rate_at(&old, ended - 2 * RATE_OVER_NS, 2 * RATE_OVER_NS)?;
         let starts = (0..).map(|piece| ended + piece * 500_000_000);
         let last = after.last()?.0 - RATE_OVER_NS;
-        let rates = starts.take_while(|from| *from <= last).filter_map(|from| rate_at(from, RATE_OVER_NS));
+        let rates =
+            starts.take_while(|from| *from <= last).filter_map(|from| rate_at(&known, from, RATE_OVER_NS));
         let rate_ppm = rates.map(|rate| (rate - reference).abs()).fold(0.0, f64::max);
         let jumps = known.windows(2).filter(|pair| pair[1].0 >= ended).map(|pair| {
             let expected = reference * 1e-6 * number(pair[1].0 - pair[0].0);
@@ -166,6 +156,24 @@ impl HandOver {
             bound_most: after.iter().map(|(_, _, bound, _)| *bound).fold(0.0, f64::max),
         })
     }
+}
+
+/// When, how far session time is ahead of true time, its bound, and the epoch: where the peer knew all of it.
+fn known(peer: &[Sample]) -> Vec<(i64, f64, f64, i64)> {
+    peer.iter()
+        .filter_map(|sample| {
+            let ahead = number(sample.session? - sample.wall);
+            Some((sample.machine, ahead, number(sample.bound?), sample.epoch?))
+        })
+        .collect()
+}
+
+/// The rate from an instant on, over so long, in ppm; nothing where less than half of that is known.
+fn rate_at(known: &[(i64, f64, f64, i64)], from: i64, over: i64) -> Option<f64> {
+    let begin = known.partition_point(|(machine, ..)| *machine < from);
+    let end = known.partition_point(|(machine, ..)| *machine < from + over);
+    let (first, last) = (known.get(begin)?, known.get(end.checked_sub(1)?)?);
+    (last.0 - first.0 > over / 2).then(|| (last.1 - first.1) / number(last.0 - first.0) * 1e6)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "differences of times, of minutes, and counts")]
@@ -225,7 +233,7 @@ mod tests {
             Sample { epoch: Some(epoch), bound: Some(50 + after.max(0)), ..sample(step, drift + jump) }
         };
         let peer: Vec<Sample> = (0..4_000).map(told).collect();
-        let judged = HandOver::of(&peer, 1_000 * 20_000_000).unwrap();
+        let judged = HandOver::of(&peer, &peer, 1_000 * 20_000_000).unwrap();
         assert!((judged.step - 80_000.0).abs() < 1.0, "{judged:?}");
         assert!((judged.rate_ppm - 2.0).abs() < 0.01, "{judged:?}");
         assert_eq!(judged.elected_after_s, Some(3.0));
