@@ -33,13 +33,21 @@ const ENGINE: Sight = Sight::Only(&[
     "audiocloud-dsp",
     "audiocloud-graph",
     "audiocloud-stream",
+    "audiocloud-effects",
+    "audiocloud-chain",
+    "audiocloud-host",
 ]);
 /// What a plug-in may see: the façades, and what all plug-ins share.
 const PLUG_IN: Sight = Sight::Only(&["audiocloud-engine", "audiocloud-net", "audiocloud-instance"]);
 
 /// What the one library may see: all plug-ins.
-const SUITE: Sight =
-    Sight::Only(&["audiocloud-send", "audiocloud-receive", "audiocloud-clock-sync", "audiocloud-instance"]);
+const SUITE: Sight = Sight::Only(&[
+    "audiocloud-send",
+    "audiocloud-receive",
+    "audiocloud-clock-sync",
+    "audiocloud-remote-fx",
+    "audiocloud-instance",
+]);
 
 /// Every crate of the workspace and the floor that it stands on. ARCHITECTURE.md says why.
 const FLOORS: &[(&str, u8, Sight)] = &[
@@ -48,8 +56,11 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-dsp", 1, ENGINE),
     ("audiocloud-wire", 1, NET),
     ("audiocloud-graph", 2, ENGINE),
+    ("audiocloud-effects", 2, ENGINE),
     ("audiocloud-codec", 2, NET),
     ("audiocloud-stream", 3, ENGINE),
+    ("audiocloud-chain", 3, ENGINE),
+    ("audiocloud-host", 3, ENGINE),
     ("audiocloud-session", 3, NET),
     ("audiocloud-membership", 2, NET),
     ("audiocloud-traversal", 2, NET),
@@ -64,6 +75,7 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-send", 7, PLUG_IN),
     ("audiocloud-receive", 7, PLUG_IN),
     ("audiocloud-clock-sync", 7, PLUG_IN),
+    ("audiocloud-remote-fx", 7, PLUG_IN),
     ("audiocloud-node", 7, PLUG_IN),
     ("audiocloud-suite", 8, SUITE),
     // A plug-in that breaks the rules on purpose, for the rig's tests: it sees none of ours.
