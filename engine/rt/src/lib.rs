@@ -15,6 +15,7 @@
 pub mod block_ring;
 mod box_ring;
 pub mod callback;
+pub mod chain_event;
 pub mod due;
 pub mod event;
 pub mod hand_off;
