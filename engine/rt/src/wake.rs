@@ -15,6 +15,7 @@ mod imp {
     use super::{io, warm_up};
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
     use std::sync::Arc;
+    use std::time::Duration;
 
     /// The callback's end. Cloning is off the audio thread; so is dropping, for the last one closes the descriptor.
     #[derive(Clone, Debug)]
@@ -68,6 +69,22 @@ mod imp {
             let result = unsafe { libc::eventfd_read(self.event.as_raw_fd(), &raw mut count) };
             result == 0
         }
+
+        /// Sleeps until there is a wake, for `timeout` at most, and takes it; whether there was one. May return early
+        /// without one. For a thread that has nothing else to wait for.
+        ///
+        /// *Realtime-safe: no* (waits).
+        #[allow(clippy::must_use_candidate, reason = "often called for its effect alone")]
+        pub fn wait(&self, timeout: Duration) -> bool {
+            let mut poll = libc::pollfd { fd: self.event.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            let timeout = libc::timespec {
+                tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+                tv_nsec: timeout.subsec_nanos().into(),
+            };
+            // SAFETY: one live pollfd and its count, a live timespec, and no signal mask.
+            let ready = unsafe { libc::ppoll(&raw mut poll, 1, &raw const timeout, std::ptr::null()) };
+            ready > 0 && self.drain()
+        }
     }
 
     impl AsFd for WakeReceiver {
@@ -88,6 +105,10 @@ mod imp {
     use super::{io, warm_up};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+
+    /// How often a waiting thread looks.
+    const LOOK_EVERY: Duration = Duration::from_micros(500);
 
     /// The callback's end.
     #[derive(Clone, Debug)]
@@ -128,6 +149,22 @@ mod imp {
         pub fn drain(&self) -> bool {
             self.flag.swap(false, Ordering::Acquire)
         }
+
+        /// Sleeps until the flag is up, for `timeout` at most, and takes it; whether it was up. For a thread that has
+        /// nothing else to wait for.
+        ///
+        /// *Realtime-safe: no* (waits).
+        #[allow(clippy::must_use_candidate, reason = "often called for its effect alone")]
+        pub fn wait(&self, timeout: Duration) -> bool {
+            let began = Instant::now();
+            while !self.drain() {
+                if began.elapsed() >= timeout {
+                    return false;
+                }
+                std::thread::sleep(LOOK_EVERY);
+            }
+            true
+        }
     }
 }
 
@@ -143,6 +180,18 @@ mod tests {
         waker.clone().wake();
         assert!(receiver.drain());
         assert!(!receiver.drain());
+    }
+
+    #[test]
+    fn a_wait_ends_with_a_wake_or_in_time() {
+        let (waker, receiver) = wake_pair().unwrap();
+        let began = std::time::Instant::now();
+        assert!(!receiver.wait(std::time::Duration::from_millis(3)));
+        assert!(began.elapsed() >= std::time::Duration::from_millis(3));
+        let waking = std::thread::spawn(move || waker.wake());
+        assert!(receiver.wait(std::time::Duration::from_secs(5)));
+        assert!(!receiver.drain(), "it was taken");
+        waking.join().unwrap();
     }
 
     #[test]
