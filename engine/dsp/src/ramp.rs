@@ -5,6 +5,8 @@
 //!
 //! *Realtime-safe: yes*, all of it, on any thread.
 
+use crate::octave::exp2;
+
 /// The longest ramp in frames, 12 hours at 48 kHz: positions convert to floating point as signed integers, which
 /// every SIMD instruction set does in one instruction.
 const LENGTH_MAX: u32 = i32::MAX as u32;
@@ -138,29 +140,6 @@ fn octaves(start: f32, target: f32) -> Option<f32> {
     (proportional && octaves.abs() <= 126.0).then_some(octaves)
 }
 
-/// 2^`x` for `x` within ±126: a relative error below 2·10⁻⁷, exact for whole numbers, and free of branches, so that the
-/// compiler makes SIMD of a loop over it.
-///
-/// `x` is split into a whole number, which goes into the exponent's bits, and a fraction within ±½, where
-/// `2^f = 1 + f·q(f)`. The coefficients of `q` interpolate `(2^f − 1) / f` at the six Chebyshev nodes of that interval,
-/// which leaves a relative error of 9·10⁻⁹ before rounding.
-fn exp2(x: f32) -> f32 {
-    /// Added to a number within ±2²², leaves it rounded to a whole one, in two's complement in the mantissa's low bits.
-    const ROUNDER: f32 = 12_582_912.0;
-    const EXPONENT_BIAS: u32 = 127;
-    const MANTISSA_BITS: u32 = 23;
-    let shifted = x + ROUNDER;
-    let f = x - (shifted - ROUNDER);
-    let scale = f32::from_bits(shifted.to_bits().wrapping_add(EXPONENT_BIAS) << MANTISSA_BITS);
-    let q = 1.545_316_3e-4;
-    let q = q * f + 1.339_086_3e-3;
-    let q = q * f + 9.618_083e-3;
-    let q = q * f + 5.550_357e-2;
-    let q = q * f + 0.240_226_5;
-    let q = q * f + std::f32::consts::LN_2;
-    scale * (1.0 + f * q)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,18 +232,6 @@ mod tests {
         assert!((ramp.value() - 0.5).abs() < 1e-6);
         ramp.advance(LENGTH_MAX / 2);
         assert_eq!(filled(&ramp, 2), [ramp.value(), 1.0]);
-    }
-
-    #[test]
-    fn exp2_is_right_to_the_last_bits() {
-        for step in -126_000..=126_000 {
-            let x = step as f32 / 1000.0;
-            let error = f64::from(exp2(x)) / f64::from(x).exp2() - 1.0;
-            assert!(error.abs() < 2e-7, "2^{x}: {error:e}");
-        }
-        for whole in -126..=126 {
-            assert_eq!(f64::from(exp2(whole as f32)), f64::from(whole).exp2());
-        }
     }
 
     proptest! {

@@ -22,18 +22,108 @@ const LANES: usize = 16;
 /// 44.1 kHz.
 const BETA: f64 = 5.0;
 
-/// A true-peak meter for one channel.
-///
-/// A steady tone up to 20 kHz reads within ±0.05 dB at 44.1 kHz and above; EBU Tech 3341 allows +0.2 and −0.4 dB.
+/// The oversampled signal of a chunk, after the two points of it that came before.
+type Oversampled = [f32; 2 + 4 * CHUNK];
+
+/// The signal between the samples.
 #[derive(Clone, Debug)]
-pub struct Meter {
+struct Points {
     /// The filter for the points between two samples: one at factor 2, three at factor 4.
     phases: Box<[[f32; TAPS]]>,
     /// The samples before a chunk that its first points need, and the chunk.
     window: [f32; TAPS - 1 + CHUNK],
     /// The last two samples of the oversampled signal, older first.
     last: [f32; 2],
+}
+
+impl Points {
+    fn new(sample_rate: SampleRate) -> Self {
+        let factor: u32 = match sample_rate.hz() {
+            0..96_000 => 4,
+            96_000..192_000 => 2,
+            192_000.. => 1,
+        };
+        let phases = (1..factor).map(|phase| interpolator(f64::from(phase) / f64::from(factor))).collect();
+        Self { phases, window: [0.0; TAPS - 1 + CHUNK], last: [0.0; 2] }
+    }
+
+    fn factor(&self) -> usize {
+        self.phases.len() + 1
+    }
+
+    fn reset(&mut self) {
+        self.window = [0.0; TAPS - 1 + CHUNK];
+        self.last = [0.0; 2];
+    }
+
+    /// Takes in a chunk, and gives its points out, half a filter late.
+    fn oversample<'a>(&mut self, chunk: &[f32], oversampled: &'a mut Oversampled) -> &'a [f32] {
+        let count = chunk.len();
+        let factor = self.factor();
+        self.window[TAPS - 1..][..count].copy_from_slice(chunk);
+
+        let oversampled = &mut oversampled[..2 + factor * count];
+        oversampled[..2].copy_from_slice(&self.last);
+        // Every factor-th point is a sample as it came, as late as the filter is.
+        interleave(&self.window[TAPS / 2 - 1..][..count], &mut oversampled[2..], factor);
+        for (phase, taps) in self.phases.iter().enumerate() {
+            let points = interpolate(taps, &self.window);
+            interleave(&points[..count], &mut oversampled[3 + phase..], factor);
+        }
+        self.window.copy_within(count..count + TAPS - 1, 0);
+        self.last.copy_from_slice(&oversampled[factor * count..]);
+        oversampled
+    }
+}
+
+/// A true-peak meter for one channel.
+///
+/// A steady tone up to 20 kHz reads within ±0.05 dB at 44.1 kHz and above; EBU Tech 3341 allows +0.2 and −0.4 dB.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    points: Points,
     peak: f32,
+}
+
+/// The true peak frame by frame, for one channel: what a limiter looks ahead for.
+#[derive(Clone, Debug)]
+pub struct Crests {
+    points: Points,
+}
+
+impl Crests {
+    /// Frames by which a crest is told late: it lies within a frame of the sample that came so many before.
+    pub const LATENCY_FRAMES: usize = TAPS / 2;
+
+    /// At silence.
+    ///
+    /// *Realtime-safe: no*, it allocates.
+    #[must_use]
+    pub fn new(sample_rate: SampleRate) -> Self {
+        Self { points: Points::new(sample_rate) }
+    }
+
+    /// Back to silence. *Realtime-safe: yes.*
+    pub fn reset(&mut self) {
+        self.points.reset();
+    }
+
+    /// Fills `peaks` with the magnitude around each of `samples`, as far as the shorter of them reaches.
+    /// *Realtime-safe: yes.*
+    pub fn process(&mut self, samples: &[f32], peaks: &mut [f32]) {
+        let factor = self.points.factor();
+        for (chunk, peaks) in samples.chunks(CHUNK).zip(peaks.chunks_mut(CHUNK)) {
+            let count = chunk.len().min(peaks.len());
+            let mut oversampled = [0.0; 2 + 4 * CHUNK];
+            let oversampled = self.points.oversample(&chunk[..count], &mut oversampled);
+            for (index, peak) in peaks[..count].iter_mut().enumerate() {
+                let around = &oversampled[index * factor..][..factor + 2];
+                *peak = around
+                    .array_windows()
+                    .fold(0.0, |peak: f32, &[before, middle, after]| peak.max(crest(before, middle, after)));
+            }
+        }
+    }
 }
 
 impl Meter {
@@ -45,13 +135,7 @@ impl Meter {
     /// *Realtime-safe: no*, it allocates.
     #[must_use]
     pub fn new(sample_rate: SampleRate) -> Self {
-        let factor: u32 = match sample_rate.hz() {
-            0..96_000 => 4,
-            96_000..192_000 => 2,
-            192_000.. => 1,
-        };
-        let phases = (1..factor).map(|phase| interpolator(f64::from(phase) / f64::from(factor))).collect();
-        Self { phases, window: [0.0; TAPS - 1 + CHUNK], last: [0.0; 2], peak: 0.0 }
+        Self { points: Points::new(sample_rate), peak: 0.0 }
     }
 
     /// How many times the signal is oversampled: 4 below 96 kHz, 2 below 192 kHz, else 1.
@@ -59,7 +143,7 @@ impl Meter {
     /// *Realtime-safe: yes*.
     #[must_use]
     pub fn oversampling(&self) -> usize {
-        self.phases.len() + 1
+        self.points.factor()
     }
 
     /// The true peak since the last [`Self::reset_peak`], linear, 1.0 being full scale (0 dBTP). What is not a number is
@@ -82,8 +166,7 @@ impl Meter {
     ///
     /// *Realtime-safe: yes*.
     pub fn reset(&mut self) {
-        self.window = [0.0; TAPS - 1 + CHUNK];
-        self.last = [0.0; 2];
+        self.points.reset();
         self.peak = 0.0;
     }
 
@@ -97,22 +180,8 @@ impl Meter {
     }
 
     fn process_chunk(&mut self, chunk: &[f32]) {
-        let count = chunk.len();
-        let factor = self.oversampling();
-        self.window[TAPS - 1..][..count].copy_from_slice(chunk);
-
-        // The oversampled signal, after the two points of it that came before.
         let mut oversampled = [0.0; 2 + 4 * CHUNK];
-        let oversampled = &mut oversampled[..2 + factor * count];
-        oversampled[..2].copy_from_slice(&self.last);
-        // Every factor-th point is a sample as it came, as late as the filter is.
-        interleave(&self.window[TAPS / 2 - 1..][..count], &mut oversampled[2..], factor);
-        for (phase, taps) in self.phases.iter().enumerate() {
-            let points = interpolate(taps, &self.window);
-            interleave(&points[..count], &mut oversampled[3 + phase..], factor);
-        }
-        self.window.copy_within(count..count + TAPS - 1, 0);
-        self.last.copy_from_slice(&oversampled[factor * count..]);
+        let oversampled = self.points.oversample(chunk, &mut oversampled);
 
         // A crest rises above its three points by at most half the greatest of them, so most chunks need no closer look.
         let greatest = greatest_magnitude(oversampled);
@@ -300,6 +369,42 @@ mod tests {
             let error = reading_db - 20.0 * expected.log10();
             assert!(error.abs() < 0.05, "offset {offset}: {error} dB");
             assert!((-0.4..=0.2).contains(&reading_db), "offset {offset}: {reading_db} dBTP");
+        }
+    }
+
+    #[test]
+    fn crests_are_what_the_meter_reads_frame_by_frame_in_any_cut() {
+        for rate_hz in [48_000, 96_000, 192_000] {
+            let signal: Vec<f32> = (0..1000_u16)
+                .map(|frame| single((f64::from(frame) * 1.9).sin() * f64::from(frame) / 1000.0))
+                .collect();
+            let mut meter = meter(rate_hz);
+            meter.process(&signal);
+            let mut whole = vec![f32::NAN; 1000];
+            Crests::new(SampleRate::new(rate_hz).unwrap()).process(&signal, &mut whole);
+            assert_eq!(whole.iter().copied().fold(0.0, f32::max), meter.peak());
+
+            let mut cut = vec![f32::NAN; 1000];
+            let mut crests = Crests::new(SampleRate::new(rate_hz).unwrap());
+            let (mut from, mut length) = (0, 1);
+            while from < 1000 {
+                let range = from..1000.min(from + length);
+                crests.process(&signal[range.clone()], &mut cut[range.clone()]);
+                (from, length) = (range.end, length * 7 % 97 + 1);
+            }
+            assert_eq!(whole, cut);
+        }
+    }
+
+    #[test]
+    fn a_crest_is_told_as_late_as_it_says() {
+        for rate_hz in [48_000, 96_000, 192_000] {
+            let mut signal = [0.0; 200];
+            signal[50] = -0.5;
+            let mut peaks = [0.0; 200];
+            Crests::new(SampleRate::new(rate_hz).unwrap()).process(&signal, &mut peaks);
+            let at = peaks.iter().position(|peak| (peak - 0.5).abs() < 1e-6).unwrap();
+            assert!(at.abs_diff(50 + Crests::LATENCY_FRAMES) <= 1, "{at}");
         }
     }
 
