@@ -8,13 +8,22 @@
 //! one; no allocation, lock or system call while processing; silence in, silence out; the reported latency; the reported
 //! tail.
 
+pub mod chorus;
+pub mod delay;
+mod dip;
+pub mod distortion;
 pub mod effect;
+mod finite;
 pub mod parameter;
+pub mod reverb;
+#[cfg(test)]
+mod stage;
 
 use effect::Kind;
 
 /// Every kind of effect, in the order in which people are shown them.
-pub const KINDS: &[&Kind] = &[];
+pub const KINDS: &[&Kind] =
+    &[&chorus::CHORUS, &delay::DELAY, &reverb::REVERB, &distortion::DISTORTION];
 
 /// The kind with this id.
 #[must_use]
