@@ -261,6 +261,12 @@ impl Controller {
         self.slots.get(&key).map(|playing| Address { slot: playing.slot, key: key.to_u64() })
     }
 
+    /// Edits that the audio thread has yet to take, or to send home when their crossfade is over.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.edits.under_way()
+    }
+
     /// From input to output in frames, once the last commit plays.
     #[must_use]
     pub fn latency_frames(&self) -> u32 {

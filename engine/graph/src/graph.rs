@@ -185,6 +185,7 @@ pub struct Graph {
     into: BTreeMap<NodeKey, BTreeSet<EdgeKey>>,
     input: NodeKey,
     output: NodeKey,
+    latency_frames_min: u32,
     revision: u64,
 }
 
@@ -221,7 +222,7 @@ impl Graph {
         };
         let (input, output) = (terminal("input", input)?, terminal("output", output)?);
         let (edges, out, into) = (Arena::default(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { nodes, edges, out, into, input, output, revision: 0 })
+        Ok(Self { nodes, edges, out, into, input, output, latency_frames_min: 0, revision: 0 })
     }
 
     /// Where the host's audio and events come in.
@@ -234,6 +235,18 @@ impl Graph {
     #[must_use]
     pub fn output(&self) -> NodeKey {
         self.output
+    }
+
+    /// Has the output come this many frames after the input, where the nodes themselves are sooner: so that a latency
+    /// that somebody was told stays what it is through edits.
+    pub fn set_latency_frames_min(&mut self, frames: u32) {
+        self.latency_frames_min = frames;
+    }
+
+    /// See [`Graph::set_latency_frames_min`].
+    #[must_use]
+    pub fn latency_frames_min(&self) -> u32 {
+        self.latency_frames_min
     }
 
     /// Adds a node, connected to nothing.

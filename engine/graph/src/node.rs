@@ -309,6 +309,16 @@ impl<'a> Block<'a> {
         (input(self.pool, self.inputs, from, range), output)
     }
 
+    /// All there is at once, for what works on several channels together: the output channels, the input channels and
+    /// the parameters, as [`Block::output`], [`Block::input`] and [`Block::parameter`] give them one by one.
+    pub fn parts(&mut self) -> (impl Iterator<Item = &mut [f32]>, impl Iterator<Item = &[f32]>, &[Ramp]) {
+        let range = self.range();
+        let (pool, inputs, to) = (self.pool, self.inputs, range.clone());
+        let outputs = self.outputs.iter_mut().map(move |buffer| &mut buffer[to.clone()]);
+        let inputs = (0..inputs.len()).map(move |channel| input(pool, inputs, channel, range.clone()));
+        (outputs, inputs, self.parameters)
+    }
+
     /// The parameter at this place of [`Node::parameters`]: its value at the first frame, and the ramp it is on.
     #[must_use]
     pub fn parameter(&self, index: usize) -> Ramp {

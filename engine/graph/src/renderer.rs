@@ -240,19 +240,38 @@ impl Renderer {
         self.settle(call, frames);
     }
 
+    /// Takes every edit and command that waits, without a crossfade: before a reset, where nobody would hear one.
+    ///
+    /// *Realtime-safe: yes*, audio thread.
+    pub fn catch_up(&mut self, callback: &Callback<'_>) {
+        self.finish_edit();
+        while self.install_edit(callback) {
+            self.finish_edit();
+        }
+        self.obey(callback);
+    }
+
     /// Begins anew at position 0: nothing that was heard is remembered, every ramp is where it was going, and an edit
     /// that is being crossfaded is done.
     ///
     /// *Realtime-safe: yes*, audio thread; takes as long as the graph is large.
-    pub fn reset(&mut self, _callback: &Callback<'_>) {
+    pub fn reset(&mut self, callback: &Callback<'_>) {
+        self.reset_at(callback, 0);
+    }
+
+    /// As [`Renderer::reset`], where the next frame has this position: a multiple of [`GRID`], what is above one is cut
+    /// off.
+    ///
+    /// *Realtime-safe: yes*, audio thread; takes as long as the graph is large.
+    pub fn reset_at(&mut self, _callback: &Callback<'_>, position: u64) {
         self.finish_edit();
         self.tables.slots.iter_mut().for_each(crate::slot::Slot::reset);
         self.tables.lines.iter_mut().flatten().for_each(audiocloud_dsp::delay::Ring::reset);
         self.tables.moving.clear();
         self.arriving.clear();
         self.inbox.clear();
-        self.position = 0;
-        self.transport_at = 0;
+        self.position = position - position % GRID as u64;
+        self.transport_at = self.position;
     }
 
     /// From input to output in frames, as it is played now.
@@ -318,8 +337,13 @@ impl Renderer {
             }
             return;
         }
+        self.install_edit(call.callback);
+    }
+
+    /// Begins the crossfade to the edit that waits. False where there is none.
+    fn install_edit(&mut self, callback: &Callback<'_>) -> bool {
         let began = host_time::now();
-        let Some(mut edit) = self.edits.take() else { return };
+        let Some(mut edit) = self.edits.take() else { return false };
         if let Some(tables) = &mut edit.tables {
             tables.take_over(&mut self.tables);
             std::mem::swap(tables, &mut self.tables);
@@ -366,11 +390,12 @@ impl Renderer {
         }
         self.status.edit_waits = false;
         if self.held.is_some() {
-            self.obey(call.callback);
+            self.obey(callback);
         }
         let cost = host_time::now() - began;
         self.status.edit_cost_ns = u64::try_from(cost.get()).unwrap_or(0);
-        self.note(call.callback, log::What::EditTaken, self.status.edit, self.status.edit_cost_ns);
+        self.note(callback, log::What::EditTaken, self.status.edit, self.status.edit_cost_ns);
+        true
     }
 
     /// What stays plays; what left comes home.

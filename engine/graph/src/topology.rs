@@ -106,6 +106,8 @@ pub(crate) struct Topology {
     pub(crate) order: Vec<u32>,
     /// Ports that also fill a line that nothing reads yet.
     pub(crate) feeds: BTreeSet<((u32, u16), u32)>,
+    /// The graph's output comes no earlier than this.
+    latency_min: u32,
 }
 
 impl Topology {
@@ -117,7 +119,7 @@ impl Topology {
         before: &Self,
         place: impl Fn(NodeKey) -> Option<(u32, Kind)>,
     ) -> Result<Self, Vec<NodeKey>> {
-        let mut topology = Self::default();
+        let mut topology = Self { latency_min: graph.latency_frames_min(), ..Self::default() };
         let mut keys = Vec::new();
         for (key, entry) in graph.nodes() {
             let Some((slot, kind)) = place(key) else { continue };
@@ -184,7 +186,10 @@ impl Topology {
         let into = Adjacency::new(&self.links, self.slots(), |link| link.is_forward().then_some(link.to.0));
         for slot in std::mem::take(&mut self.order) {
             let sources = into.of(slot).iter().map(|link| self.links[*link].from.0);
-            self.arrivals[slot as usize] = sources.map(|from| self.leaving(from)).max().unwrap_or(0);
+            let is_output = self.unit(slot).is_some_and(|unit| unit.kind == Kind::Output);
+            let least = if is_output { self.latency_min } else { 0 };
+            let arrival = sources.map(|from| self.leaving(from)).max().unwrap_or(0);
+            self.arrivals[slot as usize] = arrival.max(least);
             self.order.push(slot);
         }
         let delays: Vec<u32> = self.links.iter().map(|link| self.delay(link)).collect();
