@@ -43,8 +43,8 @@ impl Activation {
     }
 }
 
-/// How long an effect sounds on after its input fell silent: until its output stays below −100 dBFS, after an input
-/// of full scale.
+/// How long an effect sounds on after its input fell silent, from the frame on that answers the first silent one: until
+/// its output stays below −100 dBFS, after an input of full scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
     /// So many frames.

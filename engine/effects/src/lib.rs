@@ -9,21 +9,36 @@
 //! tail.
 
 pub mod chorus;
+pub mod compressor;
+mod decibels;
 pub mod delay;
 mod dip;
 pub mod distortion;
 pub mod effect;
+pub mod eq;
 mod finite;
+pub mod gate;
+mod key;
+pub mod limiter;
 pub mod parameter;
 pub mod reverb;
+mod section;
 #[cfg(test)]
 mod stage;
 
 use effect::Kind;
 
 /// Every kind of effect, in the order in which people are shown them.
-pub const KINDS: &[&Kind] =
-    &[&chorus::CHORUS, &delay::DELAY, &reverb::REVERB, &distortion::DISTORTION];
+pub const KINDS: &[&Kind] = &[
+    &eq::EQ,
+    &compressor::COMPRESSOR,
+    &gate::GATE,
+    &limiter::LIMITER,
+    &chorus::CHORUS,
+    &delay::DELAY,
+    &reverb::REVERB,
+    &distortion::DISTORTION,
+];
 
 /// The kind with this id.
 #[must_use]
