@@ -261,6 +261,17 @@ fn an_offset_that_is_set_is_kept_to_the_microsecond() {
     assert!((outcome.behind_ms() - 40.0).abs() < 0.06, "{} ms", outcome.behind_ms());
 }
 
+/// A millisecond is just what is cut to, and not waited for.
+#[test]
+fn another_offset_counts_for_all_at_once() {
+    let then = Some((BEGAN + seconds(15), Nanos::from_millis(21)));
+    let link_offset = LinkOffset::Set { now: Nanos::from_millis(20), then };
+    let outcome = Scenario { link_offset, ..scenario(0x0ff5, 20) }.run();
+    let apart = outcome.apart(Nanos::from_millis(15_200), seconds(20));
+    assert!(apart < 1.0, "{apart} frames apart");
+    assert!((outcome.behind_ms() - 21.0).abs() < 0.06, "{} ms", outcome.behind_ms());
+}
+
 #[test]
 fn frames_that_a_card_lost_are_made_good_in_a_moment() {
     // Where the signal is straight, so that it is seen.

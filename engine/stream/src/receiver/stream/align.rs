@@ -19,7 +19,8 @@ use crate::receiver::{Clock, LinkOffset};
 /// A difference is worked off with this time constant, by at most so much: a fiftieth of a semitone.
 const TRIM_SECONDS: f64 = 1.0;
 const TRIM_MAX: f64 = 1e-3;
-/// What is further off than this is cut to: nobody waits for longer than a second.
+/// What is further off than this is cut to: nobody waits for longer than a second. So is any other link offset, at its frame,
+/// for it is worth a millisecond or so: of two receivers the one would cut, and the other be a second late.
 const CUT: Nanos = Nanos::from_millis(1);
 /// Where nothing is resampled, what is further off than so many frames.
 const CUT_FRAMES: f64 = 0.8;
@@ -209,10 +210,10 @@ impl Stream {
         if behind.abs() > self.held_max() {
             return Alignment::TooLong;
         }
-        self.status.link_offset = offset;
+        let is_other_offset = std::mem::replace(&mut self.status.link_offset, offset) != offset;
         let heard = |read: u64, pending: f64| place.beyond(read) + pending;
         let off = heard(anchor.read, self.renderer.pending());
-        let most = if self.renderer.is_resampling() {
+        let most = if self.renderer.is_resampling() && !is_other_offset {
             CUT.to_frames_floor(self.rate).get() as f64
         } else {
             CUT_FRAMES
