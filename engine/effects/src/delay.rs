@@ -1,11 +1,11 @@
 //! Delay: echoes that are exact, or as circuits and tape made them, or that go from side to side.
 
-use audiocloud_dsp::biquad::Shape;
 use audiocloud_dsp::delay::{Delay as Line, Interpolation};
 use audiocloud_dsp::fade::{Curve, gain_in};
 use audiocloud_dsp::lfo::{self, Lfo};
-use audiocloud_dsp::svf::{Coefficients, Prototype, State};
+use audiocloud_dsp::svf::State;
 
+use crate::cut::{self, Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ};
 use crate::dip::Dip;
 use crate::effect::{Activation, Block, CHANNELS_MAX, Control, Due, Effect, GRID, Kind, Tail};
 use crate::finite::keep_finite;
@@ -21,8 +21,6 @@ const HIGH_CUT: usize = 6;
 const WOBBLE: usize = 7;
 const MIX: usize = 8;
 
-const LOW_CUT_OFF_HZ: f32 = 20.0;
-const HIGH_CUT_OFF_HZ: f32 = 20_000.0;
 /// A synchronised echo that would come later comes after half of its time, or a quarter, and so on.
 const TIME_MS_MAX: f64 = 4000.0;
 /// Where no host tells its own.
@@ -116,11 +114,11 @@ impl Sort {
 
     /// The highest that it lets through, when the echo comes after `seconds`. A bucket brigade of a fixed number of stages
     /// is clocked the slower the longer it is to take: 300 ms leave 3 kHz.
-    fn bandwidth_hz(self, seconds: f64) -> f64 {
+    fn bandwidth_hz(self, seconds: f64) -> f32 {
         match self {
-            Self::Analogue => (900.0 / seconds.max(1e-3)).clamp(1_500.0, 10_000.0),
+            Self::Analogue => single((900.0 / seconds.max(1e-3)).clamp(1_500.0, 10_000.0)),
             Self::Tape => 9_000.0,
-            Self::Digital | Self::PingPong => f64::INFINITY,
+            Self::Digital | Self::PingPong => f32::INFINITY,
         }
     }
 }
@@ -176,20 +174,6 @@ struct Channel {
     high_cut: State,
 }
 
-/// A filter of the loop, and whether it is heard. It runs in any case, so that it may begin to be.
-#[derive(Clone, Copy, Debug)]
-struct Cut {
-    coefficients: Coefficients,
-    on: bool,
-}
-
-impl Cut {
-    fn step(&self, state: &mut State, sample: f32) -> f32 {
-        let cut = self.coefficients.step(state, sample);
-        if self.on { cut } else { sample }
-    }
-}
-
 #[derive(Debug)]
 struct Delay {
     activation: Activation,
@@ -209,7 +193,6 @@ struct Delay {
     channels: Vec<Channel>,
 }
 
-const BUTTERWORTH_Q: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const WOW: (f64, f64) = (0.55, 1.2);
 const FLUTTER: (f64, f64) = (6.1, 0.08);
 
@@ -227,10 +210,6 @@ impl Delay {
             low_cut: State::default(),
             high_cut: State::default(),
         };
-        let cut = |shape, hz| Cut {
-            coefficients: Prototype::new(shape, BUTTERWORTH_Q, 0.0, rate_hz).at(hz),
-            on: false,
-        };
         Self {
             activation: *activation,
             control: Control::default(),
@@ -240,8 +219,8 @@ impl Delay {
             drift: [0.0; 2],
             wow: oscillator(WOW.0),
             flutter: oscillator(FLUTTER.0),
-            low_cut: cut(Shape::HighPass, 20.0),
-            high_cut: cut(Shape::LowPass, 20_000.0),
+            low_cut: Cut::low(LOW_CUT_OFF_HZ, rate_hz),
+            high_cut: Cut::high(HIGH_CUT_OFF_HZ, rate_hz),
             pace: -libm::expm1(-10.0 / rate_hz),
             fade_frames: activation.frames(30.0),
             channels: (0..activation.width()).map(|_| channel()).collect(),
@@ -260,34 +239,27 @@ impl Delay {
         } else {
             self.head.move_to(frames, self.sort.is_worn());
         }
-        self.tune(block);
+        let rate_hz = self.activation.rate_hz();
+        self.low_cut = Cut::low(block.value(LOW_CUT), rate_hz);
+        self.high_cut = Cut::high(self.high_cut_hz(block), rate_hz);
         self.wow.advance(GRID as u64);
         self.flutter.advance(GRID as u64);
         let next = self.drift_frames(block);
         self.drift = [if due == Due::First { next } else { self.drift[1] }, next];
     }
 
-    fn tune(&mut self, block: &Block<'_, '_>) {
-        let rate_hz = self.activation.rate_hz();
-        let (low, high) = (block.value(LOW_CUT), block.value(HIGH_CUT));
-        let bandwidth = self.sort.bandwidth_hz(self.head.next / rate_hz);
-        let set = |cut: &mut Cut, shape, hz: f64, on| {
-            cut.coefficients = Prototype::new(shape, BUTTERWORTH_Q, 0.0, rate_hz).at(hz);
-            cut.on = on;
-        };
-        set(&mut self.low_cut, Shape::HighPass, f64::from(low), low > LOW_CUT_OFF_HZ);
-        let on = high < HIGH_CUT_OFF_HZ || bandwidth.is_finite();
-        set(&mut self.high_cut, Shape::LowPass, f64::from(high).min(bandwidth), on);
+    /// What the high cut and the sort let through, up to this frequency.
+    fn high_cut_hz(&self, block: &Block<'_, '_>) -> f32 {
+        block.value(HIGH_CUT).min(self.sort.bandwidth_hz(self.head.next / self.activation.rate_hz()))
     }
 
     /// The wobble, less what the low-pass delays low frequencies by: 1 / (2 Q tan(πf / rate)) frames, after the bilinear
     /// transform. So an echo's weight comes when it should, whatever the filter makes of its shape.
     fn drift_frames(&self, block: &Block<'_, '_>) -> f64 {
         let rate_hz = self.activation.rate_hz();
-        let bandwidth = self.sort.bandwidth_hz(self.head.next / rate_hz);
-        let hz = f64::from(block.value(HIGH_CUT)).min(bandwidth).min(0.49 * rate_hz);
-        let late = if self.high_cut.on {
-            0.5 / (BUTTERWORTH_Q * libm::tan(std::f64::consts::PI * hz / rate_hz))
+        let hz = f64::from(self.high_cut_hz(block));
+        let late = if self.high_cut.is_on() {
+            0.5 / (cut::Q * libm::tan(std::f64::consts::PI * hz / rate_hz))
         } else {
             0.0
         };
@@ -324,6 +296,11 @@ impl Delay {
 /// Bends from full scale on, to +6 dBFS at most.
 fn bent(sample: f32) -> f32 {
     sample / (1.0 + 0.25 * sample * sample).sqrt()
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "a frequency")]
+fn single(value: f64) -> f32 {
+    value as f32
 }
 
 /// How long an echo takes by the parameters and the host's tempo.

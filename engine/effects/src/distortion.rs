@@ -1,13 +1,13 @@
 //! Distortion: five curves, oversampled, with their aliases averaged out.
 
-use audiocloud_dsp::biquad::Shape;
 use audiocloud_dsp::dc_blocker::DcBlocker;
 use audiocloud_dsp::delay::Ring;
 use audiocloud_dsp::level::gain_from_db;
 use audiocloud_dsp::oversampler::{Factor, Oversampler};
-use audiocloud_dsp::svf::{Coefficients, Prototype, State};
+use audiocloud_dsp::svf::State;
 use audiocloud_dsp::waveshaper::{Curve, Shaper};
 
+use crate::cut::{Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ};
 use crate::effect::{Activation, Block, Control, Due, Effect, GRID, Kind, Tail};
 use crate::finite::keep_finite;
 use crate::parameter::{Parameter, Unit};
@@ -22,8 +22,8 @@ const MIX: usize = 5;
 static PARAMETERS: [Parameter; 6] = [
     Parameter::choice(1, "Sort", &["Classic", "Hard", "Fuzz", "Asymmetric", "Rectifier"], 0),
     Parameter::linear(2, "Drive", Unit::Decibels, 0.0, 40.0, 12.0),
-    Parameter::logarithmic(3, "Low cut", Unit::Hertz, 20.0, 1000.0, 20.0),
-    Parameter::logarithmic(4, "Tone", Unit::Hertz, 500.0, 20_000.0, 20_000.0),
+    Parameter::logarithmic(3, "Low cut", Unit::Hertz, LOW_CUT_OFF_HZ, 1000.0, LOW_CUT_OFF_HZ),
+    Parameter::logarithmic(4, "Tone", Unit::Hertz, 500.0, HIGH_CUT_OFF_HZ, HIGH_CUT_OFF_HZ),
     Parameter::linear(5, "Output", Unit::Decibels, -36.0, 12.0, -6.0),
     Parameter::linear(6, "Mix", Unit::Percent, 0.0, 100.0, 100.0),
 ];
@@ -64,7 +64,6 @@ fn curve(choice: usize) -> Curve {
 }
 
 const DC_HZ: f64 = 10.0;
-const BUTTERWORTH_Q: f64 = std::f64::consts::FRAC_1_SQRT_2;
 /// Of a crossfade from curve to curve, and from one path to the other.
 const FADE_FRAMES: u32 = 4 * GRID as u32;
 /// How long the oversampler runs unheard before it is heard again: its filters are full then.
@@ -172,8 +171,8 @@ struct Distortion {
     oversamples: bool,
     path: Path,
     change: Option<u32>,
-    tight: Coefficients,
-    tone: Coefficients,
+    tight: Cut,
+    tone: Cut,
     channels: Vec<Channel>,
 }
 
@@ -200,15 +199,15 @@ impl Distortion {
             oversamples: true,
             path: Path::Full,
             change: None,
-            tight: cut(Shape::HighPass, 20.0, rate_hz),
-            tone: cut(Shape::LowPass, 20_000.0, rate_hz),
+            tight: Cut::low(LOW_CUT_OFF_HZ, rate_hz),
+            tone: Cut::high(HIGH_CUT_OFF_HZ, rate_hz),
             channels: (0..activation.width()).map(|_| channel()).collect(),
         }
     }
 
     fn control(&mut self, block: &Block<'_, '_>, due: Due) {
-        self.tight = cut(Shape::HighPass, f64::from(block.value(TIGHT)), self.rate_hz);
-        self.tone = cut(Shape::LowPass, f64::from(block.value(TONE)), self.rate_hz);
+        self.tight = Cut::low(block.value(TIGHT), self.rate_hz);
+        self.tone = Cut::high(block.value(TONE), self.rate_hz);
         let wanted = curve(block.choice(SORT));
         if due == Due::First {
             self.path = if self.oversamples { Path::Full } else { Path::Plain };
@@ -240,10 +239,6 @@ impl Distortion {
             (path, _) => path,
         };
     }
-}
-
-fn cut(shape: Shape, hz: f64, rate_hz: f64) -> Coefficients {
-    Prototype::new(shape, BUTTERWORTH_Q, 0.0, rate_hz).at(hz)
 }
 
 /// What is the same for all channels in a block.

@@ -11,6 +11,7 @@
 pub mod chorus;
 pub mod compressor;
 mod decibels;
+mod cut;
 pub mod delay;
 mod dip;
 pub mod distortion;

@@ -1,13 +1,13 @@
 //! Reverb: a room by algorithm. A few first reflections, diffusers, and a feedback delay network whose decay is set for
 //! three bands.
 
-use audiocloud_dsp::biquad::Shape;
 use audiocloud_dsp::delay::Ring;
 use audiocloud_dsp::diffuser::Diffuser;
 use audiocloud_dsp::feedback_delay_network::{Decay, LINES, Network, PAIRS};
 use audiocloud_dsp::lfo::{self, Lfo};
-use audiocloud_dsp::svf::{Coefficients, Prototype, State};
+use audiocloud_dsp::svf::State;
 
+use crate::cut::{Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ};
 use crate::dip::Dip;
 use crate::effect::{Activation, Block, CHANNELS_MAX, Control, Due, Effect, GRID, Kind, Tail};
 use crate::finite::keep_finite;
@@ -43,8 +43,8 @@ static PARAMETERS: [Parameter; 14] = [
     Parameter::linear(9, "Motion", Unit::Percent, 0.0, 100.0, 40.0),
     Parameter::linear(10, "Early", Unit::Percent, 0.0, 100.0, 50.0),
     Parameter::linear(11, "Width", Unit::Percent, 0.0, 150.0, 100.0),
-    Parameter::logarithmic(12, "Low cut", Unit::Hertz, 20.0, 1000.0, 20.0),
-    Parameter::logarithmic(13, "High cut", Unit::Hertz, 1000.0, 20_000.0, 20_000.0),
+    Parameter::logarithmic(12, "Low cut", Unit::Hertz, LOW_CUT_OFF_HZ, 1000.0, LOW_CUT_OFF_HZ),
+    Parameter::logarithmic(13, "High cut", Unit::Hertz, 1000.0, HIGH_CUT_OFF_HZ, HIGH_CUT_OFF_HZ),
     Parameter::linear(14, "Mix", Unit::Percent, 0.0, 100.0, 30.0),
 ];
 
@@ -82,7 +82,6 @@ const LINES_MS: (f64, f64) = (29.9, 83.3);
 /// How fast the pairs turn to and fro, and how far at most.
 const TURN_HZ: (f64, f64) = (0.31, 0.93);
 const TURN_ANGLE: f32 = 0.9;
-const BUTTERWORTH_Q: f64 = std::f64::consts::FRAC_1_SQRT_2;
 
 /// One channel before the network.
 #[derive(Debug)]
@@ -113,8 +112,8 @@ struct Reverb {
     channels: Vec<Channel>,
     network: Network,
     turns: [Lfo; PAIRS],
-    low_cut: Coefficients,
-    high_cut: Coefficients,
+    low_cut: Cut,
+    high_cut: Cut,
     /// What makes the network as loud as its input: at the last grid point, and at the next.
     loudness: [f32; 2],
     decay: Option<Decay>,
@@ -135,7 +134,6 @@ impl Reverb {
             wet: [0.0; GRID],
             late: [0.0; GRID],
         };
-        let cut = |shape, hz| Prototype::new(shape, BUTTERWORTH_Q, 0.0, rate_hz).at(hz);
         let turns = std::array::from_fn(|pair| {
             let mut lfo = Lfo::new(lfo::Shape::Sine, activation.sample_rate);
             let share = pair as f64 / PAIRS as f64;
@@ -152,8 +150,8 @@ impl Reverb {
             channels: DIFFUSERS_MS[..activation.width()].iter().map(|delays| channel(*delays)).collect(),
             network: Network::new(frames_max(LINES_MS.1)),
             turns,
-            low_cut: cut(Shape::HighPass, 20.0),
-            high_cut: cut(Shape::LowPass, 20_000.0),
+            low_cut: Cut::low(LOW_CUT_OFF_HZ, rate_hz),
+            high_cut: Cut::high(HIGH_CUT_OFF_HZ, rate_hz),
             loudness: [0.0; 2],
             decay: None,
             diffusion: 0.0,
@@ -167,12 +165,9 @@ impl Reverb {
         }
         self.decay(block, due);
         self.diffusion = DIFFUSION_MAX * 0.01 * block.value(DIFFUSION);
-        let cut = |shape, place| {
-            let prototype = Prototype::new(shape, BUTTERWORTH_Q, 0.0, self.activation.rate_hz());
-            prototype.at(f64::from(block.value(place)))
-        };
-        self.low_cut = cut(Shape::HighPass, LOW_CUT);
-        self.high_cut = cut(Shape::LowPass, HIGH_CUT);
+        let rate_hz = self.activation.rate_hz();
+        self.low_cut = Cut::low(block.value(LOW_CUT), rate_hz);
+        self.high_cut = Cut::high(block.value(HIGH_CUT), rate_hz);
         let reach = TURN_ANGLE * 0.01 * block.value(MOTION);
         self.turns.iter_mut().for_each(|lfo| lfo.advance(GRID as u64));
         let angles = std::array::from_fn(|pair| reach * self.turns[pair].value());

@@ -15,8 +15,7 @@ fn single(value: f64) -> f32 {
     value as f32
 }
 
-/// The amplitude of each of `frames / 2` partials, in dB: a window of Blackman and Harris whose side lobes lie 92 dB down,
-/// and a transform straight from its definition, by Goertzel's recursion.
+/// The amplitude of one partial of a windowed signal, in dB, by Goertzel's recursion.
 fn level_db(samples: &[f64], cycles_per_frame: f64) -> f64 {
     let turn = TAU * cycles_per_frame;
     let (coefficient, mut before, mut last) = (2.0 * turn.cos(), 0.0, 0.0);
@@ -27,6 +26,7 @@ fn level_db(samples: &[f64], cycles_per_frame: f64) -> f64 {
     10.0 * power.max(1e-30).log10()
 }
 
+/// Through a window of Blackman and Harris, whose side lobes lie 92 dB down, scaled for [`level_db`].
 fn windowed(samples: &[f32]) -> Vec<f64> {
     let length = samples.len() as f64;
     let weight = |n: usize| {
@@ -67,7 +67,6 @@ fn alias_floor_db(sort: f32, rate: u32, drive_db: f32) -> f64 {
 fn aliases_of_four_kilohertz_at_twenty_decibels_are_eighty_down() {
     for sort in SORTS {
         let floor = alias_floor_db(sort, 44_100, 20.0);
-        println!("{}: {floor:.1} dB", PARAMETERS[SORT].to_text(sort));
         assert!(floor < -80.0, "{}: {floor:.1} dB", PARAMETERS[SORT].to_text(sort));
     }
 }
@@ -77,7 +76,6 @@ fn so_they_are_at_twice_and_four_times_the_rate() {
     for sort in SORTS {
         for rate in [88_200, 176_400] {
             let floor = alias_floor_db(sort, rate, 20.0);
-            println!("{} at {rate}: {floor:.1} dB", PARAMETERS[SORT].to_text(sort));
             assert!(floor < -80.0, "{} at {rate}: {floor:.1} dB", PARAMETERS[SORT].to_text(sort));
         }
     }

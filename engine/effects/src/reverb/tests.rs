@@ -1,5 +1,8 @@
 use std::f64::consts::TAU;
 
+use audiocloud_dsp::biquad::Shape;
+use audiocloud_dsp::svf::Prototype;
+
 use super::*;
 use crate::stage::Stage;
 
