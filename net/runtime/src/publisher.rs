@@ -265,7 +265,12 @@ impl Publisher {
         self.with_stream(|stream, now, send| match packet {
             Packet::Report(report) => stream.handle_report(lane, report, now),
             Packet::Request(request) => stream.handle_request(lane, request, now, send),
-            Packet::Audio(_) | Packet::Event(_) | Packet::Repair(_) | Packet::Clock(_) => {}
+            Packet::Audio(_)
+            | Packet::Event(_)
+            | Packet::Repair(_)
+            | Packet::Clock(_)
+            | Packet::Slice(_)
+            | Packet::SliceReport(_) => {}
         });
     }
 

@@ -5,4 +5,5 @@
 pub mod budget;
 pub mod convert;
 pub mod receiver;
+pub mod remote;
 pub mod sender;

@@ -21,9 +21,9 @@ use audiocloud_wire::packet::{DecodeError, Packet};
 
 mod arrival;
 mod deadline;
-mod disorder;
+pub(crate) mod disorder;
 mod echo;
-mod events;
+pub(crate) mod events;
 mod figures;
 mod loss;
 mod missing;
@@ -169,7 +169,13 @@ impl Intake {
             Packet::Audio(packet) => packet.header.stream,
             Packet::Event(packet) => packet.header.stream,
             Packet::Repair(packet) => packet.header.stream,
-            Packet::Report(_) | Packet::Request(_) | Packet::Clock(_) => return Err(Refused::Feedback),
+            Packet::Report(_)
+            | Packet::Request(_)
+            | Packet::Clock(_)
+            | Packet::Slice(_)
+            | Packet::SliceReport(_) => {
+                return Err(Refused::Feedback);
+            }
         };
         let stream = self.streams.get_mut(&stream).ok_or(Refused::UnknownStream)?;
         stream.handle(packet, datagram, now, out);

@@ -16,11 +16,11 @@ use audiocloud_wire::packet::request::ResendRequest;
 use audiocloud_wire::quality::Quality;
 use bytes::Bytes;
 
-mod arena;
+pub(crate) mod arena;
 mod encoding;
 mod event_log;
 mod figures;
-mod history;
+pub(crate) mod history;
 mod ladder;
 mod lane;
 mod link_offset;

@@ -278,6 +278,17 @@ number_id! {
     InputId
 }
 
+number_id! {
+    /// A chain of effects among those of its owner: drawn at random when it is made and kept in the user's project.
+    ChainId
+}
+
+number_id! {
+    /// One opening of a chain on a node, drawn at random for each: what still travels for an earlier one is not mistaken
+    /// for its own.
+    RemoteId
+}
+
 /// A stream among all streams: who publishes it, and which of theirs it is.
 ///
 /// As text: `<64 hex digits>/<16 hex digits>`.

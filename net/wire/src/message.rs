@@ -12,6 +12,11 @@ pub use directory::{Directory, StreamAnnouncement};
 pub use hello::{Hello, HelloRefused, NoCommonVersion, RefusalReason, VERSIONS, VersionRange};
 pub use hello::{certificate_message, negotiate};
 pub use patch::{INPUTS_MAX, Input, Inputs, PLAYING_MAX, Patch, PatchRefused, Purpose};
+pub use remote::{CHAINS_MAX, DETAILS_BYTES_MAX, DOCUMENT_PART_BYTES_MAX, DOCUMENT_PARTS_MAX};
+pub use remote::{EDIT_BYTES_MAX, REPORT_BYTES_MAX};
+pub use remote::{RemoteCapacity, RemoteChain, RemoteChains, RemoteClose, RemoteDocument, RemoteOpen};
+pub use remote::{RemoteOpened, RemoteProposal, RemoteProposalRefused, RemoteRefusal, RemoteRefused};
+pub use remote::{RemoteReport, RemoteView, RemoteWatch};
 pub use session::{CHANGE_BYTES_MAX, CHANGES_MAX, HEADS_MAX, MEMBERSHIPS_MAX, PLACES_MAX};
 pub use session::{Membership, SessionChanges, SessionHave, SessionPlaces, SessionRoster};
 pub use session::{RECORD_BYTES_MAX, REVOCATION_BYTES_MAX, ROSTER_ITEMS_MAX};
@@ -28,6 +33,7 @@ mod hello;
 mod list;
 mod patch;
 pub mod profile;
+mod remote;
 mod session;
 mod text;
 mod time;
@@ -76,6 +82,30 @@ pub enum Message {
     TimeState(Box<TimeState>),
     /// Some of a domain's beat map.
     Beats(Beats),
+    /// Asks a node to run a chain of effects.
+    RemoteOpen(Box<RemoteOpen>),
+    /// That it does.
+    RemoteOpened(RemoteOpened),
+    /// That it does not, or no longer.
+    RemoteRefused(RemoteRefused),
+    /// That it need not any more.
+    RemoteClose(RemoteClose),
+    /// What the chain is.
+    RemoteDocument(RemoteDocument),
+    /// How it fares.
+    RemoteReport(RemoteReport),
+    /// What the peer can run as a node.
+    RemoteCapacity(RemoteCapacity),
+    /// Chains of the peer.
+    RemoteChains(RemoteChains),
+    /// Asks what one of them is.
+    RemoteWatch(RemoteWatch),
+    /// What it is.
+    RemoteView(RemoteView),
+    /// Asks that it be changed.
+    RemoteProposal(RemoteProposal),
+    /// That it is not.
+    RemoteProposalRefused(RemoteProposalRefused),
     /// Asks for a [`Pong`].
     Ping(Ping),
     /// Answers a [`Ping`].
@@ -288,6 +318,18 @@ impl Message {
             Self::PatchRefused(_) => "patch-refused",
             Self::TimeState(_) => "time-state",
             Self::Beats(_) => "beats",
+            Self::RemoteOpen(_) => "remote-open",
+            Self::RemoteOpened(_) => "remote-opened",
+            Self::RemoteRefused(_) => "remote-refused",
+            Self::RemoteClose(_) => "remote-close",
+            Self::RemoteDocument(_) => "remote-document",
+            Self::RemoteReport(_) => "remote-report",
+            Self::RemoteCapacity(_) => "remote-capacity",
+            Self::RemoteChains(_) => "remote-chains",
+            Self::RemoteWatch(_) => "remote-watch",
+            Self::RemoteView(_) => "remote-view",
+            Self::RemoteProposal(_) => "remote-proposal",
+            Self::RemoteProposalRefused(_) => "remote-proposal-refused",
             Self::Ping(_) => "ping",
             Self::Pong(_) => "pong",
             Self::Goodbye(_) => "goodbye",
@@ -327,6 +369,10 @@ impl Message {
         let fits = match self {
             Self::Hello(hello) => hello.memberships.len() <= MEMBERSHIPS_MAX,
             Self::Directory(directory) => return directory.check(),
+            Self::RemoteOpen(open) => return open.check(),
+            Self::RemoteDocument(document) => return document.check(),
+            Self::RemoteView(view) => return view.check(),
+            Self::RemoteChains(chains) => chains.chains.len() <= CHAINS_MAX,
             Self::SessionRoster(roster) => {
                 roster.records.len().max(roster.revocations.len()) <= ROSTER_ITEMS_MAX
             }
@@ -375,6 +421,18 @@ impl Message {
             "patch-refused" => read(kind, body).map(Self::PatchRefused),
             "time-state" => read(kind, body).map(|state| Self::TimeState(Box::new(state))),
             "beats" => read(kind, body).map(Self::Beats),
+            "remote-open" => checked(kind, body, RemoteOpen::check).map(|open| Self::RemoteOpen(Box::new(open))),
+            "remote-opened" => read(kind, body).map(Self::RemoteOpened),
+            "remote-refused" => read(kind, body).map(Self::RemoteRefused),
+            "remote-close" => read(kind, body).map(Self::RemoteClose),
+            "remote-document" => checked(kind, body, RemoteDocument::check).map(Self::RemoteDocument),
+            "remote-report" => read(kind, body).map(Self::RemoteReport),
+            "remote-capacity" => read(kind, body).map(Self::RemoteCapacity),
+            "remote-chains" => read(kind, body).map(Self::RemoteChains),
+            "remote-watch" => read(kind, body).map(Self::RemoteWatch),
+            "remote-view" => checked(kind, body, RemoteView::check).map(Self::RemoteView),
+            "remote-proposal" => read(kind, body).map(Self::RemoteProposal),
+            "remote-proposal-refused" => read(kind, body).map(Self::RemoteProposalRefused),
             "ping" => read(kind, body).map(Self::Ping),
             "pong" => read(kind, body).map(Self::Pong),
             "goodbye" => read(kind, body).map(Self::Goodbye),
@@ -385,6 +443,17 @@ impl Message {
 
 fn read<T: for<'de> Deserialize<'de>>(kind: Text, body: &[u8]) -> Result<T, DecodeError> {
     profile::fields(body).map_err(|detail| DecodeError::Field { kind, detail })
+}
+
+/// Reads a message whose numbers have to go together.
+fn checked<T: for<'de> Deserialize<'de>>(
+    kind: Text,
+    body: &[u8],
+    check: impl FnOnce(&T) -> Result<(), &'static str>,
+) -> Result<T, DecodeError> {
+    let message = read(kind.clone(), body)?;
+    check(&message).map_err(|detail| DecodeError::Field { kind, detail: detail.to_owned() })?;
+    Ok(message)
 }
 
 /// The length of a frame's body, from the four bytes in front of it: how much to read next.

@@ -12,6 +12,8 @@ use crate::packet::event::EventPacket;
 use crate::packet::repair::RepairPacket;
 use crate::packet::report::ReceiverReport;
 use crate::packet::request::ResendRequest;
+use crate::packet::slice::SlicePacket;
+use crate::packet::slice_report::SliceReport;
 
 pub mod audio;
 pub mod clock;
@@ -22,6 +24,8 @@ pub mod packetizer;
 pub mod repair;
 pub mod report;
 pub mod request;
+pub mod slice;
+pub mod slice_report;
 
 /// The version of the packets that this crate writes.
 pub const VERSION: u8 = 1;
@@ -52,6 +56,10 @@ pub enum Kind {
     Clock = 4,
     /// Audio packets to be sent again: [`request`].
     Request = 5,
+    /// What goes through a chain of effects elsewhere, and comes back: [`slice`].
+    Slice = 6,
+    /// How slices arrive: [`slice_report`].
+    SliceReport = 7,
 }
 
 impl Kind {
@@ -64,6 +72,8 @@ impl Kind {
             Self::Report => 3,
             Self::Clock => 4,
             Self::Request => 5,
+            Self::Slice => 6,
+            Self::SliceReport => 7,
         };
         VERSION << 4 | nibble
     }
@@ -81,6 +91,8 @@ impl Kind {
             3 => Ok(Self::Report),
             4 => Ok(Self::Clock),
             5 => Ok(Self::Request),
+            6 => Ok(Self::Slice),
+            7 => Ok(Self::SliceReport),
             kind => Err(DecodeError::UnknownKind(kind)),
         }
     }
@@ -101,6 +113,10 @@ pub enum Packet<'a> {
     Clock(ClockPacket<'a>),
     /// Audio packets to be sent again.
     Request(ResendRequest),
+    /// Frames and events of a chain of effects.
+    Slice(SlicePacket<'a>),
+    /// How such slices arrive.
+    SliceReport(SliceReport),
 }
 
 impl<'a> Packet<'a> {
@@ -113,6 +129,8 @@ impl<'a> Packet<'a> {
             Kind::Report => ReceiverReport::decode(bytes).map(Self::Report),
             Kind::Request => ResendRequest::decode(bytes).map(Self::Request),
             Kind::Clock => ClockPacket::decode(bytes).map(Self::Clock),
+            Kind::Slice => SlicePacket::decode(bytes).map(Self::Slice),
+            Kind::SliceReport => SliceReport::decode(bytes).map(Self::SliceReport),
         }
     }
 }
@@ -124,8 +142,9 @@ pub enum DecodeError {
     /// It ends before its fields do.
     #[error("the packet ends before its fields do")]
     Truncated,
-    /// It is longer than [`PACKET_BYTES_MAX`], an audio packet longer than [`audio::AUDIO_BYTES_MAX`], or a message of the
-    /// clock exchange longer than [`clock::PTP_BYTES_MAX`].
+    /// It is longer than [`PACKET_BYTES_MAX`], an audio packet longer than [`audio::AUDIO_BYTES_MAX`], a message of the
+    /// clock exchange longer than [`clock::PTP_BYTES_MAX`], or a slice longer than [`slice::SLICE_BYTES_MAX`], in bytes or
+    /// in frames.
     #[error("the packet is longer than one of its kind may be")]
     TooLong,
     /// It is of a version that this crate does not read.
@@ -255,12 +274,13 @@ mod tests {
 
     #[test]
     fn first_byte_says_version_and_kind() {
-        for kind in [Kind::Audio, Kind::Event, Kind::Repair, Kind::Report, Kind::Clock, Kind::Request] {
+        let kinds = [Kind::Audio, Kind::Event, Kind::Repair, Kind::Report, Kind::Clock, Kind::Request];
+        for kind in kinds.into_iter().chain([Kind::Slice, Kind::SliceReport]) {
             assert_eq!(Kind::of(&[kind.first_byte()]), Ok(kind));
         }
         assert_eq!(Kind::of(&[]), Err(DecodeError::Truncated));
         assert_eq!(Kind::of(&[0x00]), Err(DecodeError::UnknownVersion(0)));
         assert_eq!(Kind::of(&[0x20]), Err(DecodeError::UnknownVersion(2)));
-        assert_eq!(Kind::of(&[0x16]), Err(DecodeError::UnknownKind(6)));
+        assert_eq!(Kind::of(&[0x18]), Err(DecodeError::UnknownKind(8)));
     }
 }

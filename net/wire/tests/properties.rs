@@ -372,6 +372,12 @@ fn read_packet(bytes: &[u8]) {
         Ok(Packet::Report(report)) => assert!(report.repair_window <= 16),
         Ok(Packet::Clock(packet)) => assert!((34..=256).contains(&packet.ptp.len())),
         Ok(Packet::Request(request)) => assert!(request.sequences().count() <= 64),
+        Ok(Packet::Slice(slice)) => {
+            assert_eq!(slice.events().count(), usize::from(slice.count()));
+            let mut out = [f32::NAN; 7];
+            slice.samples.read(slice.samples.channels().into(), 0, &mut out);
+        }
+        Ok(Packet::SliceReport(report)) => assert!(report.sequences().count() <= 64),
         Err(_) => (),
     }
 }

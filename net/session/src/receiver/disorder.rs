@@ -7,7 +7,7 @@ const NORMAL_SHARE: f64 = 0.15;
 
 /// What became of the gaps of lately.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Disorder {
+pub(crate) struct Disorder {
     /// Of gaps, those that filled by themselves; over some 16 of them.
     share: f64,
     /// From a gap until it filled, in nanoseconds.
@@ -18,7 +18,7 @@ pub(super) struct Disorder {
 impl Disorder {
     /// A gap filled by itself after so long.
     #[allow(clippy::cast_precision_loss, reason = "a span of less than a hundred days is exact")]
-    pub(super) fn filled(&mut self, after: Nanos) {
+    pub(crate) fn filled(&mut self, after: Nanos) {
         let after = after.get().max(0) as f64;
         if self.mean == 0.0 {
             (self.mean, self.deviation) = (after, after / 2.0);
@@ -29,13 +29,13 @@ impl Disorder {
     }
 
     /// A gap did not fill by itself.
-    pub(super) fn stayed(&mut self) {
+    pub(crate) fn stayed(&mut self) {
         self.share -= self.share / 16.0;
     }
 
     /// How long it pays to wait for a gap to fill by itself.
     #[allow(clippy::cast_possible_truncation, reason = "saturates")]
-    pub(super) fn wait(&self) -> Nanos {
+    pub(crate) fn wait(&self) -> Nanos {
         if self.share < NORMAL_SHARE {
             return Nanos::new(0);
         }

@@ -111,7 +111,7 @@ impl Events {
                 let Some(place) = given_up else { return };
                 self.given_up.remove(place);
                 outcome.late += 1;
-                held.event.into_iter().filter(ends_notes).for_each(emit);
+                held.event.into_iter().filter(|event| ends_notes(&event.body)).for_each(emit);
             }
         }
     }
@@ -193,9 +193,9 @@ fn ahead(number: u32, base: u32) -> Option<u32> {
     (ahead <= u32::MAX / 2).then_some(ahead)
 }
 
-/// Whether an event ends notes, or lets go of what holds them: those are played however late, or notes hang.
-fn ends_notes(event: &Event) -> bool {
-    match event.body {
+/// Whether this ends notes, or lets go of what holds them: those are played however late, or notes hang.
+pub(crate) fn ends_notes(body: &Body) -> bool {
+    match *body {
         Body::NoteOff { .. } | Body::NoteChoke { .. } => true,
         Body::Midi1 { bytes: [status, data, value], .. } => {
             ends_notes_midi(status, data, value == 0, value < 64)

@@ -171,7 +171,11 @@ impl Stream {
             }
             Packet::Repair(packet) => self.handle_repair(packet, now, out),
             Packet::Event(packet) => self.handle_events(packet, now, out),
-            Packet::Report(_) | Packet::Request(_) | Packet::Clock(_) => {
+            Packet::Report(_)
+            | Packet::Request(_)
+            | Packet::Clock(_)
+            | Packet::Slice(_)
+            | Packet::SliceReport(_) => {
                 debug_assert!(false, "those are for others");
             }
         }

@@ -8,12 +8,12 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 /// Room for packets. A chunk is freed when the last packet cut from it is.
 #[derive(Debug, Default)]
-pub(super) struct Arena(BytesMut);
+pub(crate) struct Arena(BytesMut);
 
 impl Arena {
     /// Lets `write` fill the front of a slice that is long enough for any packet. What it returns is how long the packet
     /// has become; none: there is none.
-    pub(super) fn packet(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<Bytes> {
+    pub(crate) fn packet(&mut self, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<Bytes> {
         if self.0.len() < PACKET_BYTES_MAX {
             self.0 = BytesMut::zeroed(CHUNK_BYTES);
         }

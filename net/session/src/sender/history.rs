@@ -24,7 +24,7 @@ struct Sent {
 
 /// What is done about one sequence number that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Send it, so many times.
     Send(Bytes, u8),
     /// It was sent again a moment ago, so it is on its way.
@@ -34,26 +34,39 @@ pub(super) enum Answer {
 }
 
 /// The originals of one lane's epoch, by sequence number.
-#[derive(Debug, Default)]
-pub(super) struct History {
+#[derive(Debug)]
+pub(crate) struct History {
     /// Of the first one in `sent`; those after it follow without a gap.
     first: u32,
     sent: VecDeque<Sent>,
     /// Between two requests for one packet, as last seen.
     asked_again_after: Nanos,
+    age_max: Nanos,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::keeping(AGE_MAX)
+    }
 }
 
 impl History {
+    /// Keeps each for so long.
+    pub(crate) fn keeping(age_max: Nanos) -> Self {
+        Self { first: 0, sent: VecDeque::new(), asked_again_after: Nanos::ZERO, age_max }
+    }
+
     /// Forgets all; `first` is the sequence number of the packet that is pushed next.
-    pub(super) fn restart(&mut self, first: u32) {
-        *self = Self { first, sent: std::mem::take(&mut self.sent), asked_again_after: Nanos::ZERO };
+    pub(crate) fn restart(&mut self, first: u32) {
+        self.first = first;
         self.sent.clear();
+        self.asked_again_after = Nanos::ZERO;
     }
 
     /// The packet after the last.
-    pub(super) fn push(&mut self, now: HostTime, packet: Bytes) {
+    pub(crate) fn push(&mut self, now: HostTime, packet: Bytes) {
         while let Some(oldest) = self.sent.front()
-            && ((now - oldest.at).get() > AGE_MAX.get() || self.sent.len() >= PACKETS_MAX)
+            && ((now - oldest.at).get() > self.age_max.get() || self.sent.len() >= PACKETS_MAX)
         {
             self.sent.pop_front();
             self.first = self.first.wrapping_add(1);
@@ -62,7 +75,7 @@ impl History {
     }
 
     /// Somebody misses `sequence`. One that is missed a second time is sent twice, for the path loses much.
-    pub(super) fn ask(&mut self, now: HostTime, sequence: u32) -> Answer {
+    pub(crate) fn ask(&mut self, now: HostTime, sequence: u32) -> Answer {
         let place = usize::try_from(sequence.wrapping_sub(self.first)).unwrap_or(usize::MAX);
         let pause = Nanos::new(self.asked_again_after.get() / 10 * 7);
         let pause = pause.get().clamp(PAUSE_MIN.get(), PAUSE_MAX.get());

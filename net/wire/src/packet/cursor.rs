@@ -80,6 +80,24 @@ impl<'a> Writer<'a> {
         self.length
     }
 
+    /// Bytes that can be written in all.
+    pub(super) fn room(&self) -> usize {
+        self.out.len()
+    }
+
+    /// The next `length` bytes, to be written by the caller; none where there are not so many.
+    pub(super) fn take(&mut self, length: usize) -> &mut [u8] {
+        let start = self.length;
+        let end = start.saturating_add(length);
+        match self.out.get_mut(start..end) {
+            Some(bytes) => {
+                self.length = end;
+                bytes
+            }
+            None => &mut [],
+        }
+    }
+
     #[inline]
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         let room = self.out.get_mut(self.length..).ok_or(EncodeError::NoRoom)?;

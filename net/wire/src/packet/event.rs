@@ -177,7 +177,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    const fn kind(&self) -> u8 {
+    pub(super) const fn kind(&self) -> u8 {
         match self {
             Self::NoteOn { .. } => NOTE_ON,
             Self::NoteOff { .. } => NOTE_OFF,
@@ -189,7 +189,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn encode(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+    pub(super) fn encode(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
         match self {
             Self::NoteOn { note, velocity } | Self::NoteOff { note, velocity } => {
                 put_note(note, writer)?;
@@ -213,7 +213,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn decode(kind: u8, bytes: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(kind: u8, bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader(bytes);
         let body = Self::read(kind, bytes, &mut reader).map_err(|error| match error {
             DecodeError::Truncated => DecodeError::EventLength(kind),
