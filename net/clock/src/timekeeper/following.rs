@@ -117,7 +117,8 @@ impl Following {
     /// The time goes on here as it was shown, at the rate that it had: this machine is master now.
     pub(super) fn go_on(&mut self, now: HostTime) {
         let Some(overlay) = self.overlay else { return };
-        let rate = self.rate();
+        let steady = self.filter.as_ref().filter(|_| self.is_settled()).and_then(MinimumDelay::steady_rate);
+        let rate = steady.unwrap_or_else(|| self.rate());
         self.before = self.estimate.map(|estimate| self.known(estimate));
         let session = overlay.line().session_at(now);
         let offset = Nanos::new(session.get().saturating_sub(now.get()));

@@ -41,6 +41,12 @@ fn rows(case: &Case) -> Vec<Row> {
                 of(|one| Some(one.rate_ppm)),
                 Some(RATE_MAX_PPM),
             ),
+            row(
+                format!("{name}: and in the worst five seconds, its crystal wandering by ±0.5 ppm"),
+                "ppm",
+                of(|one| Some(one.worst_rate_ppm)),
+                None,
+            ),
             // One that is not elected within the time is none.
             row(format!("{name}: new master after"), "s", of(|one| one.elected_after_s), Some(60.0)),
             row(format!("{name}: bound before"), "ns", of(|one| Some(one.bound_before)), None),
@@ -82,6 +88,7 @@ pub(super) fn both(one: HandOver, other: HandOver) -> HandOver {
     HandOver {
         step: one.step.max(other.step),
         rate_ppm: master.rate_ppm,
+        worst_rate_ppm: master.worst_rate_ppm,
         bound_end: one.bound_end.max(other.bound_end),
         elected_after_s: one.elected_after_s.zip(other.elected_after_s).map(|(one, other)| one.max(other)),
         bound_before: one.bound_before.max(other.bound_before),
@@ -103,7 +110,7 @@ mod tests {
         let nothing = of(&[Case::of("20/26 ms, entered", &[])]);
         assert_eq!((nothing[0].ours, nothing[0].holds, nothing[0].target), (None, None, Some(200e3)));
         let killed = Case { name: "master killed", figures: None, hand_over: None };
-        assert_eq!(of(&[killed]).len(), 6);
+        assert_eq!(of(&[killed]).len(), 7);
     }
 
     #[test]
@@ -111,6 +118,7 @@ mod tests {
         let follower = HandOver {
             step: 9.0,
             rate_ppm: 7.0,
+            worst_rate_ppm: 8.0,
             elected_after_s: Some(3.0),
             bound_before: 5.0,
             bound_most: 6.0,

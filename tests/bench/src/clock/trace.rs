@@ -114,8 +114,10 @@ fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
 pub(super) struct HandOver {
     /// The largest jump between samples beyond what the rate explains, in ns.
     pub(super) step: f64,
-    /// By how much the session's rate was another than under the old master at most, over five seconds each, in ppm.
+    /// By how much the session's rate was another than under the old master, from its end to ours, in ppm.
     pub(super) rate_ppm: f64,
+    /// The same over the worst five seconds. The new master's crystal wanders on, which nobody tells it any more.
+    pub(super) worst_rate_ppm: f64,
     /// After so many seconds there was another epoch.
     pub(super) elected_after_s: Option<f64>,
     /// The bound before, at most after, and at the end: a master's own is nothing.
@@ -142,7 +144,8 @@ impl HandOver {
         let last = after.last()?.0 - RATE_OVER_NS;
         let rates =
             starts.take_while(|from| *from <= last).filter_map(|from| rate_at(&known, from, RATE_OVER_NS));
-        let rate_ppm = rates.map(|rate| (rate - reference).abs()).fold(0.0, f64::max);
+        let worst_rate_ppm = rates.map(|rate| (rate - reference).abs()).fold(0.0, f64::max);
+        let rate_ppm = (rate_at(&known, ended, after.last()?.0 - ended)? - reference).abs();
         let jumps = known.windows(2).filter(|pair| pair[1].0 >= ended).map(|pair| {
             let expected = reference * 1e-6 * number(pair[1].0 - pair[0].0);
             (pair[1].1 - pair[0].1 - expected).abs()
@@ -150,6 +153,7 @@ impl HandOver {
         Some(Self {
             step: jumps.fold(0.0, f64::max),
             rate_ppm,
+            worst_rate_ppm,
             elected_after_s: elected.map(|(machine, ..)| number(machine - ended) / 1e9),
             bound_before,
             bound_end: after.last()?.2,
@@ -235,7 +239,8 @@ mod tests {
         let peer: Vec<Sample> = (0..4_000).map(told).collect();
         let judged = HandOver::of(&peer, &peer, 1_000 * 20_000_000).unwrap();
         assert!((judged.step - 80_000.0).abs() < 1.0, "{judged:?}");
-        assert!((judged.rate_ppm - 2.0).abs() < 0.01, "{judged:?}");
+        assert!((judged.worst_rate_ppm - 2.0).abs() < 0.01, "{judged:?}");
+        assert!((judged.rate_ppm - 2.0 * 2_499.0 / 2_999.0).abs() < 0.01, "{judged:?}");
         assert_eq!(judged.elected_after_s, Some(3.0));
         assert_eq!((judged.bound_before, judged.bound_most, judged.bound_end), (50.0, 3_049.0, 3_049.0));
     }
