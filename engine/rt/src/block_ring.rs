@@ -174,6 +174,14 @@ impl Producer {
         self.headers.is_abandoned()
     }
 
+    /// Whether a block of so many samples (frames times channels) fits now.
+    ///
+    /// *Realtime-safe: yes*, one thread.
+    #[must_use]
+    pub fn has_room(&self, samples: usize) -> bool {
+        !self.headers.is_full() && self.samples.slots() >= samples
+    }
+
     /// The most samples (frames times channels) that the ring can hold: larger blocks never fit.
     ///
     /// *Realtime-safe: yes*, one thread.

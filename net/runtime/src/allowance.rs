@@ -17,6 +17,10 @@ const KNOCKS_AT_ONCE: f64 = 60.0;
 const ANSWERS_PER_S: f64 = 2.0;
 const ANSWERS_AT_ONCE: f64 = 16.0;
 
+/// Chains that one peer asks to be played: a whole project's at once.
+const OPENINGS_PER_S: f64 = 4.0;
+const OPENINGS_AT_ONCE: f64 = 96.0;
+
 /// Two token buckets, for messages and for their bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Allowance {
@@ -40,6 +44,11 @@ impl Allowance {
     /// For answers to one peer.
     pub(crate) fn of_answers(now: Instant) -> Self {
         Self::of(ANSWERS_PER_S, ANSWERS_AT_ONCE, now)
+    }
+
+    /// For chains that one peer asks to be played.
+    pub(crate) fn of_openings(now: Instant) -> Self {
+        Self::of(OPENINGS_PER_S, OPENINGS_AT_ONCE, now)
     }
 
     fn of(messages_per_s: f64, messages_at_once: f64, now: Instant) -> Self {

@@ -9,6 +9,7 @@ use audiocloud_wire::id::{DeviceId, InputId, SessionId, StreamId, StreamKey, Use
 use audiocloud_wire::quality::Quality;
 
 use crate::input::InputShared;
+use crate::remote::order::Order;
 use crate::status::{PublicationShared, SubscriptionShared};
 use crate::subscriber::SubscriptionId;
 
@@ -66,4 +67,6 @@ pub(crate) enum Command {
     Accept {
         user: UserId,
     },
+    /// About chains that run elsewhere, or that run here for others.
+    Remote(Order),
 }

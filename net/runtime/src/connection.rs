@@ -23,6 +23,7 @@ use crate::hub::{CONNECTIONS_MAX, CloseCode, Hub, OUTGOING_MAX};
 use crate::identity::Identity;
 use crate::meeting::{Meeting, Server};
 use crate::peer::Peer;
+use crate::remote::carry;
 use crate::rounds::{Ticks, tick_in_passing};
 use crate::sessions::live::{Event, Own};
 use crate::socket::PathSocket;
@@ -467,6 +468,7 @@ fn run(
     );
     tokio::task::spawn_local(write_messages(send, queue));
     tokio::task::spawn_local(read_messages(Rc::clone(context), id, connection.clone(), receive));
+    tokio::task::spawn_local(accept_streams(Rc::clone(context), id, connection.clone()));
     tokio::task::spawn_local(read_datagrams(Rc::clone(context), id, connection));
 }
 
@@ -503,6 +505,25 @@ async fn read_messages(context: Rc<Context>, id: u64, connection: Connection, mu
                 return;
             }
         }
+    }
+}
+
+/// Takes the streams of chains that are rendered exactly. Those of no such chain are refused.
+async fn accept_streams(context: Rc<Context>, id: u64, connection: Connection) {
+    while let Ok((send, mut receive)) = connection.accept_bi().await {
+        let context = Rc::clone(&context);
+        tokio::task::spawn_local(async move {
+            let Some(remote) = carry::name(&mut receive).await else { return };
+            let end = context.hub.borrow_mut().exact_stream(id, remote);
+            match end {
+                Some(end) => {
+                    if let Some(why) = carry::carry(send, receive, remote, end).await {
+                        tracing::debug!(target: "audiocloud::net", why, "an exact chain's stream broke off");
+                    }
+                }
+                None => context.hub.borrow().shared.counters.unknown_stream.add(1),
+            }
+        });
     }
 }
 

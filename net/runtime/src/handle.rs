@@ -364,6 +364,10 @@ impl Handle {
         &self.shared
     }
 
+    pub(crate) fn commands(&self) -> &mpsc::UnboundedSender<Command> {
+        &self.commands
+    }
+
     /// The shared time and beat of a session; none: of this user's own machines, and of peers named or accepted. Asked for
     /// again, it is the same one.
     pub fn clock(&self, domain: Option<SessionId>) -> Clock {

@@ -124,7 +124,7 @@ impl Serialize for Loss {
 }
 
 /// Those that happened.
-fn happened<const N: usize>(losses: [(Owner, u64, &'static str); N]) -> Vec<Loss> {
+pub(crate) fn happened<const N: usize>(losses: [(Owner, u64, &'static str); N]) -> Vec<Loss> {
     let losses = losses.into_iter().filter(|(_, count, _)| *count > 0);
     losses.map(|(owner, count, what)| Loss { owner, count, what }).collect()
 }

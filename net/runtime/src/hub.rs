@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use audiocloud_rt::host_time;
+use audiocloud_rt::wake::Waker;
 use audiocloud_units::HostTime;
 use audiocloud_wire::id::{ConfigId, DeviceId, InputId, InstanceId, SessionId, StreamId, UserId};
 use audiocloud_wire::message::{
@@ -36,10 +37,12 @@ use crate::subscriber::{Incoming, Route, Subscriber, SubscriptionId};
 mod media;
 mod members;
 mod patch_bay;
+mod remote;
 mod routes;
 mod strangers;
 mod time;
 
+use remote::Remoting;
 use time::{PacketAllowance, Times};
 
 /// The most peers connected at once.
@@ -129,6 +132,9 @@ pub(crate) struct Hub {
     withheld: BTreeSet<StreamId>,
     inputs: BTreeMap<InputId, Arc<InputShared>>,
     times: Times,
+    remote: Remoting,
+    /// Wakes the thread that all this happens on.
+    waker: Waker,
     strangers: Vec<(Stranger, Instant)>,
     /// What is left of what may be asked in this second about who comes in.
     knocks: Allowance,
@@ -149,7 +155,13 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(shared: Arc<Shared>, hello: Hello, candidates: Candidates, live: Live) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        hello: Hello,
+        candidates: Candidates,
+        live: Live,
+        (commands, waker): (mpsc::UnboundedSender<Command>, Waker),
+    ) -> Self {
         Self {
             live,
             own: BTreeMap::new(),
@@ -157,6 +169,8 @@ impl Hub {
             withheld: BTreeSet::new(),
             inputs: BTreeMap::new(),
             times: Times::new(shared.clocks.host_clock()),
+            remote: Remoting::new(commands),
+            waker,
             strangers: Vec::new(),
             cut: BTreeMap::new(),
             shared,
@@ -220,6 +234,7 @@ impl Hub {
             Command::Patch { device, input, stream, on } => self.patch(device, input, stream, on),
             Command::Edit { session, edit, answer } => self.live.tell(Event::Edit { session, edit, answer }),
             Command::Accept { user } => self.accept(user),
+            Command::Remote(order) => self.handle_remote_order(order),
         }
     }
 
@@ -315,6 +330,7 @@ impl Hub {
         self.links.insert(id, link);
         self.filter_streams(id);
         self.tell_inputs();
+        self.remote_link_changed(id);
         self.settle(LossCause::ConnectionBroken);
         id
     }
@@ -337,6 +353,7 @@ impl Hub {
         }
         self.candidates.disconnected(link.peer.instance, for_good, Instant::now(), self.random());
         self.dialler.notify_one();
+        self.settle_chains();
         self.settle(cause);
     }
 
@@ -405,6 +422,7 @@ impl Hub {
         for publisher in self.publishers.values_mut() {
             publisher.remove_remote(id);
         }
+        self.remote_link_gone(id);
         Some(link)
     }
 
@@ -481,7 +499,11 @@ impl Hub {
             Message::Hello(_) | Message::HelloRefused(_) => {
                 link.connection.close(CloseCode::ProtocolError.code(), b"a second hello");
             }
-            _ => self.shared.counters.unknown_messages.add(1),
+            other => {
+                if self.take_remote_message(id, other).is_some() {
+                    self.shared.counters.unknown_messages.add(1);
+                }
+            }
         }
     }
 

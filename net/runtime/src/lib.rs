@@ -17,6 +17,7 @@ pub mod discovery;
 pub mod doctor;
 pub mod identity;
 pub mod pairing;
+pub mod remote;
 pub mod sessions;
 
 mod address_table;

@@ -20,6 +20,8 @@ use crate::health::{ListenerStatus, PathFigures};
 use crate::input::{InputStatus, PatchRefusal};
 use crate::journal::Journal;
 use crate::meeting::client::MeetingStatus;
+use crate::remote::status::{RemoteShared, ServedShared};
+use crate::remote::{ChainStatus, NodeStatus};
 use crate::sessions::{SessionStatus, Stranger};
 use crate::socket::Paths;
 
@@ -341,6 +343,14 @@ pub(crate) struct Shared {
     pub(crate) clocks: Clocks,
     /// PTP on a network interface, where it runs.
     pub(crate) ptp: Mutex<Option<PtpStatus>>,
+    /// Chains of ours that run elsewhere.
+    pub(crate) remotes: Mutex<Vec<Weak<RemoteShared>>>,
+    /// Chains that run here for others.
+    pub(crate) served: Mutex<Vec<Weak<ServedShared>>>,
+    /// Nodes that can be reached.
+    pub(crate) nodes: Mutex<Vec<NodeStatus>>,
+    /// Chains of peers that can be seen.
+    pub(crate) chains: Mutex<Vec<ChainStatus>>,
     /// Reports of plug-ins, whether they publish, play, or neither.
     pub(crate) instances: Mutex<Vec<Weak<Report>>>,
     pub(crate) publications: Mutex<Vec<Weak<PublicationShared>>>,
@@ -383,6 +393,10 @@ impl Shared {
             "instances": instances.iter().map(|report| report()).collect::<Vec<_>>(),
             "publications": publications.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
             "subscriptions": subscriptions.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
+            "remotes": living(&self.remotes).iter().map(|one| one.status().to_json()).collect::<Vec<_>>(),
+            "served": living(&self.served).iter().map(|one| one.status().to_json()).collect::<Vec<_>>(),
+            "nodes": lock(&self.nodes).iter().map(NodeStatus::to_json).collect::<Vec<_>>(),
+            "chains": self.all_chains().iter().map(ChainStatus::to_json).collect::<Vec<_>>(),
             "meeting": *lock(&self.meeting),
             "refusals": self.journal.refusals(),
             "journal": self.journal.lines(),

@@ -79,6 +79,8 @@ struct Setup {
     ordered: mpsc::UnboundedReceiver<Order>,
     /// To its own queue: for the control socket.
     orders: mpsc::UnboundedSender<Command>,
+    /// Of this thread: for what plays chains.
+    waker: Waker,
     stop: oneshot::Receiver<Instant>,
 }
 
@@ -117,6 +119,10 @@ impl NetworkThread {
             patch_refusals: Mutex::default(),
             clocks: Clocks::new(&config, identity.device(), instance),
             ptp: Mutex::default(),
+            remotes: Mutex::default(),
+            served: Mutex::default(),
+            nodes: Mutex::default(),
+            chains: Mutex::default(),
             instances: Mutex::default(),
             publications: Mutex::default(),
             subscriptions: Mutex::default(),
@@ -138,6 +144,7 @@ impl NetworkThread {
             live: sessions.live.clone(),
             ordered,
             orders: commands.clone(),
+            waker: waker.clone(),
             stop: stopped,
         };
         let thread = std::thread::Builder::new()
@@ -281,6 +288,7 @@ async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) 
         live: sessions,
         ordered,
         orders,
+        waker,
         stop,
     } = setup;
     let bound = socket.local_addr().unwrap_or(config.bind);
@@ -296,7 +304,7 @@ async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) 
     let candidates = Candidates::new(shared.instance, &config.peers, Instant::now());
     let secret = identity.discovery_secret();
     let context = Rc::new(Context {
-        hub: RefCell::new(Hub::new(Arc::clone(&shared), hello, candidates, sessions)),
+        hub: RefCell::new(Hub::new(Arc::clone(&shared), hello, candidates, sessions, (orders.clone(), waker))),
         endpoint: endpoint.clone(),
         identity,
         trust,
@@ -367,14 +375,17 @@ fn serve_control(
 ) -> Option<control::Control> {
     let me = Announcement::new(shared.instance, shared.device, bound);
     let status = Arc::clone(shared);
-    let clocks = Arc::clone(shared);
+    let ordered = Arc::clone(shared);
     let orders = move |order| match order {
         control::Order::Patch(control::Patch { device, input, stream, on }) => {
             // After the runtime's end there is nobody to be told.
             orders.send(Command::Patch { device, input, stream, on }).ok();
             Ok(())
         }
-        control::Order::Time(order) => clocks.clocks.order(&order),
+        control::Order::Time(order) => ordered.clocks.order(&order),
+        control::Order::Propose(control::Proposal { chain, edit }) => {
+            ordered.propose(&orders, chain, edit.to_string().into_bytes())
+        }
     };
     let served = control::serve(runtime_dir, me, Arc::new(move || status.to_json()), Arc::new(orders), hints);
     served.inspect_err(|error| shared.journal.note(&error.to_string())).ok()

@@ -17,6 +17,10 @@ const DATAGRAM_RECEIVE_BYTES: usize = 4 << 20;
 /// The datagrams of the wire format fit this, and it fits every path that QUIC is for (RFC 9000, clause 14).
 const MTU_BYTES: u16 = 1200;
 const CONTROL_WINDOW_BYTES: u32 = 256 << 10;
+/// Streams beside the control stream: one for each chain that is rendered exactly.
+const EXACT_STREAMS: u8 = 16;
+/// Of the connection: streams whose rings are full hold up no other.
+const WINDOW_BYTES: u32 = (2 + EXACT_STREAMS as u32) * CONTROL_WINDOW_BYTES;
 const KEEP_ALIVE: Duration = Duration::from_millis(400);
 /// Three keep-alives may be lost. A peer that is gone is noticed within two seconds: the time begins anew with the first packet
 /// that is sent after the last that came (RFC 9000, clause 10.1).
@@ -42,11 +46,11 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
         .reordering_threshold(VarInt::from_u32(0));
     let mut config = TransportConfig::default();
     config
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_bidi_streams(VarInt::from_u32(1 + u32::from(EXACT_STREAMS)))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(CONTROL_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(2 * CONTROL_WINDOW_BYTES))
-        .send_window(u64::from(2 * CONTROL_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(WINDOW_BYTES))
+        .send_window(u64::from(WINDOW_BYTES))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_mtu(MTU_BYTES)

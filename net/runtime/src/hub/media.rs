@@ -20,7 +20,7 @@ impl Hub {
         if all.announce {
             self.announce();
         }
-        all.more
+        self.pump_remote() | all.more
     }
 
     /// What is to be done now and then.
@@ -33,6 +33,7 @@ impl Hub {
             link.incoming.tick(link.connection.rtt().into(), &self.subscribers);
         }
         self.tick_time();
+        self.tick_remote();
     }
 
     /// Divides what each path carries among the streams that go over it, by what each would take.
@@ -70,6 +71,8 @@ impl Hub {
             Packet::Request(request) => Some(request.stream),
             Packet::Audio(_) | Packet::Event(_) | Packet::Repair(_) => None,
             Packet::Clock(packet) => return self.take_clock_packet(id, packet),
+            Packet::Slice(slice) => return self.take_slice(id, slice),
+            Packet::SliceReport(report) => return self.take_slice_report(id, report),
         };
         if let Some(stream) = about_ours {
             match self.publishers.get_mut(&stream) {
@@ -106,8 +109,10 @@ impl Hub {
                 link.incoming.poll(&mut self.subscribers, &link.outlet.borrow());
             }
         }
+        self.poll_remote(now);
         let wakes = self.links.iter().filter_map(|(&id, link)| Some((link.incoming.next_wake()?, id)));
-        self.alarm = wakes.min();
+        // Chains are no link's.
+        self.alarm = wakes.chain(self.remote_next_wake().map(|at| (at, u64::MAX))).min();
         self.alarm.map(|(at, _)| at)
     }
 }

@@ -113,6 +113,7 @@ impl Hub {
             return;
         }
         self.recheck_listener(id);
+        self.remote_link_changed(id);
         self.filter_streams(id);
         self.announce_to(id);
         self.tell_inputs();

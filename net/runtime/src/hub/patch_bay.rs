@@ -189,7 +189,7 @@ impl Hub {
     }
 
     /// How a peer is called: by their name in the session, and by their device's.
-    fn who(&self, link: &Connected, session: Option<SessionId>) -> String {
+    pub(super) fn who(&self, link: &Connected, session: Option<SessionId>) -> String {
         let sessions = lock(&self.shared.sessions);
         let session = sessions.iter().flatten().find(|status| Some(status.session) == session);
         let member =
