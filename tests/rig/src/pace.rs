@@ -10,6 +10,9 @@ use audiocloud_rig::{
 
 /// A host that is later than this gives the lost time up, instead of racing through what it missed.
 const CATCH_UP_MAX_NS: i64 = 100_000_000;
+/// A simulated card's interrupt comes when it is due, however long a sleeping processor takes to wake: so long before, the
+/// thread stays awake and watches the clock.
+const WATCH_NS: i64 = 150_000;
 /// So many of those are remembered one by one.
 const GIVEN_UP_MAX: usize = 64;
 
@@ -130,7 +133,14 @@ impl Pacer {
         let deadline = self.deadline();
         self.frames += i64::from(frames);
         let Some(deadline) = deadline else { return 0 };
-        sleep_until(deadline);
+        if self.card.is_some() {
+            sleep_until(deadline - WATCH_NS);
+            while now_ns() < deadline {
+                std::hint::spin_loop();
+            }
+        } else {
+            sleep_until(deadline);
+        }
         let late = now_ns() - deadline;
         if late > CATCH_UP_MAX_NS {
             self.origin_ns += late;
