@@ -37,6 +37,9 @@ const ENGINE: Sight = Sight::Only(&[
     "audiocloud-chain",
     "audiocloud-host",
 ]);
+/// What hosts other people's plug-ins has some of its own for its tests.
+const HOST: Sight =
+    Sight::Only(&["audiocloud-units", "audiocloud-rt", "audiocloud-dsp", "audiocloud-graph", "audiocloud-misbehaving"]);
 /// What a plug-in may see: the façades, and what all plug-ins share.
 const PLUG_IN: Sight = Sight::Only(&["audiocloud-engine", "audiocloud-net", "audiocloud-instance"]);
 
@@ -60,7 +63,9 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-codec", 2, NET),
     ("audiocloud-stream", 3, ENGINE),
     ("audiocloud-chain", 3, ENGINE),
-    ("audiocloud-host", 3, ENGINE),
+    ("audiocloud-host", 3, HOST),
+    // Plug-ins that break down on purpose, for the tests of who hosts them: they see none of ours.
+    ("audiocloud-misbehaving", 2, Sight::Only(&[])),
     ("audiocloud-session", 3, NET),
     ("audiocloud-membership", 2, NET),
     ("audiocloud-traversal", 2, NET),
