@@ -201,7 +201,7 @@ fn feed(frame: &mut Frame, (left, right): (f32, f32)) {
 
 /// −1 for an odd number of bits: a row of Hadamard's matrix.
 const fn sign(bits: usize) -> f32 {
-    if bits.count_ones() % 2 == 0 { 1.0 } else { -1.0 }
+    if bits.count_ones().is_multiple_of(2) { 1.0 } else { -1.0 }
 }
 
 /// Hadamard's matrix, orthogonal, by butterflies.

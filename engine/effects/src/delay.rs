@@ -230,10 +230,7 @@ impl Delay {
     fn control(&mut self, block: &Block<'_, '_>, due: Due) {
         let sort = Sort::of(block.choice(SORT));
         let frames = f64::from(self.activation.frames(time_ms(block)).max(1));
-        if due == Due::First {
-            self.sort = sort;
-            self.head.jump(frames);
-        } else if sort != self.sort && self.dip.may_jump() {
+        if due == Due::First || (sort != self.sort && self.dip.may_jump()) {
             self.sort = sort;
             self.head.jump(frames);
         } else {

@@ -2,7 +2,7 @@
 
 use audiocloud_dsp::fade::{Curve, fill_in, fill_out};
 
-use crate::effect::GRID;
+use crate::effect::GRID_FRAMES;
 
 /// Down and up again, from grid point to grid point, each as long.
 #[derive(Clone, Debug)]
@@ -17,8 +17,8 @@ impl Dip {
     /// At rest; it will take about `ms` down, and as long up.
     pub(crate) fn new(ms: f64, rate_hz: f64) -> Self {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few dozen cells")]
-        let cells = libm::round(ms * rate_hz / 1000.0 / GRID as f64).clamp(1.0, 1000.0) as u32;
-        Self { length: cells * GRID as u32, frame: None }
+        let cells = libm::round(ms * rate_hz / 1000.0 / f64::from(GRID_FRAMES)).clamp(1.0, 1000.0) as u32;
+        Self { length: cells * GRID_FRAMES, frame: None }
     }
 
     /// At a grid point where something wants to jump: whether now is the time. Begins a dip where there is none.
@@ -56,7 +56,7 @@ mod tests {
                 jumps += 1;
                 assert_eq!((before < 1e-4, cells), (true, 8));
             }
-            let mut gains = [9.0; GRID];
+            let mut gains = [9.0; GRID_FRAMES as usize];
             dip.fill(&mut gains[..40]);
             dip.fill(&mut gains[40..]);
             for gain in gains {

@@ -8,7 +8,7 @@ use audiocloud_dsp::svf::State;
 use audiocloud_dsp::waveshaper::{Curve, Shaper};
 
 use crate::cut::{Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ};
-use crate::effect::{Activation, Block, Control, Due, Effect, GRID, Kind, Tail};
+use crate::effect::{Activation, Block, Control, Due, Effect, GRID, GRID_FRAMES, Kind, Tail};
 use crate::finite::keep_finite;
 use crate::parameter::{Parameter, Unit};
 
@@ -47,8 +47,8 @@ pub static DISTORTION: Kind = Kind {
 /// Eight times at 48 kHz, and less often where the rate is higher already; and how late that is, in frames.
 fn oversampling(activation: &Activation) -> (Factor, u32) {
     match activation.sample_rate.hz() {
-        ..=64_000 => (Factor::Eight, 85),
-        ..=128_000 => (Factor::Four, 82),
+        ..64_000 => (Factor::Eight, 85),
+        64_000..128_000 => (Factor::Four, 82),
         _ => (Factor::Two, 73),
     }
 }
@@ -65,9 +65,9 @@ fn curve(choice: usize) -> Curve {
 
 const DC_HZ: f64 = 10.0;
 /// Of a crossfade from curve to curve, and from one path to the other.
-const FADE_FRAMES: u32 = 4 * GRID as u32;
+const FADE_FRAMES: u32 = 4 * GRID_FRAMES;
 /// How long the oversampler runs unheard before it is heard again: its filters are full then.
-const FILLING_FRAMES: u32 = 4 * GRID as u32;
+const FILLING_FRAMES: u32 = 4 * GRID_FRAMES;
 
 /// Which of the two paths is heard. All counts are frames since the change began, which is at a grid point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

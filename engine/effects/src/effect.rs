@@ -9,6 +9,8 @@ use crate::parameter::{Parameter, index};
 
 /// The longest block in frames, and the distance of the grid points.
 pub const GRID: usize = 64;
+/// The same, as frames are counted.
+pub const GRID_FRAMES: u32 = 64;
 /// The most channels that an effect is made for.
 pub const CHANNELS_MAX: usize = 2;
 
@@ -177,16 +179,16 @@ impl Block<'_, '_> {
         self.ramp(place).value()
     }
 
-    /// The index of a choice at the first frame. *Realtime-safe: yes.*
+    /// The index of a choice: the one it is on its way to, for there is nothing between two. *Realtime-safe: yes.*
     #[must_use]
     pub fn choice(&self, place: usize) -> usize {
-        index(self.value(place))
+        index(self.ramp(place).target())
     }
 
-    /// A switch at the first frame. *Realtime-safe: yes.*
+    /// A switch: as [`Self::choice`]. *Realtime-safe: yes.*
     #[must_use]
     pub fn is_on(&self, place: usize) -> bool {
-        self.value(place) > 0.5
+        self.ramp(place).target() > 0.5
     }
 }
 
