@@ -10,6 +10,7 @@
 //!   no longer; what comes of it, the status tells.
 //! - `{"cmd":"time","session":…,"choose":{"master":…}}` or `{…,"asymmetry_ns":…}`: whose clock a session's time shall be, or
 //!   what is known of its ways; why that is not taken, the answer tells.
+//! - `{"cmd":"propose","chain":…,"edit":{…}}`: the owner of a chain of effects is proposed an edit of it.
 //!
 //! Lines, clients, requests and time are bounded, and whatever a client sends is answered or dropped, never
 //! trusted.
@@ -23,6 +24,7 @@ use audiocloud_wire::id::{DeviceId, InputId, InstanceId, SessionId, StreamKey};
 use serde::{Deserialize, Serialize};
 
 use crate::discovery::{Discovered, Source};
+use crate::remote::ChainKey;
 
 #[cfg(not(unix))]
 mod elsewhere;
@@ -34,21 +36,50 @@ use elsewhere as system;
 #[cfg(unix)]
 use unix as system;
 
-pub use system::{Control, patch, query_all, serve, time};
+pub use system::{Control, patch, propose, query_all, serve, time};
 pub(crate) use system::{announce, sockets};
 
 /// Makes the answer to `{"cmd":"status"}`. Called on the runtime's thread, so it must not wait.
 pub type Status = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
-/// Takes what was asked for by `{"cmd":"patch"}` or `{"cmd":"time"}`, or says why not. Called on the runtime's thread, so it
+/// Takes what was asked for by `patch`, `time` or `propose`, or says why not. Called on the runtime's thread, so it
 /// must not wait.
 pub type Orders = Arc<dyn Fn(Order) -> Result<(), String> + Send + Sync>;
 
 /// What a runtime may be asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Order {
     Patch(Patch),
     Time(TimeOrder),
+    Propose(Proposal),
+}
+
+/// That a chain of effects is edited, if its owner agrees.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Its id as text: see [`ChainKey`].
+    #[serde(with = "as_text")]
+    pub chain: ChainKey,
+    /// In the form of the chain's edits.
+    pub edit: serde_json::Value,
+}
+
+/// A value by its text.
+mod as_text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
 }
 
 /// That a session's time, or that of this user's own machines, is another's, or comes by unequal ways.
@@ -142,4 +173,5 @@ enum Request {
     Announce(Announcement),
     Patch(Patch),
     Time(TimeOrder),
+    Propose(Proposal),
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::{Announcement, Error, Orders, Patch, Status, TimeOrder};
+use super::{Announcement, Error, Orders, Patch, Proposal, Status, TimeOrder};
 use crate::discovery::Discovered;
 
 /// A control socket at work; there is none here.
@@ -27,6 +27,10 @@ pub fn patch(_runtime_dir: &Path, _instance: &str, _patch: &Patch) -> Result<(),
 }
 
 pub fn time(_runtime_dir: &Path, _instance: &str, _time: &TimeOrder) -> Result<(), Error> {
+    Err(Error::Unsupported)
+}
+
+pub fn propose(_runtime_dir: &Path, _instance: &str, _proposal: &Proposal) -> Result<(), Error> {
     Err(Error::Unsupported)
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::{Announcement, Error, Order, Orders, Patch, Request, Status, TimeOrder};
+use super::{Announcement, Error, Order, Orders, Patch, Proposal, Request, Status, TimeOrder};
 use crate::discovery::Discovered;
 use crate::private_file;
 
@@ -171,6 +171,7 @@ impl Desk {
             }
             Ok(Request::Patch(patch)) => (self.order(Order::Patch(patch)), true),
             Ok(Request::Time(time)) => (self.order(Order::Time(time)), true),
+            Ok(Request::Propose(proposal)) => (self.order(Order::Propose(proposal)), true),
             Err(error) => (json!({ "error": format!("not a request: {error}") }), false),
         }
     }
@@ -240,6 +241,14 @@ pub fn time(runtime_dir: &Path, instance: &str, time: &TimeOrder) -> Result<(), 
     order(runtime_dir, instance, &Request::Time(*time))
 }
 
+/// Asks the runtime of this instance id to propose an edit of a chain to its owner. Blocks.
+///
+/// # Errors
+/// It is not there any more, of a version that knows no chains, or will not.
+pub fn propose(runtime_dir: &Path, instance: &str, proposal: &Proposal) -> Result<(), Error> {
+    order(runtime_dir, instance, &Request::Propose(proposal.clone()))
+}
+
 fn order(runtime_dir: &Path, instance: &str, request: &Request) -> Result<(), Error> {
     let socket = sockets(runtime_dir).into_iter().find(|path| path.file_stem() == Some(OsStr::new(instance)));
     let asked = socket.ok_or_else(|| io::ErrorKind::NotFound.into()).and_then(|socket| ask(&socket, request));
@@ -301,6 +310,7 @@ mod tests {
                 Ok(())
             }
             Order::Time(time) => Err(format!("not by {:?}", time.asymmetry_ns)),
+            Order::Propose(proposal) => Err(format!("{} to {}", proposal.edit, proposal.chain)),
         });
         let control =
             serve(folder.path(), announcement(1), Arc::new(|| json!({ "pid": 7 })), orders, to).unwrap();
@@ -366,6 +376,18 @@ mod tests {
         let (folder, instance) = (served.folder.path().to_owned(), announcement(1).instance.to_string());
         let refused = beside(move || time(&folder, &instance, &order)).await.unwrap_err();
         assert_eq!(refused.to_string(), "not by Some(6)");
+    }
+
+    #[tokio::test]
+    async fn a_proposal_arrives_as_it_was_made() {
+        let served = served();
+        let chain = format!("{}/00000000000000ff", "0a".repeat(32));
+        let proposal = Proposal { chain: chain.parse().unwrap(), edit: json!({ "bypass": [3, true] }) };
+        let (folder, instance) = (served.folder.path().to_owned(), announcement(1).instance.to_string());
+        let refused = beside(move || propose(&folder, &instance, &proposal)).await.unwrap_err();
+        assert_eq!(refused.to_string(), format!("{{\"bypass\":[3,true]}} to {chain}"));
+        let unreadable = send(&served.control.path, b"{\"cmd\":\"propose\",\"chain\":\"x\",\"edit\":1}\n").await;
+        assert!(String::from_utf8(unreadable).unwrap().contains("not a request"));
     }
 
     #[tokio::test]
