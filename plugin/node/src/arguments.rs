@@ -1,12 +1,18 @@
 //! What can be asked for, as its user types it.
 
-use std::net::SocketAddr;
+mod chain;
+mod node;
+
+use std::ffi::OsString;
 
 use audiocloud_net::membership::rights::Rights;
 use audiocloud_net::runtime::config::MeetingPoint;
 use audiocloud_net::runtime::doctor::Check;
 use audiocloud_net::wire::id::UserId;
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::chain::{ChainCommand, Switch, WhichChain};
+pub(crate) use self::node::{NodeArguments, PtpRole};
 
 /// Sends audio and notes from one DAW to another: what is running, who you are, and with whom.
 #[derive(Debug, Parser)]
@@ -47,12 +53,23 @@ pub(crate) enum Command {
     Accept(AcceptArguments),
     /// Gives an invitation to a machine nearby by a short spoken code, or takes one
     Pair(PairArguments),
-    /// Runs without a DAW until it is ended: a place where sessions meet, or that relays for them
-    Node(NodeArguments),
+    /// Runs without a DAW until it is ended: plays chains of effects for others, is where sessions meet, relays for them
+    Node(Box<NodeArguments>),
+    /// Nodes that can be reached now, and how much room they have
+    Nodes(Form),
+    /// Chains of effects that run on nodes: shows them, and proposes changes to their owners
+    #[command(subcommand)]
+    Chain(ChainCommand),
     /// Whose time it is, how sure this machine is of it, and whose it shall be
     Clock(ClockArguments),
     /// Looks for what stands in the way, and says what to do about it
     Doctor(DoctorArguments),
+    /// Holds one plug-in for a node, which starts this itself
+    #[command(hide = true)]
+    Sandbox {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -83,41 +100,6 @@ pub(crate) struct DoctorArguments {
     pub(crate) reach: Vec<String>,
     #[command(flatten)]
     pub(crate) form: Form,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NodeArguments {
-    /// Introduces members of a session to each other
-    #[arg(long)]
-    pub(crate) rendezvous: bool,
-    /// Forwards sealed packets between members whose networks let nothing else through
-    #[arg(long)]
-    pub(crate) relay: bool,
-    /// Takes the relay's packets by TLS over TCP here too, such as [::]:443
-    #[arg(long, value_name = "ADDRESS", requires = "relay")]
-    pub(crate) tcp: Option<SocketAddr>,
-    /// UDP address and port, instead of that of config.toml
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) bind: Option<SocketAddr>,
-    /// Speaks PTP (IEEE 1588) on this network interface, such as eth0: takes the network's time, or gives it a session's
-    #[arg(long, value_name = "INTERFACE")]
-    pub(crate) ptp: Option<String>,
-    /// The PTP domain, 0 to 127
-    #[arg(long, value_name = "N", requires = "ptp", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..128))]
-    pub(crate) ptp_domain: u8,
-    /// Takes the time (slave), gives it (master), or as the best master clock algorithm says
-    #[arg(long, value_name = "ROLE", requires = "ptp", value_enum, default_value_t = PtpRole::Auto)]
-    pub(crate) ptp_role: PtpRole,
-    /// Where it is, as one JSON document, then nothing more
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum PtpRole {
-    Auto,
-    Slave,
-    Master,
 }
 
 #[derive(Debug, Args)]

@@ -48,6 +48,18 @@ pub(crate) fn machine<'a>(known: &'a [Value], text: &str) -> anyhow::Result<&'a 
     the_one(known, text, "machine", |one| (vec![plain(one, "name")], plain(one, "device")))
 }
 
+/// The chain of this name, or whose id begins so, or that is written as `OWNER/NAME`.
+pub(crate) fn chain<'a>(known: &'a [Value], text: &str) -> anyhow::Result<&'a Value> {
+    let names = |chain: &Value| {
+        let (name, owner, id) = (plain(chain, "name"), plain(chain, "owner"), plain(chain, "chain"));
+        let both = format!("{owner}/{name}");
+        // Of `DEVICE/NUMBER` the number tells them apart.
+        let number = id.rsplit('/').next().unwrap_or_default().to_owned();
+        (vec![name, both, id], number)
+    };
+    the_one(known, text, "chain", names)
+}
+
 /// `names`: what it is called, and its id.
 fn the_one<'a>(
     known: &'a [Value],

@@ -5,12 +5,15 @@
 //! alone is a runtime itself.
 
 mod arguments;
+mod chain;
 mod choice;
 mod clock;
 mod doctor;
 mod field;
+mod host;
 mod identity;
 mod node;
+mod nodes;
 mod output;
 mod pair;
 mod patch;
@@ -34,7 +37,12 @@ use crate::output::{answer, print, print_json};
 const PING_PERIOD: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    let command = match Arguments::parse().command {
+        // Nothing of ours but the plug-in is to be in that process.
+        Command::Sandbox { arguments } => return host::sandbox(arguments),
+        command => command,
+    };
+    match run(command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -71,7 +79,10 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Pair(arguments) => pair::run(arguments, &config),
         Command::Clock(arguments) => clock::run(&arguments, &config),
         Command::Node(arguments) => node::run(&arguments, config),
+        Command::Nodes(form) => nodes::print_all(&runtimes(), &form),
+        Command::Chain(command) => chain::run(&command, &config),
         Command::Doctor(arguments) => return doctor::run(arguments, &config),
+        Command::Sandbox { .. } => unreachable!("it never came here"),
     }
     .map(|()| true)
 }
