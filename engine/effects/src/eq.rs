@@ -9,7 +9,7 @@ use audiocloud_dsp::biquad::Shape;
 use audiocloud_dsp::svf::{Circuit, Prototype};
 
 use crate::decibels;
-use crate::effect::{Activation, Block, Control, Due, Effect, GRID, Kind, Tail};
+use crate::effect::{Activation, Block, Control, Due, Effect, GRID_FRAMES, Kind, Tail};
 use crate::parameter::{Parameter, Unit, index};
 use crate::section::Section;
 
@@ -181,7 +181,7 @@ impl Eq {
     fn new(activation: &Activation) -> Self {
         let band = || Band { setting: None, sections: std::array::from_fn(|_| Section::new()) };
         // In whole grid steps, as everything that begins at one.
-        let change_frames = activation.frames(CHANGE_MS).next_multiple_of(GRID as u32);
+        let change_frames = activation.frames(CHANGE_MS).next_multiple_of(GRID_FRAMES);
         Self {
             rate_hz: activation.rate_hz(),
             change_frames,
@@ -199,7 +199,7 @@ impl Eq {
                 continue;
             }
             let is_alike = before.is_some_and(|before| before.is_alike(&setting));
-            let frames = if is_alike { GRID as u32 } else { self.change_frames };
+            let frames = if is_alike { GRID_FRAMES } else { self.change_frames };
             for (section, circuit) in band.sections.iter_mut().zip(setting.circuits(self.rate_hz)) {
                 match due {
                     Due::First => section.jump(circuit),

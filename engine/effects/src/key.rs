@@ -5,7 +5,7 @@ use audiocloud_dsp::maximum::Maximum;
 use audiocloud_dsp::octave::{DECIBELS, log2};
 use audiocloud_dsp::svf::{Circuit, Prototype};
 
-use crate::effect::{Activation, Block, CHANNELS_MAX, Due, GRID};
+use crate::effect::{Activation, Block, CHANNELS_MAX, Due, GRID, GRID_FRAMES};
 use crate::parameter::{Parameter, Unit};
 use crate::section::Section;
 
@@ -104,7 +104,7 @@ impl Key {
         for (section, circuit) in self.cuts.iter_mut().zip([low, high]) {
             match due {
                 Due::First => section.jump(circuit),
-                Due::Grid => section.glide(circuit, GRID as u32),
+                Due::Grid => section.glide(circuit, GRID_FRAMES),
             }
         }
     }

@@ -40,7 +40,7 @@ const RELEASE: usize = 2;
 const TRUE_PEAK: usize = 3;
 
 /// The way of the gain down to a peak.
-const LOOK_AHEAD_MS: f64 = 1.5;
+const LOOK_AHEAD_MS: f64 = 1.2;
 /// A peak's gain is held for so long before and after it: what lies between two samples depends on their neighbours, too,
 /// which therefore need the same gain.
 const AROUND_FRAMES: u32 = 6;
@@ -70,7 +70,7 @@ impl Timing {
     }
 
     fn latency_frames(self) -> u32 {
-        Crests::LATENCY_FRAMES as u32 + self.reach_frames() + AROUND_FRAMES
+        Crests::LATENCY_FRAMES + self.reach_frames() + AROUND_FRAMES
     }
 }
 
@@ -96,7 +96,6 @@ impl Limiter {
     fn new(activation: &Activation) -> Self {
         let timing = Timing::new(activation);
         let latency_frames = timing.latency_frames() as usize;
-        let crests = || Crests::new(activation.sample_rate);
         let delay = || Ring::new(latency_frames + GRID);
         let frames = f64::from(timing.average_frames);
         Self {
@@ -104,7 +103,7 @@ impl Limiter {
             width: activation.width(),
             latency_frames,
             control: Control::default(),
-            crests: [crests(), crests()],
+            crests: [Crests::new(), Crests::new()],
             delays: [delay(), delay()],
             hold: Maximum::new(timing.hold_frames()),
             release_left: 0.0,
@@ -136,7 +135,7 @@ impl Limiter {
             let mut peaks = [0.0; GRID];
             crests.process(channel, &mut peaks[..frames]);
             let mut samples = [0.0; GRID];
-            delay.read_back(frames + Crests::LATENCY_FRAMES, &mut samples[..frames]);
+            delay.read_back(frames + Crests::LATENCY_FRAMES as usize, &mut samples[..frames]);
             for ((greatest, peak), sample) in greatest.iter_mut().zip(peaks).zip(samples) {
                 let peak = if between { peak.max(sample.abs()) } else { sample.abs() };
                 *greatest = greatest.max(peak);

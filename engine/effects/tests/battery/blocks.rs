@@ -5,12 +5,12 @@ use audiocloud_effects::effect::{GRID, Transport};
 
 use crate::bed::{Dice, Player, difference, moves, noise, settings};
 
-const FRAMES: usize = 3000;
+const FRAMES: usize = 2000;
 
 #[test]
 fn no_bit_depends_on_the_block_size() {
     for kind in KINDS {
-        for (seed, channels) in [(0, 2), (1, 1), (2, 2), (3, 2), (4, 1), (5, 2)] {
+        for (seed, channels) in [(0, 2), (1, 1), (2, 2), (3, 2)] {
             let values = settings(kind, seed);
             let moves = moves(kind, seed + 100, 40, FRAMES);
             let input = noise(seed, channels, FRAMES, 0.9);

@@ -12,7 +12,7 @@ fn what_is_transparent_delays_by_the_reported_latency() {
             for channels in [1, 2] {
                 let mut player = Player::new(kind, rate, channels, &transparent(kind));
                 let latency = player.latency();
-                let mut input = noise(3, channels, 9000, 0.4);
+                let mut input = noise(3, channels, 9000, 0.2);
                 for (line, silent) in input.iter_mut().zip(silence(channels, 3000)) {
                     line[..3000].copy_from_slice(&silent);
                     line[1000] = 0.5;

@@ -24,7 +24,7 @@ fn a_new_effect_plays_nothing_out_of_nothing() {
 /// Frames until the output must be below −100 dBFS, if that can be waited for.
 fn patience(kind: &Kind, values: &[f32]) -> Option<usize> {
     match (kind.tail)(&activation(RATE, 2), values) {
-        Tail::Frames(frames) => usize::try_from(frames).ok().filter(|frames| *frames < 12 * RATE as usize),
+        Tail::Frames(frames) => usize::try_from(frames).ok().filter(|frames| *frames < 4 * RATE as usize),
         Tail::Infinite => None,
     }
 }
@@ -37,14 +37,14 @@ fn tails_end_when_they_said_and_have_no_subnormal_numbers() {
             let values = settings(kind, seed);
             let Some(tail) = patience(kind, &values) else { continue };
             // One of each is enough where it takes long.
-            if waited > 20 * RATE as usize {
+            if waited > 2 * RATE as usize {
                 break;
             }
             waited += tail;
             let mut player = Player::new(kind, RATE, 2, &values);
             let mut sound = noise(seed, 2, 16_000, 1.0);
             let after = player.latency() + tail;
-            let mut rest = silence(2, after + 3 * RATE as usize);
+            let mut rest = silence(2, after + RATE as usize);
             // As in a host's callback, where subnormal numbers are flushed to zero.
             callback::enter(|_| {
                 player.play_in(&mut sound, &[], &mut || 64);
