@@ -1,5 +1,6 @@
 //! What the fuzz targets have in common.
 
+pub mod chains;
 pub mod changes;
 pub mod people;
 pub mod traversal;
