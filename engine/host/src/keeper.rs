@@ -39,6 +39,8 @@ const LOG_CHARACTERS: usize = 300;
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) shared: Shared,
+    /// Of its process.
+    pub(crate) process_id: u32,
     /// Its process is gone, or about to be killed. The audio half reads it for every block.
     gone: AtomicBool,
     /// Why.
@@ -187,6 +189,7 @@ pub(crate) fn keep(
     };
     let link = Arc::new(Link {
         shared,
+        process_id: child.id(),
         gone: AtomicBool::new(false),
         words: Mutex::new(None),
         late_blocks: AtomicU64::new(0),

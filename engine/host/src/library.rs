@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,9 @@ pub struct Library {
     shelves: Mutex<Shelves>,
 }
 
+/// How long loading a file may take when it is searched.
+pub const SEARCH_LIMIT: Duration = Duration::from_secs(20);
+
 const FILES: &str = "plug-ins.json";
 const QUARANTINE: &str = "quarantine.json";
 
@@ -116,12 +119,12 @@ impl Library {
         folders
     }
 
-    /// Looks for plug-ins in `folders`, which takes as long as loading each new one. Of two of one id, that of the first
-    /// folder counts.
+    /// Looks for plug-ins in `folders`, which takes as long as loading each new one; a file that takes longer than
+    /// `limit` hangs.
     ///
     /// # Errors
     /// What was found cannot be kept; it is known nevertheless.
-    pub fn search(&self, folders: &[PathBuf]) -> Result<Report, HostError> {
+    pub fn search(&self, folders: &[PathBuf], limit: Duration) -> Result<Report, HostError> {
         let paths = search::files(folders);
         let mut report = Report { files: paths.len(), ..Report::default() };
         let mut files = BTreeMap::new();
@@ -130,7 +133,7 @@ impl Library {
             let known = self.shelves().files.get(&path).filter(|known| known.stamp == stamp).cloned();
             let searched = known.unwrap_or_else(|| {
                 report.searched += 1;
-                self.look_into(&path, stamp)
+                self.look_into(&path, stamp, limit)
             });
             report.plugins += searched.plugins.len();
             report.faults.extend(searched.words.clone().map(|words| (path.clone(), words)));
@@ -143,8 +146,8 @@ impl Library {
         Ok(report)
     }
 
-    fn look_into(&self, path: &Path, stamp: Stamp) -> Searched {
-        match search::search(&self.program, path) {
+    fn look_into(&self, path: &Path, stamp: Stamp, limit: Duration) -> Searched {
+        match search::search(&self.program, path, limit) {
             Ok(plugins) => Searched { stamp, plugins, words: None },
             Err(fault) => {
                 if fault.own {

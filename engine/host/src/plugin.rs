@@ -233,6 +233,12 @@ impl Handle {
         }
     }
 
+    /// The system's number of its process.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.link.process_id
+    }
+
     /// What it wrote into its log lately, the newest first.
     #[must_use]
     pub fn log(&self) -> Vec<String> {

@@ -13,8 +13,6 @@ use crate::description::Listed;
 use crate::message::{Answer, Decoder, Reply};
 use crate::program::Program;
 
-/// How long a file may take to load.
-const LIMIT: Duration = Duration::from_secs(20);
 /// How long a process that closed its output may take to end.
 const ENDS: Duration = Duration::from_secs(2);
 /// How deep folders are searched, and how many files count.
@@ -54,13 +52,13 @@ fn visit(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
 }
 
 /// What is in a file.
-pub(super) fn search(program: &Program, file: &Path) -> Result<Vec<Listed>, Fault> {
+pub(super) fn search(program: &Program, file: &Path, limit: Duration) -> Result<Vec<Listed>, Fault> {
     let fault = |words: String, own| Err(Fault { words, own });
     let mut child = match program.scan(file) {
         Ok(child) => child,
         Err(error) => return fault(format!("no process to search it: {error}"), false),
     };
-    let answer = listen(&mut child);
+    let answer = listen(&mut child, limit);
     let signal = end(&mut child, matches!(&answer, Ok(None)));
     match (answer, signal) {
         (Ok(Some(Answer::Scanned(plugins))), _) => Ok(plugins),
@@ -68,7 +66,7 @@ pub(super) fn search(program: &Program, file: &Path) -> Result<Vec<Listed>, Faul
         (Ok(_), Some(signal)) => fault(format!("crashed when it was searched (signal {signal})"), true),
         (Ok(_), None) => fault("ended when it was searched".into(), true),
         (Err(error), _) if error.kind() == io::ErrorKind::TimedOut => {
-            fault(format!("hung when it was searched, for {} s", LIMIT.as_secs()), true)
+            fault(format!("hung when it was searched, for {} s", limit.as_secs_f32()), true)
         }
         (Err(error), _) => fault(format!("when it was searched: {error}"), false),
     }
@@ -88,10 +86,10 @@ fn end(child: &mut Child, is_ending: bool) -> Option<i32> {
 }
 
 /// The one answer; none where the process ended without.
-fn listen(child: &mut Child) -> io::Result<Option<Answer>> {
+fn listen(child: &mut Child, limit: Duration) -> io::Result<Option<Answer>> {
     let Some(mut answers) = child.stdout.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
     let (mut decoder, mut piece) = (Decoder::default(), [0; 65_536]);
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + limit;
     loop {
         if let Some((reply, _)) = decoder.frame::<Reply>().map_err(io::Error::other)? {
             return Ok(Some(reply.answer));

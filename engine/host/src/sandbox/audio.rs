@@ -59,7 +59,9 @@ impl AudioThread {
         let worker = Worker { shared: Arc::clone(shared), wake: Arc::clone(wake), orders: Arc::clone(&orders), tell };
         let body = move || {
             let realtime = priority.is_some_and(|priority| priority::realtime(priority).is_ok());
-            worker.run(processors, &description, &|tail| drop(say.send(Running { tail, realtime })))
+            worker.run(processors, &description, &|tail| {
+                say.send(Running { tail, realtime }).ok();
+            })
         };
         let thread = thread::Builder::new().name("plug-in audio".into()).spawn(body);
         let thread = thread.map_err(|error| format!("no thread for its audio: {error}"))?;
@@ -120,17 +122,19 @@ impl Worker {
         while !self.orders.stop.load(Ordering::Acquire) {
             self.wait();
             while next < self.shared.submitted() && !self.orders.stop.load(Ordering::Acquire) {
-                self.answer(next, voices);
+                let submitted_at = self.answer(next, voices);
                 next += 1;
                 self.shared.set_done(next);
+                hop::note(self.shared.turns(), now().saturating_sub(submitted_at));
             }
             if let Some(first) = voices.first_mut().filter(|voice| voice.tail_changed()) {
-                drop(self.tell.send(first.tail()));
+                self.tell.send(first.tail()).ok();
             }
         }
     }
 
-    fn answer(&self, number: u64, voices: &mut [Voice]) {
+    /// Answers one block; when it was submitted, for by then its slot may be another's.
+    fn answer(&self, number: u64, voices: &mut [Voice]) -> u64 {
         let (slot, shape) = (self.shared.slot(number), self.shared.shape());
         let head = slot.head();
         let submitted_at = slot.submitted_at();
@@ -144,7 +148,7 @@ impl Worker {
                 }
             }
         });
-        hop::note(self.shared.turns(), now().saturating_sub(submitted_at));
+        submitted_at
     }
 
     fn wait(&self) {
@@ -152,7 +156,7 @@ impl Worker {
         if poll(&mut fds, Some(&LOOK)).is_ok_and(|ready| ready > 0) {
             let mut count = [0; 8];
             // Another wake may have been taken with the last one: then there is nothing, and it does not block.
-            drop(rustix::io::read(&*self.wake, &mut count));
+            rustix::io::read(&*self.wake, &mut count).ok();
         }
     }
 }
