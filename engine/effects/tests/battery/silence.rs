@@ -1,7 +1,7 @@
 //! Silence in, silence out; and how long it takes after a sound.
 
-use audiocloud_effects::KINDS;
 use audiocloud_effects::effect::{Kind, Tail};
+use audiocloud_effects::{KINDS, kind};
 use audiocloud_rt::callback;
 
 use crate::bed::{Player, activation, noise, settings, silence};
@@ -60,4 +60,14 @@ fn tails_end_when_they_said_and_have_no_subnormal_numbers() {
         }
         assert!(waited > 0 || (kind.tail)(&activation(RATE, 2), &kind.defaults()) == Tail::Frames(0));
     }
+}
+
+/// Outside a callback they are there: so the test above can fail.
+#[test]
+fn what_rings_out_would_reach_subnormal_numbers() {
+    let eq = kind("eq").unwrap();
+    let mut player = Player::with(eq, RATE, 1, &[("Band 5 gain", 6.0)]);
+    player.play(&noise(1, 1, 1000, 1.0));
+    let rest = player.play(&silence(1, 4000));
+    assert!(rest[0].iter().any(|sample| sample.is_subnormal()));
 }
