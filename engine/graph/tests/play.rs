@@ -175,3 +175,89 @@ fn a_gain_at_rest_is_left_out_or_copies_from_the_same_frame_in_blocks_of_any_len
         assert!(host.outputs[0][0][100..].iter().all(|sample| sample.to_bits() == negative_zero));
     }
 }
+
+#[test]
+fn a_latency_that_was_promised_is_kept_to_the_sample() {
+    let mut graph = Graph::new(&[1], &[1]).unwrap();
+    let late = graph.add("late", Late::new(1, 100)).unwrap();
+    row(&mut graph, &[late]);
+    graph.set_latency_frames_min(250);
+    let (mut controller, mut renderer) = play(&graph, Config::new(rate()), None).unwrap();
+    let mut host = Host::new(vec![noise(5, FRAMES)], &[1]);
+    assert_eq!(controller.latency_frames(), 250);
+    host.play(&mut renderer, 1_000, &[]);
+    // Another delay behind it takes from what there is to spare, and nothing is heard of it.
+    let more = graph.add("more", Late::new(1, 150)).unwrap();
+    let (first, last) = ((late, 0), (graph.output(), 0));
+    let edge = graph.edges().find(|(_, edge)| edge.to.node == last.0).unwrap().0;
+    graph.disconnect(edge).unwrap();
+    graph.connect_audio(first, (more, 0)).unwrap();
+    graph.connect_audio((more, 0), last).unwrap();
+    controller.commit(&graph).unwrap();
+    host.play_all(&mut renderer, 77);
+    assert_eq!((controller.latency_frames(), renderer.latency_frames()), (250, 250));
+    let (output, input) = (&host.outputs[0][0], &host.inputs[0][0]);
+    let error = output[250..].iter().zip(input).map(|(output, input)| (output - input).abs());
+    assert!(error.fold(0.0, f32::max) < 1e-6);
+    assert!(output[..250].iter().all(|sample| *sample == 0.0));
+    // What needs more is later than that.
+    let most = graph.add("most", Late::new(1, 1)).unwrap();
+    graph.connect_audio((more, 0), (most, 0)).unwrap();
+    graph.connect_audio((most, 0), last).unwrap();
+    controller.commit(&graph).unwrap();
+    assert_eq!(controller.latency_frames(), 251);
+}
+
+#[test]
+fn what_waits_can_be_taken_without_a_crossfade() {
+    let mut graph = Graph::new(&[1], &[1]).unwrap();
+    let gain = graph.add("gain", Gain::new(1, 1.0)).unwrap();
+    row(&mut graph, &[gain]);
+    let (mut controller, mut renderer) = play(&graph, Config::new(rate()), None).unwrap();
+    let mut host = Host::new(vec![vec![1.0; 300]], &[1]);
+    host.play(&mut renderer, 100, &[]);
+    for value in [2.0, 3.0] {
+        graph.remove(graph.nodes().last().unwrap().0).unwrap();
+        let other = graph.add("other", Gain::new(1, value)).unwrap();
+        row(&mut graph, &[other]);
+        controller.commit(&graph).unwrap();
+    }
+    audiocloud_rt::callback::enter(|callback| {
+        renderer.catch_up(callback);
+        renderer.reset_at(callback, 6_450);
+    });
+    host.play_all(&mut renderer, 64);
+    assert!(host.outputs[0][0][100..].iter().all(|sample| *sample == 3.0));
+    controller.collect();
+    // Whole grids.
+    assert_eq!((controller.under_way(), controller.status().position), (0, 6_400 + 200));
+}
+
+#[test]
+fn a_processor_may_have_all_its_channels_at_once() {
+    let mut graph = Graph::new(&[2, 2], &[2]).unwrap();
+    let make = || {
+        |block: &mut Block<'_>| {
+            let frames = block.frames();
+            let (outputs, inputs, parameters) = block.parts();
+            assert!(parameters.is_empty());
+            for (output, input) in outputs.zip(inputs) {
+                assert_eq!((output.len(), input.len()), (frames, frames));
+                output.iter_mut().zip(input).for_each(|(output, input)| *output += 2.0 * input);
+            }
+        }
+    };
+    let layout = Layout { inputs: vec![2, 2], outputs: vec![2], ..Layout::default() };
+    let behaviour = Behaviour { in_place: true, ..Behaviour::default() };
+    let both = graph.add("both", Custom { layout, behaviour, make }).unwrap();
+    for bus in 0..2 {
+        graph.connect_audio((graph.input(), bus), (both, bus)).unwrap();
+    }
+    graph.connect_audio((both, 0), (graph.output(), 0)).unwrap();
+    let (_controller, mut renderer) = play(&graph, Config::new(rate()), None).unwrap();
+    let mut host = Host::new(vec![vec![1.0; 300], vec![2.0; 300]], &[2]);
+    host.inputs.push(vec![vec![0.25; 300], vec![0.5; 300]]);
+    host.play_all(&mut renderer, 70);
+    assert!(host.outputs[0][0].iter().all(|sample| *sample == 1.5));
+    assert!(host.outputs[0][1].iter().all(|sample| *sample == 3.0));
+}
