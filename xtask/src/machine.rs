@@ -160,6 +160,11 @@ pub(crate) fn ensure_jack() -> Result<()> {
     if answers("jackd", &["--version"]) { Ok(()) } else { install(&["jackd2"]) }
 }
 
+/// Makes sure that there are CLAP plug-ins of somebody else's to host.
+pub(crate) fn ensure_plugins() -> Result<()> {
+    if Path::new("/usr/lib/clap/ZamEQ2.clap").exists() { Ok(()) } else { install(&["zam-plugins"]) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -130,6 +130,10 @@ fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
             ]);
         }
     }
+    // Where they cannot be had, the tests that need them say so and have nothing to do.
+    if let Err(missing) = machine::ensure_plugins() {
+        println!("{missing:#}");
+    }
     if let Part::EndToEnd { built, slow } = part {
         describe(&mut command, built);
         // Peers of tempo Link are started in it. Where it cannot be made, the tests of Python's hosts say why.

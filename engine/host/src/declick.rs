@@ -61,11 +61,14 @@ mod tests {
     use super::*;
 
     fn wave(frames: usize) -> Vec<f32> {
-        (0..frames).map(|frame| (0.01 * f64::from(u32::try_from(frame).unwrap())).sin()).map(|sample| {
-            #[allow(clippy::cast_possible_truncation, reason = "a test's samples")]
-            let sample = sample as f32;
-            sample
-        }).collect()
+        (0..frames)
+            .map(|frame| (0.01 * f64::from(u32::try_from(frame).unwrap())).sin())
+            .map(|sample| {
+                #[allow(clippy::cast_possible_truncation, reason = "a test's samples")]
+                let sample = sample as f32;
+                sample
+            })
+            .collect()
     }
 
     #[test]
@@ -89,7 +92,11 @@ mod tests {
                     .last()
                     .unwrap();
                 let part = &mut samples[at..end];
-                if missing { declick.miss(part) } else { declick.play(part) }
+                if missing {
+                    declick.miss(part)
+                } else {
+                    declick.play(part)
+                }
                 at = end;
             }
             let step = samples.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);

@@ -73,7 +73,9 @@ mod tests {
         }
         let times = times(&buckets);
         assert_eq!(times.count, 1000);
-        for (found, exact) in [(times.p50_us, 500.0), (times.p99_us, 990.0), (times.p999_us, 999.0), (times.max_us, 1000.0)] {
+        for (found, exact) in
+            [(times.p50_us, 500.0), (times.p99_us, 990.0), (times.p999_us, 999.0), (times.max_us, 1000.0)]
+        {
             assert!((1.0..1.26).contains(&(found / exact)), "{found} for {exact}");
         }
     }

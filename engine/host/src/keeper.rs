@@ -109,7 +109,9 @@ impl Link {
         conversation.number += 1;
         let number = conversation.number;
         match lock(&self.commands).as_mut() {
-            Some(pipe) => write_frame(pipe, &Numbered { number, command }, blob).map_err(|_| self.gone_error())?,
+            Some(pipe) => {
+                write_frame(pipe, &Numbered { number, command }, blob).map_err(|_| self.gone_error())?
+            }
             None => return Err(self.gone_error()),
         }
         let deadline = Instant::now() + limit;
@@ -201,7 +203,8 @@ pub(crate) fn keep(
         ending: AtomicBool::new(false),
         stop,
     });
-    let keeper = Keeper { link: Arc::clone(&link), child, process, answers: Some(answers), replies: send, stopped };
+    let keeper =
+        Keeper { link: Arc::clone(&link), child, process, answers: Some(answers), replies: send, stopped };
     let life = Life { link };
     thread::Builder::new().name("plug-in keeper".into()).spawn(move || keeper.run(died))?;
     Ok(life)
@@ -356,7 +359,9 @@ fn death(killed: Option<String>, status: io::Result<ExitStatus>) -> Death {
     let Ok(status) = status else { return Death { words: "ended, nobody knows why".into(), own: false } };
     match status.signal() {
         // Sent by somebody: the user, or a system without memory.
-        Some(signal @ (1 | 2 | 9 | 15)) => Death { words: format!("was ended from outside (signal {signal})"), own: false },
+        Some(signal @ (1 | 2 | 9 | 15)) => {
+            Death { words: format!("was ended from outside (signal {signal})"), own: false }
+        }
         Some(signal) => Death { words: format!("crashed ({})", name(signal)), own: true },
         None => Death { words: format!("ended by itself ({status})"), own: true },
     }
@@ -388,7 +393,12 @@ mod tests {
         let mut watch = Watch::new();
         let submit = |number: u64, ago_ns: i64, offline| {
             let slot = shared.slot(number);
-            slot.open(&Head { position: 64 * number, begins: false, offline, transport: Transport::default() });
+            slot.open(&Head {
+                position: 64 * number,
+                begins: false,
+                offline,
+                transport: Transport::default(),
+            });
             slot.set_submitted_at(u64::try_from(host_time::now().get() - ago_ns).unwrap());
             shared.set_submitted(number + 1);
         };

@@ -113,7 +113,8 @@ impl Library {
     #[must_use]
     pub fn folders() -> Vec<PathBuf> {
         let path = std::env::var_os("CLAP_PATH").unwrap_or_default();
-        let mut folders: Vec<PathBuf> = std::env::split_paths(&path).filter(|path| path.is_absolute()).collect();
+        let mut folders: Vec<PathBuf> =
+            std::env::split_paths(&path).filter(|path| path.is_absolute()).collect();
         folders.extend(std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".clap")));
         folders.extend(["/usr/lib/clap", "/usr/local/lib/clap"].map(PathBuf::from));
         folders
@@ -166,7 +167,9 @@ impl Library {
         for (path, searched) in &shelves.files {
             for listed in &searched.plugins {
                 if shelves.held(path, &listed.id).is_none() {
-                    found.entry(&listed.id).or_insert_with(|| Found { listed: listed.clone(), path: path.clone() });
+                    found
+                        .entry(&listed.id)
+                        .or_insert_with(|| Found { listed: listed.clone(), path: path.clone() });
                 }
             }
         }
@@ -230,8 +233,12 @@ impl Library {
         let is_meant = |entry: &Quarantined| {
             entry.id.as_deref() == Some(id_or_path) || entry.path == Path::new(id_or_path)
         };
-        let files: Vec<PathBuf> =
-            shelves.quarantine.iter().filter(|entry| is_meant(entry)).map(|entry| entry.path.clone()).collect();
+        let files: Vec<PathBuf> = shelves
+            .quarantine
+            .iter()
+            .filter(|entry| is_meant(entry))
+            .map(|entry| entry.path.clone())
+            .collect();
         shelves.quarantine.retain(|entry| !is_meant(entry));
         // A file that could not be searched is searched again.
         for path in files {

@@ -170,7 +170,8 @@ mod tests {
     use super::*;
 
     fn replies() -> Vec<(Reply, Vec<u8>)> {
-        let described = Answer::Described(Box::new(Description { latency_frames: 7, ..Description::default() }));
+        let described =
+            Answer::Described(Box::new(Description { latency_frames: 7, ..Description::default() }));
         vec![
             (Reply { number: Some(1), answer: described }, Vec::new()),
             (Reply { number: Some(2), answer: Answer::State }, vec![1, 2, 3, 255]),

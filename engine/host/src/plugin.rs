@@ -151,7 +151,8 @@ impl HostedPlugin {
     ) -> Result<Self, HostError> {
         let shared = Shared::create(setup.shape()?).map_err(HostError::Process)?;
         let (waker, woken) = wake_pair().map_err(HostError::Process)?;
-        let child = program.host(shared.shape(), shared.file(), descriptor(&woken)).map_err(HostError::Process)?;
+        let child =
+            program.host(shared.shape(), shared.file(), descriptor(&woken)).map_err(HostError::Process)?;
         let name = id.to_owned();
         let died = move |death: &crate::keeper::Death| {
             let words = &death.words;
@@ -172,11 +173,8 @@ impl HostedPlugin {
             other => return Err(HostError::Nonsense(format!("{other:?}"))),
         };
         let description = Arc::new(Mutex::new(bounded(description)));
-        let handle = Handle {
-            link: Arc::clone(&life.link),
-            description,
-            pipeline_frames: setup.pipeline_frames(),
-        };
+        let handle =
+            Handle { link: Arc::clone(&life.link), description, pipeline_frames: setup.pipeline_frames() };
         Ok(Self { life, handle, setup: *setup, waker: Mutex::new(Some(waker)), _woken: woken })
     }
 
@@ -403,7 +401,9 @@ mod tests {
 
     #[test]
     fn the_pipeline_is_one_block() {
-        for (block, frames) in [(64, 64), (128, 128), (512, 512), (1, 128), (100, 192), (441, 512), (8192, 8192)] {
+        for (block, frames) in
+            [(64, 64), (128, 128), (512, 512), (1, 128), (100, 192), (441, 512), (8192, 8192)]
+        {
             assert_eq!(setup(block).pipeline_frames(), frames, "{block}");
             // What a block needs was given before it began, wherever the grid is.
             if block % 64 != 0 {

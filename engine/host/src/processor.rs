@@ -92,7 +92,8 @@ impl Piped {
                 return None;
             }
             let (from, grid) = (position % 64, position - position % 64);
-            let head = Head { position: grid, begins, offline: block.is_offline(), transport: block.transport() };
+            let head =
+                Head { position: grid, begins, offline: block.is_offline(), transport: block.transport() };
             let slot = shared.slot(number);
             slot.open(&head);
             if begins {

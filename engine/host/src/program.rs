@@ -37,10 +37,17 @@ impl Program {
 
     /// A process for one plug-in, which talks over its standard input and output. What else it writes goes where this
     /// process's errors go.
-    pub(crate) fn host(&self, shape: Shape, memory: BorrowedFd<'_>, wake: BorrowedFd<'_>) -> io::Result<Child> {
+    pub(crate) fn host(
+        &self,
+        shape: Shape,
+        memory: BorrowedFd<'_>,
+        wake: BorrowedFd<'_>,
+    ) -> io::Result<Child> {
         let mut command = self.command();
         command.arg("host").arg(memory.as_raw_fd().to_string()).arg(wake.as_raw_fd().to_string());
-        command.args([u32::from(shape.channels), u32::from(shape.side_chain), shape.slots].map(|n| n.to_string()));
+        command.args(
+            [u32::from(shape.channels), u32::from(shape.side_chain), shape.slots].map(|n| n.to_string()),
+        );
         let (memory, wake) = (memory.as_raw_fd(), wake.as_raw_fd());
         let inherit = move || {
             for descriptor in [memory, wake] {

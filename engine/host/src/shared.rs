@@ -216,9 +216,8 @@ impl<'a> Slot<'a> {
         self.set_long(TEMPO, head.transport.tempo_bpm.to_bits());
         self.set_long(BEAT, head.transport.position_beats.to_bits());
         let flag = |on, flag| if on { flag } else { 0 };
-        let flags = flag(head.begins, BEGINS)
-            | flag(head.offline, OFFLINE)
-            | flag(head.transport.playing, PLAYING);
+        let flags =
+            flag(head.begins, BEGINS) | flag(head.offline, OFFLINE) | flag(head.transport.playing, PLAYING);
         self.set_word(FLAGS, flags);
         let (beats, value) = head.transport.signature;
         self.set_word(SIGNATURE, u32::from(beats) << 16 | u32::from(value));
@@ -342,10 +341,17 @@ mod tests {
     fn slots_share_nothing_with_each_other() {
         let shape = Shape::new(2, 1, 3).unwrap();
         let shared = Shared::create(shape).unwrap();
-        let pattern = |slot: u64, channel: usize| [f32::from(u16::try_from(slot * 10).unwrap() + u16::try_from(channel).unwrap()); GRID];
+        let pattern = |slot: u64, channel: usize| {
+            [f32::from(u16::try_from(slot * 10).unwrap() + u16::try_from(channel).unwrap()); GRID]
+        };
         for number in 0..3 {
             let slot = shared.slot(number);
-            let head = Head { position: number * 64, begins: number == 1, offline: number == 2, transport: Transport::default() };
+            let head = Head {
+                position: number * 64,
+                begins: number == 1,
+                offline: number == 2,
+                transport: Transport::default(),
+            };
             slot.open(&head);
             for channel in 0..3 {
                 write(slot.input(channel), &pattern(number, channel));

@@ -28,7 +28,11 @@ fn it_is_exact_at_any_block_size() {
         rig.controller.set_parameter(&mut rig.graph, rig.key, parameter::GAIN, 0.5).unwrap();
         rig.play_in(FRAMES, block);
         for channel in 0..2 {
-            assert_eq!(rig.host.output[channel], expected(&input[channel], latency, |_| 0.5), "in blocks of {block}");
+            assert_eq!(
+                rig.host.output[channel],
+                expected(&input[channel], latency, |_| 0.5),
+                "in blocks of {block}"
+            );
         }
         let status = rig.handle.status();
         assert!(status.running && status.words.is_none());
@@ -95,7 +99,8 @@ fn parameters_change_at_their_frame() {
             if (from..to).contains(&3000) {
                 let offset = u32::try_from(3000 - from).unwrap();
                 let curve = audiocloud_dsp::ramp::Curve::Linear;
-                let body = Body::Parameter { id: parameter::GAIN, value: 1.25, ramp_frames: Some(500), curve };
+                let body =
+                    Body::Parameter { id: parameter::GAIN, value: 1.25, ramp_frames: Some(500), curve };
                 events.push(rig.event(offset, body));
             }
             rig.play(to, &events);
@@ -107,7 +112,11 @@ fn parameters_change_at_their_frame() {
             _ => 0.25,
         };
         let heard = &rig.host.output[0];
-        assert_eq!(heard[..3000 + latency], expected(&ones, latency, steps)[..3000 + latency], "in blocks of {block}");
+        assert_eq!(
+            heard[..3000 + latency],
+            expected(&ones, latency, steps)[..3000 + latency],
+            "in blocks of {block}"
+        );
         for (frame, sample) in heard[3000 + latency..].iter().enumerate() {
             let ramp = 0.25 + f32::from(u16::try_from(frame.min(500)).unwrap()) / 500.0;
             // CLAP has no ramps: every 16 frames it hears where the ramp is.
@@ -161,7 +170,8 @@ fn notes_pass_at_their_frame() {
     let mut rig = Rig::new(&library, GAIN, &setup(100), vec![silence]);
     let latency = rig.latency();
     let note = NoteAddress { note_id: 5, port: 0, channel: 2, key: 61 };
-    let (on, off) = (event::Body::NoteOn { note, velocity: 0.5 }, event::Body::NoteOff { note, velocity: 0.25 });
+    let (on, off) =
+        (event::Body::NoteOn { note, velocity: 0.5 }, event::Body::NoteOff { note, velocity: 0.25 });
     while rig.host.at < FRAMES {
         let (from, to) = (rig.host.at, rig.host.at + 100);
         let mut events = Vec::new();

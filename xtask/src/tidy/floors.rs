@@ -38,8 +38,13 @@ const ENGINE: Sight = Sight::Only(&[
     "audiocloud-host",
 ]);
 /// What hosts other people's plug-ins has some of its own for its tests.
-const HOST: Sight =
-    Sight::Only(&["audiocloud-units", "audiocloud-rt", "audiocloud-dsp", "audiocloud-graph", "audiocloud-misbehaving"]);
+const HOST: Sight = Sight::Only(&[
+    "audiocloud-units",
+    "audiocloud-rt",
+    "audiocloud-dsp",
+    "audiocloud-graph",
+    "audiocloud-misbehaving",
+]);
 /// What a plug-in may see: the façades, and what all plug-ins share.
 const PLUG_IN: Sight = Sight::Only(&["audiocloud-engine", "audiocloud-net", "audiocloud-instance"]);
 

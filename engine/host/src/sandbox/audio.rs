@@ -56,7 +56,8 @@ impl AudioThread {
         let orders = Arc::new(Orders::default());
         let (say, said) = mpsc::channel();
         let (tell, news) = mpsc::channel();
-        let worker = Worker { shared: Arc::clone(shared), wake: Arc::clone(wake), orders: Arc::clone(&orders), tell };
+        let worker =
+            Worker { shared: Arc::clone(shared), wake: Arc::clone(wake), orders: Arc::clone(&orders), tell };
         let body = move || {
             let realtime = priority.is_some_and(|priority| priority::realtime(priority).is_ok());
             worker.run(processors, &description, &|tail| {
@@ -109,7 +110,9 @@ impl Worker {
                 Err(refused) => stopped.push(refused.into_stopped_processor()),
             }
         }
-        if stopped.is_empty() && let Some(first) = voices.first_mut() {
+        if stopped.is_empty()
+            && let Some(first) = voices.first_mut()
+        {
             say(first.tail());
             self.serve(&mut voices);
         }

@@ -81,13 +81,21 @@ impl Instances {
         let host = host.map_err(|error| error.to_string())?;
         let make = || {
             let log = log.clone();
-            PluginInstance::<Host>::new(move |()| Requests::new(log), |requests| MainThread::new(requests), &entry, &name, &host)
-                .map_err(|error| format!("{} is not made: {error}", listed.name))
+            PluginInstance::<Host>::new(
+                move |()| Requests::new(log),
+                |requests| MainThread::new(requests),
+                &entry,
+                &name,
+                &host,
+            )
+            .map_err(|error| format!("{} is not made: {error}", listed.name))
         };
         let mut first = make()?;
         select(&mut first, u32::from(channels));
         let (inputs, outputs) = (ports(&mut first, true), ports(&mut first, false));
-        let width = |ports: &[Port]| Description::main(ports).and_then(|main| ports.get(main)).map(|port| port.channels);
+        let width = |ports: &[Port]| {
+            Description::main(ports).and_then(|main| ports.get(main)).map(|port| port.channels)
+        };
         let is_mono = width(&inputs) == Some(1) && width(&outputs) == Some(1);
         let copies = if is_mono { channels.min(COPIES_MAX) } else { 1 };
         let mut all = vec![first];

@@ -33,7 +33,8 @@ pub(super) fn serve(shared: Shared, wake: OwnedFd, commands: File, mut answers: 
         house.shared.beat();
         match orders.recv_timeout(ROUND) {
             Ok((Numbered { number, command }, blob)) => {
-                let (answer, blob) = house.obey(command, &blob).unwrap_or_else(|words| (Answer::Refused(words), Vec::new()));
+                let (answer, blob) =
+                    house.obey(command, &blob).unwrap_or_else(|words| (Answer::Refused(words), Vec::new()));
                 write_frame(&mut answers, &Reply { number: Some(number), answer }, &blob)?;
             }
             Err(RecvTimeoutError::Timeout) => {}

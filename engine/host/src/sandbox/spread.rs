@@ -84,7 +84,11 @@ mod tests {
             let views: Vec<&[AtomicU32]> = source.iter().map(Vec::as_slice).collect();
             let mut port = vec![vec![9.0; GRID]; expected.len()];
             fill(&mut port, &views);
-            assert_eq!(port, expected.iter().map(|value| vec![*value; GRID]).collect::<Vec<_>>(), "in {from:?}");
+            assert_eq!(
+                port,
+                expected.iter().map(|value| vec![*value; GRID]).collect::<Vec<_>>(),
+                "in {from:?}"
+            );
 
             let port: Vec<Vec<f32>> = from.iter().map(|value| vec![*value; GRID]).collect();
             let target = words(&vec![9.0; expected.len()]);

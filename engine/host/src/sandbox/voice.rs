@@ -6,12 +6,12 @@ use audiocloud_graph::event::Transport;
 use audiocloud_graph::node::GRID;
 use audiocloud_rt::event::{Body, Expression, NoteAddress};
 use clack_extensions::tail::{PluginTail, TailLength};
+use clack_host::events::EventFlags;
 use clack_host::events::event_types::{
-    Midi2Event, MidiEvent, NoteChokeEvent, NoteExpressionEvent, NoteExpressionType, NoteOffEvent, NoteOnEvent,
-    ParamModEvent, ParamValueEvent, TransportEvent, TransportFlags,
+    Midi2Event, MidiEvent, NoteChokeEvent, NoteExpressionEvent, NoteExpressionType, NoteOffEvent,
+    NoteOnEvent, ParamModEvent, ParamValueEvent, TransportEvent, TransportFlags,
 };
 use clack_host::events::spaces::CoreEventSpace;
-use clack_host::events::EventFlags;
 use clack_host::prelude::*;
 use clack_host::utils::{BeatTime, SecondsTime};
 
@@ -126,7 +126,8 @@ impl Voice {
         self.outputs.iter_mut().flatten().for_each(|samples| samples.fill(0.0));
         self.events_in.clear();
         self.events_out.clear();
-        for (offset, event) in slot.events(Direction::In).filter_map(|words| PluginEvent::from_words(&words)) {
+        for (offset, event) in slot.events(Direction::In).filter_map(|words| PluginEvent::from_words(&words))
+        {
             push(&mut self.events_in, offset, event);
         }
         // Those of one parameter after those of another: CLAP wants them by time.
@@ -148,8 +149,14 @@ impl Voice {
         let mut events_out = self.events_out.as_output();
         let transport = transport(&head.transport);
         let time = Some(head.position);
-        let status =
-            self.processor.process(&inputs, &mut outputs, &events_in, &mut events_out, time, Some(&transport));
+        let status = self.processor.process(
+            &inputs,
+            &mut outputs,
+            &events_in,
+            &mut events_out,
+            time,
+            Some(&transport),
+        );
         status.is_ok()
     }
 

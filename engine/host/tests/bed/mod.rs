@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use audiocloud_graph::controller::{Config, Controller, play};
 use audiocloud_graph::event::Body;
 use audiocloud_graph::graph::{Graph, NodeKey};
+use audiocloud_graph::node::Node;
 use audiocloud_graph::renderer::{Call, HostEvent, Ports, Renderer, Target};
 use audiocloud_host::library::Library;
 use audiocloud_host::plugin::{Handle, HostedPlugin, Setup};
@@ -96,16 +97,21 @@ impl Rig {
     }
 
     pub(crate) fn of(plugin: HostedPlugin, setup: &Setup, inputs: Vec<Vec<Vec<f32>>>) -> Self {
-        let handle = plugin.handle();
-        let buses: Vec<u16> = [setup.channels, setup.side_chain].into_iter().filter(|width| *width > 0).collect();
+        let (handle, layout) = (plugin.handle(), plugin.layout());
+        let buses: Vec<u16> =
+            [setup.channels, setup.side_chain].into_iter().filter(|width| *width > 0).collect();
         let mut graph = Graph::new(&buses, &[setup.channels]).unwrap();
         let key = graph.add("plug-in", plugin).unwrap();
         for (bus, _) in (0..).zip(&buses) {
             graph.connect_audio((graph.input(), bus), (key, bus)).unwrap();
         }
         graph.connect_audio((key, 0), (graph.output(), 0)).unwrap();
-        graph.connect_events(graph.input(), key).unwrap();
-        graph.connect_events(key, graph.output()).unwrap();
+        if layout.event_input {
+            graph.connect_events(graph.input(), key).unwrap();
+        }
+        if layout.event_output {
+            graph.connect_events(key, graph.output()).unwrap();
+        }
         let (controller, renderer) = play(&graph, Config::new(rate()), None).unwrap();
         let frames = inputs[0][0].len();
         let output = vec![vec![f32::NAN; frames]; usize::from(setup.channels)];
