@@ -38,9 +38,9 @@ pub struct IntakeFigures {
     pub frames: u64,
     /// Events that were handed over.
     pub events: u64,
-    /// Slices that had to be asked for, or came by a repeat alone.
+    /// Slices that did not come by themselves.
     pub missed: u64,
-    /// Of these, slices that came in time.
+    /// Of these, slices that came in time by a repeat, asked for or not.
     pub recovered: u64,
     /// Slices that did not come in time. Owner: the network.
     pub lost: u64,

@@ -310,16 +310,22 @@ impl Intake {
         let after = self.window.next().wrapping_add(run);
         let next = self.window.held(after).and_then(|held| SlicePacket::decode(held).ok());
         let events = next.map_or(0, |slice| self.events_before(&slice));
-        self.lose(run);
         for _ in 0..run {
+            self.lose(self.window.next());
             self.overdue.push(self.window.next(), events > 0, now);
             self.window.advance();
         }
     }
 
-    fn lose(&mut self, count: u32) {
-        self.counts.lost = self.counts.lost.saturating_add(count);
+    /// A slice is given up. It may not have been asked for, if there was no use.
+    fn lose(&mut self, sequence: u32) {
+        self.lose_many(1, u32::from(self.window.place(sequence).asks == 0));
+    }
+
+    fn lose_many(&mut self, count: u32, unasked: u32) {
+        self.counts.lost = self.counts.lost.wrapping_add(count);
         self.figures.lost += u64::from(count);
+        self.miss(unasked);
     }
 
     /// How many events between the last slice and this one did not come.
@@ -335,14 +341,14 @@ impl Intake {
                 (Way::There, State::Missing) => self.give_up_run(now),
                 (Way::There, _) => self.hand_over_next(now, out),
                 (Way::Back, State::Missing) => {
-                    self.lose(1);
+                    self.lose(self.window.next());
                     self.window.advance();
                 }
                 (Way::Back, _) => self.window.advance(),
             }
         }
         if let Some(ahead) = self.window.ahead(sequence).filter(|ahead| *ahead > 0) {
-            self.lose(ahead);
+            self.lose_many(ahead, ahead);
             self.window.restart(sequence);
         }
     }
@@ -358,7 +364,7 @@ impl Intake {
         self.has_events |= slice.next_event() != 0;
         for event in slice.events() {
             if let Some(body) = convert::body_from_wire(&event.body) {
-                self.overdue.touch(&body);
+                self.overdue.touch(event.number, &body);
                 self.figures.events += 1;
                 out(Output::Event(ChainEvent { epoch, time: MediaTime::new(event.frame), body }));
             }
@@ -442,7 +448,7 @@ impl Intake {
         let (Some(epoch), Some(at)) = (self.epoch, self.next_frame) else { return };
         for event in slice.events() {
             if let Some(body) = convert::body_from_wire(&event.body)
-                && self.overdue.admit(&body)
+                && self.overdue.admit(event.number, &body)
             {
                 self.figures.events += 1;
                 self.figures.events_late += 1;
@@ -482,7 +488,7 @@ impl Intake {
             let place = self.window.place(sequence);
             if place.state == State::Missing && place.expires <= now {
                 self.window.finish(sequence);
-                self.lose(1);
+                self.lose(sequence);
                 self.overdue.push(sequence, self.has_events, now);
             }
         }

@@ -51,8 +51,8 @@ impl Target {
 #[derive(Debug, Default)]
 pub(super) struct Overdue {
     slices: VecDeque<Slice>,
-    /// What has changed since the first of the wanted was given up.
-    touched: Vec<Target>,
+    /// What has changed since the first of them was given up, with the number of the latest event that did it.
+    touched: Vec<(Target, u32)>,
     is_crowded: bool,
     /// Events that are missing.
     events: u32,
@@ -95,31 +95,35 @@ impl Overdue {
         place.is_some_and(|place| self.slices.remove(place).is_some())
     }
 
-    /// An event in its time: an older one for the same comes too late from now on.
-    pub(super) fn touch(&mut self, body: &ChainBody) {
-        let Some(target) = Target::of(body) else { return };
-        if self.slices.is_empty() || self.touched.contains(&target) {
+    /// An event is handed over: an older one for the same comes too late from now on.
+    pub(super) fn touch(&mut self, number: u32, body: &ChainBody) {
+        if self.slices.is_empty() {
             return;
         }
-        if self.touched.len() >= TOUCHED_MAX {
-            self.is_crowded = true;
-        } else {
-            self.touched.push(target);
+        let Some(target) = Target::of(body) else { return };
+        let is_full = self.touched.len() >= TOUCHED_MAX;
+        match self.touched.iter_mut().find(|(one, _)| *one == target) {
+            Some((_, latest)) => *latest = number,
+            None if is_full => self.is_crowded = true,
+            None => self.touched.push((target, number)),
         }
     }
 
     /// An event out of its time: whether it still counts.
-    pub(super) fn admit(&mut self, body: &ChainBody) -> bool {
+    pub(super) fn admit(&mut self, number: u32, body: &ChainBody) -> bool {
         self.events = self.events.saturating_sub(1);
-        match (body, Target::of(body)) {
-            (ChainBody::Voice(voice), _) => ends_notes(voice),
-            (_, Some(target)) => {
-                let counts = !self.is_crowded && !self.touched.contains(&target);
-                self.touch(body);
-                counts
-            }
-            (_, None) => false,
+        let target = match body {
+            ChainBody::Voice(voice) => return ends_notes(voice),
+            _ => Target::of(body),
+        };
+        let counts = match self.touched.iter().find(|(one, _)| Some(*one) == target) {
+            Some((_, latest)) => number.wrapping_sub(*latest) <= u32::MAX / 2,
+            None => !self.is_crowded,
+        };
+        if counts {
+            self.touch(number, body);
         }
+        counts
     }
 
     /// Forgets what was waited for long enough. How many events are lost for good by that.
@@ -173,17 +177,18 @@ mod tests {
     #[test]
     fn of_two_values_the_later_counts() {
         let mut overdue = Overdue::default();
-        overdue.touch(&parameter(7));
+        overdue.touch(9, &parameter(7));
         overdue.push(5, true, ms(0));
         overdue.push(6, true, ms(0));
-        overdue.expect(4);
-        overdue.touch(&parameter(1));
+        overdue.expect(5);
+        overdue.touch(20, &parameter(1));
         assert!(overdue.take(6) && !overdue.take(6) && !overdue.take(4));
-        assert!(!overdue.admit(&parameter(1)), "there was a later one");
-        assert!(overdue.admit(&parameter(2)));
+        assert!(!overdue.admit(19, &parameter(1)), "there was a later one");
+        assert!(overdue.admit(21, &parameter(1)), "this is later");
+        assert!(overdue.admit(18, &parameter(2)));
         assert!(overdue.take(5));
-        assert!(!overdue.admit(&parameter(2)), "of the slice after it");
-        assert!(overdue.admit(&ChainBody::Bypass { effect: 1, on: true }));
+        assert!(!overdue.admit(15, &parameter(2)), "one of the slice after it came before");
+        assert!(overdue.admit(16, &ChainBody::Bypass { effect: 1, on: true }));
         assert_eq!(overdue.expire(ms(1)), 0, "all of them came");
     }
 
@@ -192,8 +197,8 @@ mod tests {
         let note = NoteAddress { note_id: -1, port: 0, channel: 0, key: 60 };
         let mut overdue = Overdue::default();
         overdue.push(5, true, ms(0));
-        assert!(overdue.admit(&ChainBody::Voice(Body::NoteOff { note, velocity: 0.0 })));
-        assert!(!overdue.admit(&ChainBody::Voice(Body::NoteOn { note, velocity: 1.0 })));
+        assert!(overdue.admit(1, &ChainBody::Voice(Body::NoteOff { note, velocity: 0.0 })));
+        assert!(!overdue.admit(0, &ChainBody::Voice(Body::NoteOn { note, velocity: 1.0 })));
     }
 
     #[test]
@@ -221,8 +226,9 @@ mod tests {
     fn what_changes_is_remembered_up_to_a_bound() {
         let mut overdue = Overdue::default();
         overdue.push(1, true, ms(0));
-        (0..1000).for_each(|effect| overdue.touch(&parameter(effect)));
+        (0..1000).for_each(|effect| overdue.touch(effect, &parameter(effect)));
         assert!(overdue.touched.len() <= TOUCHED_MAX);
-        assert!(!overdue.admit(&parameter(999)) && !overdue.admit(&parameter(5000)), "nobody knows");
+        assert!(!overdue.admit(2000, &parameter(999)), "nobody knows");
+        assert!(overdue.admit(2001, &parameter(9)));
     }
 }

@@ -41,7 +41,7 @@ pub struct SliceReport {
     pub next_sequence: u32,
     /// Slices that came, each number once, however it came.
     pub received: u32,
-    /// Slices that had to be asked for, or came by a repeat alone.
+    /// Slices that did not come by themselves: they were asked for, came by a repeat alone, or were given up.
     pub missed: u32,
     /// Slices that did not come in time, and were given up.
     pub lost: u32,
