@@ -68,6 +68,9 @@ pub struct Snapshot {
     pub input: Buses,
     /// The host's buses out of the graph.
     pub output: Buses,
+    /// See [`Graph::latency_frames_min`].
+    #[serde(default)]
+    pub latency_frames_min: u32,
     /// All nodes but the input and the output.
     pub nodes: Vec<NodeDescription>,
     /// All edges.
@@ -157,6 +160,9 @@ pub enum RestoreError {
     /// Too long a feedback.
     #[error("a feedback of {delay_frames} frames is too long; at most {FEEDBACK_FRAMES_MAX} can be restored")]
     FeedbackTooLong { delay_frames: u32 },
+    /// Too long a latency.
+    #[error("a latency of {frames} frames is too long; at most {FEEDBACK_FRAMES_MAX} can be restored")]
+    LatencyTooLong { frames: u32 },
     /// What the graph itself refuses.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -197,6 +203,7 @@ impl Snapshot {
             schema: Schema::CURRENT,
             input: Buses { channels: layout(graph.input()).outputs, group: group(graph.input()) },
             output: Buses { channels: layout(graph.output()).inputs, group: group(graph.output()) },
+            latency_frames_min: graph.latency_frames_min(),
             nodes: nodes.map(node).collect(),
             edges: graph.edges().map(|(_, it)| edge(it)).collect(),
         }
@@ -211,7 +218,11 @@ impl Snapshot {
         at_most("connections", self.edges.len(), EDGES_MAX)?;
         at_most("input buses", self.input.channels.len(), PORTS_MAX)?;
         at_most("output buses", self.output.channels.len(), PORTS_MAX)?;
+        if self.latency_frames_min > FEEDBACK_FRAMES_MAX {
+            return Err(RestoreError::LatencyTooLong { frames: self.latency_frames_min });
+        }
         let mut graph = Graph::new(&self.input.channels, &self.output.channels)?;
+        graph.set_latency_frames_min(self.latency_frames_min);
         let mut keys = BTreeMap::from([(INPUT, graph.input()), (OUTPUT, graph.output())]);
         graph.set_group(graph.input(), self.input.group)?;
         graph.set_group(graph.output(), self.output.group)?;

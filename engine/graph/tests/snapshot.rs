@@ -260,20 +260,22 @@ fn nonsense() -> impl Strategy<Value = Snapshot> {
     ];
     let edge = ((0_u32..6, 0_u16..2), (0_u32..6, 0_u16..2), flow);
     let edge = edge.prop_map(|(from, to, flow)| EdgeDescription { from, to, flow });
-    (buses(), buses(), prop::collection::vec(node, 0..4), prop::collection::vec(edge, 0..4)).prop_map(
-        |(input, output, nodes, edges)| Snapshot {
+    let latency = prop::sample::select(vec![0, 1, 4_800, u32::MAX]);
+    (buses(), buses(), latency, prop::collection::vec(node, 0..4), prop::collection::vec(edge, 0..4))
+        .prop_map(|(input, output, latency_frames_min, nodes, edges)| Snapshot {
             schema: Schema::CURRENT,
             input: Buses { channels: input.0, group: input.1 },
             output: Buses { channels: output.0, group: output.1 },
+            latency_frames_min,
             nodes,
             edges,
-        },
-    )
+        })
 }
 
 /// One filter between input and output.
 fn simple() -> Graph {
     let mut graph = Graph::new(&[1], &[1]).unwrap();
+    graph.set_latency_frames_min(480);
     let filter = Biquad { channels: 1, shape: Shape::LowPass, frequency_hz: 250.0, q: 0.5, gain_db: 0.0 };
     let filter = graph.add("Warm", filter).unwrap();
     graph.connect_audio((graph.input(), 0), (filter, 0)).unwrap();
@@ -287,6 +289,7 @@ const SIMPLE: &str = r#"{
   "schema": 1,
   "input": { "channels": [1], "group": 0 },
   "output": { "channels": [1], "group": 0 },
+  "latency_frames_min": 480,
   "nodes": [
     {
       "id": 2,
@@ -392,6 +395,8 @@ fn absurd_sizes_are_refused_before_anything_is_made() {
     assert!(refusal(Snapshot { edges, ..snapshot.clone() }).starts_with("32769 connections are too many"));
     let input = Buses { channels: vec![1; 257], group: 0 };
     assert!(refusal(Snapshot { input, ..snapshot.clone() }).starts_with("257 input buses are too many"));
+    let late = Snapshot { latency_frames_min: 14_400_001, ..snapshot.clone() };
+    assert!(refusal(late).starts_with("a latency of 14400001 frames is too long"));
     let mut wide = snapshot;
     wide.nodes[0].layout.outputs = vec![1; 300];
     assert!(refusal(wide).starts_with("300 output ports are too many"));
