@@ -120,12 +120,20 @@ impl Library {
         folders
     }
 
+    /// [`Library::search_within`] the usual limit.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn search(&self, folders: &[PathBuf]) -> Result<Report, HostError> {
+        self.search_within(folders, SEARCH_LIMIT)
+    }
+
     /// Looks for plug-ins in `folders`, which takes as long as loading each new one; a file that takes longer than
     /// `limit` hangs.
     ///
     /// # Errors
     /// What was found cannot be kept; it is known nevertheless.
-    pub fn search(&self, folders: &[PathBuf], limit: Duration) -> Result<Report, HostError> {
+    pub fn search_within(&self, folders: &[PathBuf], limit: Duration) -> Result<Report, HostError> {
         let paths = search::files(folders);
         let mut report = Report { files: paths.len(), ..Report::default() };
         let mut files = BTreeMap::new();

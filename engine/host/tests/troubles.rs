@@ -154,7 +154,7 @@ fn files_that_break_the_search_are_held() {
     std::fs::write(at("text.clap"), "no library").unwrap();
     let library = Library::open(&at("state"), program());
     let folders = [folder.path().to_owned()];
-    let report = library.search(&folders, Duration::from_millis(300)).unwrap();
+    let report = library.search_within(&folders, Duration::from_millis(300)).unwrap();
     assert_eq!((report.files, report.searched, report.plugins), (4, 4, 4), "{report:?}");
     let fault = |name: &str| {
         let found = report.faults.iter().find(|(path, _)| path == Path::new(&at(name)));
@@ -167,11 +167,11 @@ fn files_that_break_the_search_are_held() {
     assert_eq!(held, [at("crashes.clap"), at("hangs.clap")]);
     // What is known is not loaded again, now or by the next process.
     let again = Library::open(&at("state"), program());
-    let report = again.search(&folders, Duration::from_millis(300)).unwrap();
+    let report = again.search_within(&folders, Duration::from_millis(300)).unwrap();
     assert_eq!((report.searched, report.plugins, report.faults.len()), (0, 4, 3));
     // Released, it is tried again.
     assert_eq!(again.release(at("crashes.clap").to_str().unwrap()).unwrap(), 1);
-    assert_eq!(again.search(&folders, Duration::from_millis(300)).unwrap().searched, 1);
+    assert_eq!(again.search_within(&folders, Duration::from_millis(300)).unwrap().searched, 1);
 }
 
 #[test]

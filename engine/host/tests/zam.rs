@@ -36,7 +36,7 @@ fn library(folder: &Path) -> Option<Arc<Library>> {
         return None;
     }
     let library = Library::open(&folder.join("state"), program());
-    let report = library.search(&[plugins], Duration::from_secs(20)).unwrap();
+    let report = library.search_within(&[plugins], Duration::from_secs(20)).unwrap();
     assert_eq!((report.files, report.plugins), (count, count), "{report:?}");
     Some(Arc::new(library))
 }
