@@ -173,7 +173,7 @@ fn loom(tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// The callbacks of graph, effects, sender and receiver, and what callbacks share with other threads, under a sanitizer that ends
+/// The callbacks of graph, effects, hosted plug-ins, sender and receiver, and what callbacks share with other threads, under a sanitizer that ends
 /// the process at a lock, an allocation or a system call other than the wake. It is not stable in the compiler yet,
 /// hence the bootstrap; its build is kept apart.
 fn realtime_sanitizer(tally: &mut Tally) -> Result<()> {
@@ -183,7 +183,8 @@ fn realtime_sanitizer(tally: &mut Tally) -> Result<()> {
         .env("RUSTFLAGS", "-Zsanitizer=realtime")
         .env("CARGO_TARGET_DIR", cargo::target_directory()?.join("sanitizer"))
         .args(["test", "--locked", "--package", "audiocloud-rt", "--package", "audiocloud-stream"])
-        .args(["--package", "audiocloud-graph", "--package", "audiocloud-effects", "--features", "rtsan"])
+        .args(["--package", "audiocloud-graph", "--package", "audiocloud-effects"])
+        .args(["--package", "audiocloud-host", "--features", "rtsan"])
         .args([
             "--target",
             "x86_64-unknown-linux-gnu",

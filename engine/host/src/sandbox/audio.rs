@@ -143,8 +143,7 @@ impl Worker {
         let submitted_at = slot.submitted_at();
         hop::note(self.shared.wakes(), now().saturating_sub(submitted_at));
         self.orders.offline.store(head.offline, Ordering::Relaxed);
-        // For its flushing of denormals.
-        callback::enter(|_| {
+        callback::flushing(|| {
             for (index, voice) in voices.iter_mut().enumerate() {
                 if !voice.answer(slot, &head, shape, index == 0) {
                     self.shared.count_error();
