@@ -3,4 +3,5 @@
 pub mod chains;
 pub mod changes;
 pub mod people;
+pub mod plugins;
 pub mod traversal;

@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     made.extend([3, 11, 29].map(|step: u8| ("link", (0..=255).map(|n: u8| n.wrapping_mul(step)).collect())));
     made.extend(beat_maps().map(|map| ("bridges", map)));
     made.extend(audiocloud_fuzz::chains::seeds());
+    made.extend(audiocloud_fuzz::plugins::seeds());
     made.extend(audiocloud_fuzz::changes::seeds());
     made.extend(audiocloud_fuzz::people::seeds());
     made.extend(audiocloud_fuzz::traversal::seeds());
