@@ -260,24 +260,60 @@ impl RackControl {
         let mut fresh = BTreeMap::new();
         let mut items = Vec::new();
         chain.each(&mut |item| items.push(item));
-        for item in items {
+        for item in &items {
             if !self.stays(item) {
                 fresh.insert(item.id(), make(&mut *self.foreign, item, &self.setup));
+            }
+        }
+        if let Err(refused) = self.fits(chain, &fresh) {
+            self.give_up(&fresh);
+            return Err(refused);
+        }
+        // Nothing else is refused now, but for what a new state makes of a foreign effect.
+        for item in items {
+            if let Item::Effect(slot) = item
+                && self.has_another_state(slot)
+                && !self.foreign.set_state(slot)
+            {
+                fresh.insert(slot.id, make(&mut *self.foreign, item, &self.setup));
             }
         }
         self.place(chain, fresh, with_values)
     }
 
     /// Whether what plays can go on for this item.
-    fn stays(&mut self, item: &Item) -> bool {
-        let Some(placed) = self.placed.get(&item.id()) else { return false };
-        match item {
+    fn stays(&self, item: &Item) -> bool {
+        self.placed.get(&item.id()).is_some_and(|placed| match item {
             Item::Parallel(_) => matches!(placed.source, Source::Mix),
-            Item::Effect(slot) if slot.kind != placed.kind => false,
-            Item::Effect(slot) => {
-                let before = self.chain.slot(slot.id).and_then(|before| before.state.as_ref());
-                let same = before == slot.state.as_ref();
-                same || !matches!(placed.source, Source::Foreign) || self.foreign.set_state(slot)
+            Item::Effect(slot) => !matches!(placed.source, Source::Mix) && slot.kind == placed.kind,
+        })
+    }
+
+    /// Whether a foreign effect that stays is to have another state.
+    fn has_another_state(&self, slot: &Slot) -> bool {
+        let is_foreign =
+            |placed: &Placed| matches!(placed.source, Source::Foreign) && placed.kind == slot.kind;
+        let before = self.chain.slot(slot.id).and_then(|before| before.state.as_ref());
+        self.placed.get(&slot.id).is_some_and(is_foreign) && before != slot.state.as_ref()
+    }
+
+    /// Whether the effects, some of them new, are no later than was promised.
+    fn fits(&self, chain: &Chain, fresh: &BTreeMap<u32, Fresh>) -> Result<(), ChainError> {
+        let frames = |id: u32| match (fresh.get(&id), self.placed.get(&id)) {
+            (Some(fresh), _) => fresh.latency_frames,
+            (None, Some(placed)) => placed.latency_frames,
+            (None, None) => 0,
+        };
+        let needed_frames = latency(&chain.items, &frames);
+        let frames = chain.latency_frames.unwrap_or(LATENCY_FRAMES_MAX);
+        if needed_frames > frames { Err(ChainError::Latency { needed_frames, frames }) } else { Ok(()) }
+    }
+
+    /// Those that were made for nothing.
+    fn give_up(&mut self, fresh: &BTreeMap<u32, Fresh>) {
+        for (id, _) in fresh.iter().filter(|(_, fresh)| matches!(fresh.source, Source::Foreign)) {
+            if !self.placed.contains_key(id) {
+                self.foreign.left(*id);
             }
         }
     }
@@ -289,18 +325,13 @@ impl RackControl {
         fresh: BTreeMap<u32, Fresh>,
         with_values: bool,
     ) -> Result<(), ChainError> {
-        let frames = |id: u32| match (fresh.get(&id), self.placed.get(&id)) {
-            (Some(fresh), _) => fresh.latency_frames,
-            (None, Some(placed)) => placed.latency_frames,
-            (None, None) => 0,
-        };
-        let needed_frames = latency(&chain.items, &frames);
-        let allowed = chain.latency_frames.unwrap_or(LATENCY_FRAMES_MAX);
-        if needed_frames > allowed {
-            return Err(ChainError::Latency { needed_frames, frames: allowed });
+        if let Err(refused) = self.fits(chain, &fresh) {
+            self.give_up(&fresh);
+            return Err(refused);
         }
-        let mut changed = self.graph.latency_frames_min() != chain.latency_frames.unwrap_or(0);
-        self.graph.set_latency_frames_min(chain.latency_frames.unwrap_or(0));
+        let promised = chain.latency_frames.unwrap_or(0);
+        let mut changed = self.graph.latency_frames_min() != promised;
+        self.graph.set_latency_frames_min(promised);
         let gone: Vec<u32> = {
             let goes = |id: &&u32| chain.item(**id).is_none() || fresh.contains_key(id);
             self.placed.keys().filter(goes).copied().collect()

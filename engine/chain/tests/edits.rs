@@ -336,6 +336,23 @@ fn foreign_effects_are_made_once_and_told_of_their_states() {
 }
 
 #[test]
+fn what_a_refused_edit_made_or_asked_for_is_undone() {
+    let shelf = Shelf { takes_states: true, ..Shelf::default() };
+    let (made, left, stated) = (Arc::clone(&shelf.made), Arc::clone(&shelf.left), Arc::clone(&shelf.stated));
+    let mut chain = Chain { latency_frames: Some(100), ..Chain::default() };
+    let effect = add(&mut chain, "clap:late:100");
+    let (mut control, _audio) = rack(&chain, &setup(), Box::new(shelf)).unwrap();
+    let new = add(&mut chain, "clap:late:1");
+    chain.apply(&Edit::SetState(effect, Some(Blob::new(b"one")))).unwrap();
+    assert!(matches!(control.set_chain(&chain), Err(ChainError::Latency { .. })));
+    assert_eq!((&*made.lock().unwrap(), &*left.lock().unwrap()), (&vec![effect, new], &vec![new]));
+    assert!(stated.lock().unwrap().is_empty());
+    chain.apply(&Edit::Remove(new)).unwrap();
+    control.set_chain(&chain).unwrap();
+    assert_eq!(*stated.lock().unwrap(), [effect]);
+}
+
+#[test]
 fn what_is_not_sound_is_muted_counted_and_named() {
     let mut chain = Chain::default();
     let bad = add(&mut chain, "clap:bad");

@@ -164,6 +164,8 @@ pub(crate) struct Shelf {
     /// Ids of nodes made, and of effects that left.
     pub made: Arc<Mutex<Vec<u32>>>,
     pub left: Arc<Mutex<Vec<u32>>>,
+    /// Those that were told of another state.
+    pub stated: Arc<Mutex<Vec<u32>>>,
 }
 
 impl Foreign for Shelf {
@@ -182,7 +184,8 @@ impl Foreign for Shelf {
         }))
     }
 
-    fn set_state(&mut self, _slot: &Slot) -> bool {
+    fn set_state(&mut self, slot: &Slot) -> bool {
+        self.stated.lock().unwrap().push(slot.id);
         self.takes_states
     }
 
