@@ -17,6 +17,7 @@ use audiocloud_clock::beat_map::Segment;
 use audiocloud_clock::election::Quality;
 use audiocloud_clock::estimate::ClockEstimate;
 use audiocloud_clock::timeline::Timeline;
+pub use audiocloud_clock::timekeeper::{Role, Standing};
 use audiocloud_rt::snapshot;
 use audiocloud_units::{HostTime, Nanos, SessionLine};
 use audiocloud_wire::id::{DeviceId, SessionId};
@@ -25,7 +26,7 @@ pub(crate) use domain::{Clocks, Domain, Inner, process, tag_of, wall_time};
 pub use host_clock::HostClock;
 pub(crate) use messages::{beats_of, segments_of, state_of, state_said};
 pub use ptp_udp::{PtpConfig, PtpError, PtpPort, PtpStatus};
-pub use status::{ClockPeer, ClockStatus, MasterStatus, Role, State};
+pub use status::{ClockPeer, ClockStatus, MasterStatus};
 
 use crate::bridge::SharedBeat;
 

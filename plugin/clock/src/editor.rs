@@ -2,17 +2,14 @@
 
 mod bridge_panel;
 
-use std::sync::Arc;
-
 use audiocloud_instance::editor::slider::{self, Gesture};
-use audiocloud_instance::editor::window::{self, View, Window, mark_changed};
+use audiocloud_instance::editor::window::{View, Window, carry_out, set};
 use audiocloud_instance::editor::{details, figure, page, session_panel, theme, toggle};
-use audiocloud_instance::guard::Guard;
 use audiocloud_instance::params::{DELAY_MAX_MS, LEVEL_MAX_DB, LEVEL_MIN_DB};
 use audiocloud_net::clock::beat_map::{Meter, TEMPO_BPM};
 use egui::accesskit::Role as AccessRole;
 use egui::{Button, ComboBox, DragValue, FontId, RichText, Sense, Slider, Ui, Vec2, WidgetInfo, vec2};
-use nice_plug::prelude::{Enum, FloatParam, Param, ParamSetter};
+use nice_plug::prelude::{Enum, IntParam, ParamSetter};
 
 use crate::model::{Action, Command, Model, Place};
 use crate::params::{COUNT_IN_MAX, ClockParams, Role};
@@ -310,43 +307,34 @@ fn named(ui: &mut Ui, name: &str, draw: impl FnOnce(&mut Ui, egui::Id)) {
     });
 }
 
-/// The window's content in a host: model and actions by closure, parameters through the host.
-pub struct ClockView {
-    params: Arc<ClockParams>,
-    model: Box<dyn FnMut() -> Model + Send>,
-    act: Box<dyn FnMut(Action) + Send>,
-    revision: u64,
-}
+/// The window in a host.
+#[derive(Debug)]
+pub struct ClockView;
 
 /// The type of Clock's editor.
 pub type ClockEditor = Window<ClockView>;
 
-impl std::fmt::Debug for ClockView {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("ClockView").finish_non_exhaustive()
-    }
-}
-
-/// Makes Clock's editor. Both closures are called on the window's thread, `model` once a frame, while it is open.
-pub fn create(
-    params: Arc<ClockParams>,
-    guard: &Guard,
-    model: impl FnMut() -> Model + Send + 'static,
-    act: impl FnMut(Action) + Send + 'static,
-) -> Option<ClockEditor> {
-    let view = ClockView { params, model: Box::new(model), act: Box::new(act), revision: 0 };
-    window::create(PLUG_IN, SIZE, SIZE_MIN, guard, view)
-}
-
 impl View for ClockView {
-    fn draw(&mut self, ui: &mut Ui, setter: &ParamSetter<'_>) {
-        let model = (self.model)();
-        if self.revision != model.revision {
-            self.revision = model.revision;
-            mark_changed(setter, &self.params.revision);
-        }
-        let params = &*self.params;
-        for request in self::ui(ui, &model, Controls::from(params)) {
+    type Params = ClockParams;
+    type Model = Model;
+    type Action = Action;
+
+    const PLUG_IN: &'static str = PLUG_IN;
+    const SIZE: Vec2 = SIZE;
+    const SIZE_MIN: Vec2 = SIZE_MIN;
+
+    fn revision<'a>(model: &Model, params: &'a ClockParams) -> (u64, &'a IntParam) {
+        (model.revision, &params.revision)
+    }
+
+    fn draw(
+        ui: &mut Ui,
+        model: &Model,
+        params: &ClockParams,
+        setter: &ParamSetter<'_>,
+        act: &mut dyn FnMut(Action),
+    ) {
+        for request in self::ui(ui, model, Controls::from(params)) {
             match request {
                 Request::Role(role) => set(setter, &params.role, role),
                 Request::Quantum(quantum) => set(setter, &params.quantum, quantum),
@@ -354,27 +342,9 @@ impl View for ClockView {
                 Request::Metronome(is_on) => set(setter, &params.metronome, is_on),
                 Request::Level(gesture) => carry_out(setter, &params.level, gesture),
                 Request::OutputDelay(gesture) => carry_out(setter, &params.output_delay, gesture),
-                Request::Act(action) => (self.act)(action),
+                Request::Act(action) => act(action),
             }
         }
-    }
-}
-
-/// A whole gesture.
-fn set<P: Param>(setter: &ParamSetter<'_>, param: &P, value: P::Plain) {
-    setter.begin_set_parameter(param);
-    setter.set_parameter(param, value);
-    setter.end_set_parameter(param);
-}
-
-fn carry_out(setter: &ParamSetter<'_>, param: &FloatParam, gesture: Gesture) {
-    match gesture {
-        Gesture::Begin => setter.begin_set_parameter(param),
-        // Stepped as the parameter is, so that what is shown is what is set.
-        Gesture::Set(value) => {
-            setter.set_parameter(param, param.preview_plain(param.preview_normalized(value)));
-        }
-        Gesture::End => setter.end_set_parameter(param),
     }
 }
 

@@ -7,13 +7,14 @@ use audiocloud_engine::rt::callback::Callback;
 use audiocloud_engine::rt::hand_off::{Borrower, Taker};
 use audiocloud_engine::rt::snapshot::Writer;
 use audiocloud_engine::units::{Nanos, SampleRate};
+use audiocloud_instance::editor::window;
 use audiocloud_instance::guard::Guard;
 use audiocloud_instance::guarded::{Notes, Part};
 use audiocloud_instance::time::Setup;
 use audiocloud_instance::{layouts, params};
 use nice_plug::prelude::*;
 
-use crate::editor::{self, ClockEditor};
+use crate::editor::ClockEditor;
 use crate::frame_times::FrameTimes;
 use crate::metronome::Metronome;
 use crate::observation::Observation;
@@ -99,7 +100,7 @@ impl Part for ClockPart {
 
     fn editor(&mut self) -> Option<ClockEditor> {
         let (model, act) = (self.shared.clone(), self.shared.clone());
-        editor::create(
+        window::create(
             self.params.clone(),
             self.shared.guard(),
             move || model.model(),

@@ -1,7 +1,7 @@
 //! What Clock says of itself, from what is the case.
 
 use audiocloud_instance::status::{Severity, Status};
-use audiocloud_net::runtime::clock::{ClockStatus, State};
+use audiocloud_net::runtime::clock::{self, ClockStatus};
 
 use crate::lead::Standing;
 use crate::params::Role;
@@ -63,7 +63,7 @@ pub(crate) fn status(facts: &Facts) -> Status {
     if let Some((name, trouble)) = &facts.bridge {
         return warning(trouble, &format!("{name} does not work"));
     }
-    if facts.clock.state == State::Holdover {
+    if facts.clock.state == clock::Standing::Holdover {
         return Status::new(
             Warning,
             format!("The clock of {} is silent: this one goes on at its rate.", master(&facts.clock)),
@@ -134,7 +134,7 @@ fn following(facts: &Facts) -> Status {
     let bound =
         facts.clock.bound.map_or_else(String::new, |bound| format!(", ±{}", span(bound.as_millis_f64())));
     let whose = match facts.clock.state {
-        State::Alone => "this computer's clock, for nobody else is there".to_owned(),
+        clock::Standing::Alone => "this computer's clock, for nobody else is there".to_owned(),
         _ => format!("the clock of {}{bound}", master(&facts.clock)),
     };
     Status::new(Good, format!("The session plays at {:.2} bpm, on {whose}.", position.bpm), "")
@@ -220,14 +220,14 @@ mod tests {
         check(|_| (), Good, "plays at 120.00 bpm");
         check(
             |facts| {
-                facts.clock.state = State::Locked;
+                facts.clock.state = clock::Standing::Locked;
                 (facts.clock.master, facts.clock.bound) = (Some(anna.clone()), Some(Nanos::from_micros(42)));
             },
             Good,
             "on the clock of \"Anna\", ±42 µs",
         );
-        check(|facts| facts.clock.state = State::Alone, Good, "nobody else is there");
-        check(|facts| facts.clock.state = State::Holdover, Warning, "is silent");
+        check(|facts| facts.clock.state = clock::Standing::Alone, Good, "nobody else is there");
+        check(|facts| facts.clock.state = clock::Standing::Holdover, Warning, "is silent");
         check(|facts| facts.pilot.position = None, Idle, "Nobody has begun a beat");
         check(|facts| facts.pilot.waiting = Some(Command::Stop), Good, "waits for its bar");
         let stopped = Position { playing: false, ..playing() };

@@ -1,15 +1,12 @@
 //! Receive's window: people and streams, level, meter, latency, and the sentence of status; the rest is folded away.
 
-use std::sync::Arc;
-
 use audiocloud_instance::editor::details::Detail;
 use audiocloud_instance::editor::slider::{self, Gesture};
-use audiocloud_instance::editor::window::{self, View, Window, mark_changed};
+use audiocloud_instance::editor::window::{View, Window, carry_out, set};
 use audiocloud_instance::editor::{details, figure, meter, name_field, page, session_panel, theme, toggle};
-use audiocloud_instance::guard::Guard;
 use audiocloud_instance::params::{LEVEL_MAX_DB, LEVEL_MIN_DB};
 use egui::{RichText, Slider, Ui, Vec2, vec2};
-use nice_plug::prelude::{FloatParam, Param, ParamSetter};
+use nice_plug::prelude::{IntParam, ParamSetter};
 
 use crate::model::{Action, Model};
 use crate::params::{Clock, Interval, Mode, Outputs, Playout, Quality, ReceiveParams};
@@ -153,44 +150,34 @@ fn lines(model: &Model) -> Vec<Detail> {
     playout_panel::waterfall(model).into_iter().chain(model.details.iter().cloned()).collect()
 }
 
-/// The window's content in a host: model and actions by closure, parameters through the host.
-pub struct ReceiveView {
-    params: Arc<ReceiveParams>,
-    model: Box<dyn FnMut() -> Model + Send>,
-    act: Box<dyn FnMut(Action) + Send>,
-    revision: u64,
-}
+/// The window in a host.
+#[derive(Debug)]
+pub struct ReceiveView;
 
 /// The type of Receive's editor.
 pub type ReceiveEditor = Window<ReceiveView>;
 
-impl std::fmt::Debug for ReceiveView {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("ReceiveView").finish_non_exhaustive()
-    }
-}
-
-/// Makes Receive's editor. Both closures are called on the window's thread, `model` once a frame, while it is
-/// open.
-pub fn create(
-    params: Arc<ReceiveParams>,
-    guard: &Guard,
-    model: impl FnMut() -> Model + Send + 'static,
-    act: impl FnMut(Action) + Send + 'static,
-) -> Option<ReceiveEditor> {
-    let view = ReceiveView { params, model: Box::new(model), act: Box::new(act), revision: 0 };
-    window::create(PLUG_IN, SIZE, SIZE_MIN, guard, view)
-}
-
 impl View for ReceiveView {
-    fn draw(&mut self, ui: &mut Ui, setter: &ParamSetter<'_>) {
-        let model = (self.model)();
-        if self.revision != model.revision {
-            self.revision = model.revision;
-            mark_changed(setter, &self.params.revision);
-        }
-        let params = &*self.params;
-        for request in self::ui(ui, &model, Controls::from(params)) {
+    type Params = ReceiveParams;
+    type Model = Model;
+    type Action = Action;
+
+    const PLUG_IN: &'static str = PLUG_IN;
+    const SIZE: Vec2 = SIZE;
+    const SIZE_MIN: Vec2 = SIZE_MIN;
+
+    fn revision<'a>(model: &Model, params: &'a ReceiveParams) -> (u64, &'a IntParam) {
+        (model.revision, &params.revision)
+    }
+
+    fn draw(
+        ui: &mut Ui,
+        model: &Model,
+        params: &ReceiveParams,
+        setter: &ParamSetter<'_>,
+        act: &mut dyn FnMut(Action),
+    ) {
+        for request in self::ui(ui, model, Controls::from(params)) {
             match request {
                 Request::Level(gesture) => carry_out(setter, &params.level, gesture),
                 Request::Span(span, gesture) => {
@@ -210,28 +197,9 @@ impl View for ReceiveView {
                 Request::Quality(quality) => set(setter, &params.quality, quality),
                 Request::Clock(clock) => set(setter, &params.clock, clock),
                 Request::ReportLatency(is_on) => set(setter, &params.report_latency, is_on),
-                Request::Act(action) => (self.act)(action),
+                Request::Act(action) => act(action),
             }
         }
-    }
-}
-
-/// A whole gesture.
-fn set<P: Param>(setter: &ParamSetter<'_>, param: &P, value: P::Plain) {
-    setter.begin_set_parameter(param);
-    setter.set_parameter(param, value);
-    setter.end_set_parameter(param);
-}
-
-fn carry_out(setter: &ParamSetter<'_>, param: &FloatParam, gesture: Gesture) {
-    match gesture {
-        Gesture::Begin => setter.begin_set_parameter(param),
-        Gesture::Set(value) => {
-            // Stepped as the parameter is, so that what is shown is what is set.
-            let stepped = param.preview_plain(param.preview_normalized(value));
-            setter.set_parameter(param, stepped);
-        }
-        Gesture::End => setter.end_set_parameter(param),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use audiocloud_engine::graph::nodes::Gain;
 use audiocloud_engine::rt::callback::Callback;
+use audiocloud_instance::editor::window;
 use audiocloud_instance::engine::{self, Audio};
 use audiocloud_instance::guard::Guard;
 use audiocloud_instance::guarded::{Notes, Part};
@@ -11,7 +12,7 @@ use audiocloud_instance::time::Setup;
 use audiocloud_instance::{layouts, params};
 use nice_plug::prelude::*;
 
-use crate::editor::{self, ReceiveEditor};
+use crate::editor::ReceiveEditor;
 use crate::graph::{Buses, graph};
 use crate::merge::{Held, Merge};
 use crate::mixer::Mixer;
@@ -56,7 +57,7 @@ impl<const STREAM_OUTPUT: bool> Part for ReceivePart<STREAM_OUTPUT> {
 
     fn editor(&mut self) -> Option<ReceiveEditor> {
         let (model, act) = (self.shared.clone(), self.shared.clone());
-        editor::create(
+        window::create(
             self.params.clone(),
             self.shared.guard(),
             move || model.model(),

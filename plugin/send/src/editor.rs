@@ -1,13 +1,10 @@
 //! Send's window: name, Transmit, meter, listeners, and the sentence of status.
 
-use std::sync::Arc;
-
 use audiocloud_instance::editor::details::Detail;
-use audiocloud_instance::editor::window::{self, View, Window, mark_changed};
+use audiocloud_instance::editor::window::{View, Window, set};
 use audiocloud_instance::editor::{details, figure, meter, name_field, page, session_panel, theme, toggle};
-use audiocloud_instance::guard::Guard;
 use egui::{ComboBox, RichText, Ui, Vec2, vec2};
-use nice_plug::prelude::{BoolParam, ParamSetter};
+use nice_plug::prelude::{IntParam, ParamSetter};
 
 use crate::model::{Action, Model};
 use crate::params::SendParams;
@@ -108,55 +105,40 @@ fn lines(model: &Model) -> Vec<Detail> {
     format.into_iter().chain(model.listeners.iter().cloned()).chain(model.details.iter().cloned()).collect()
 }
 
-/// The window's content in a host: model and actions by closure, parameters through the host.
-pub struct SendView {
-    params: Arc<SendParams>,
-    model: Box<dyn FnMut() -> Model + Send>,
-    act: Box<dyn FnMut(Action) + Send>,
-    revision: u64,
-}
+/// The window in a host.
+#[derive(Debug)]
+pub struct SendView;
 
 /// The type of Send's editor.
 pub type SendEditor = Window<SendView>;
 
-impl std::fmt::Debug for SendView {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("SendView").finish_non_exhaustive()
-    }
-}
-
-/// Makes Send's editor. Both closures are called on the window's thread, `model` once a frame, while it is
-/// open.
-pub fn create(
-    params: Arc<SendParams>,
-    guard: &Guard,
-    model: impl FnMut() -> Model + Send + 'static,
-    act: impl FnMut(Action) + Send + 'static,
-) -> Option<SendEditor> {
-    let view = SendView { params, model: Box::new(model), act: Box::new(act), revision: 0 };
-    window::create(PLUG_IN, SIZE, SIZE_MIN, guard, view)
-}
-
 impl View for SendView {
-    fn draw(&mut self, ui: &mut Ui, setter: &ParamSetter<'_>) {
-        let model = (self.model)();
-        if self.revision != model.revision {
-            self.revision = model.revision;
-            mark_changed(setter, &self.params.revision);
-        }
-        for request in self::ui(ui, &model, self.params.transmit.value()) {
+    type Params = SendParams;
+    type Model = Model;
+    type Action = Action;
+
+    const PLUG_IN: &'static str = PLUG_IN;
+    const SIZE: Vec2 = SIZE;
+    const SIZE_MIN: Vec2 = SIZE_MIN;
+
+    fn revision<'a>(model: &Model, params: &'a SendParams) -> (u64, &'a IntParam) {
+        (model.revision, &params.revision)
+    }
+
+    fn draw(
+        ui: &mut Ui,
+        model: &Model,
+        params: &SendParams,
+        setter: &ParamSetter<'_>,
+        act: &mut dyn FnMut(Action),
+    ) {
+        for request in self::ui(ui, model, params.transmit.value()) {
             match request {
-                Request::Transmit(on) => set_bool(setter, &self.params.transmit, on),
-                Request::Act(action) => (self.act)(action),
+                Request::Transmit(on) => set(setter, &params.transmit, on),
+                Request::Act(action) => act(action),
             }
         }
     }
-}
-
-fn set_bool(setter: &ParamSetter<'_>, param: &BoolParam, on: bool) {
-    setter.begin_set_parameter(param);
-    setter.set_parameter(param, on);
-    setter.end_set_parameter(param);
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use audiocloud_engine::graph::graph::{Graph, GraphError};
 use audiocloud_engine::graph::renderer::Ports;
 use audiocloud_engine::rt::callback::Callback;
 use audiocloud_engine::rt::hand_off::Taker;
+use audiocloud_instance::editor::window;
 use audiocloud_instance::engine::{self, Audio};
 use audiocloud_instance::guard::Guard;
 use audiocloud_instance::guarded::{Notes, Part};
@@ -14,7 +15,7 @@ use audiocloud_instance::time::{Epochs, Setup};
 use audiocloud_instance::{events, layouts};
 use nice_plug::prelude::*;
 
-use crate::editor::{self, SendEditor};
+use crate::editor::SendEditor;
 use crate::params::SendParams;
 use crate::shared::{Live, Shared};
 
@@ -84,7 +85,7 @@ impl<const WIDE: bool> Part for SendPart<WIDE> {
 
     fn editor(&mut self) -> Option<SendEditor> {
         let (model, act) = (self.shared.clone(), self.shared.clone());
-        editor::create(
+        window::create(
             self.params.clone(),
             self.shared.guard(),
             move || model.model(),

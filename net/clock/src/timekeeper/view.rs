@@ -6,37 +6,82 @@ use super::{NO_TIME, Timekeeper};
 use crate::election::{Master, ProcessId, Quality, SILENT};
 
 /// Where the time comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
-    /// Nobody's time is known.
+    /// It is being looked for somebody whose time it could be.
+    #[default]
     Searching,
-    /// It is this machine's own, and nobody follows.
+    /// It is this machine's, and nobody else is there.
     Alone,
     /// It is this machine's, and others follow.
     Master,
-    /// Another process of this machine keeps it.
+    /// Another process of this machine keeps it for all of them.
     Shared,
-    /// It is being measured.
+    /// Messages with the master have begun.
     Measuring,
-    /// It follows its source.
+    /// It follows the master.
     Locked,
-    /// The source is silent.
+    /// The master is silent: it goes on at the rate that it had, and is less and less sure.
     Holdover,
 }
 
-/// What another process is to this one.
+impl Standing {
+    /// For programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Searching => "searching",
+            Self::Alone => "alone",
+            Self::Master => "master",
+            Self::Shared => "shared",
+            Self::Measuring => "measuring",
+            Self::Locked => "locked",
+            Self::Holdover => "holdover",
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Searching => "looking for others",
+            Self::Alone => "this machine's own time; nobody else is there",
+            Self::Master => "this machine's time, which the others follow",
+            Self::Shared => "kept by another program on this machine",
+            Self::Measuring => "measuring the way to the master",
+            Self::Locked => "following the master",
+            Self::Holdover => "the master is silent; going on at its rate",
+        }
+    }
+}
+
+/// What a peer is to this machine's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Everybody's time is its.
+    /// Its time is everybody's.
     Master,
-    /// Our time comes from it.
+    /// We have the time from it, and it is not the master.
     Source,
-    /// Its time comes from us.
+    /// It has the time from us.
     Follower,
-    /// It is of this machine.
+    /// Another process of this machine.
     Here,
-    /// None of these.
+    /// Neither.
     Other,
+}
+
+impl Role {
+    /// For programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::Source => "source",
+            Self::Follower => "follower",
+            Self::Here => "here",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// Another process.

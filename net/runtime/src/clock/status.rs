@@ -3,89 +3,10 @@
 use std::collections::BTreeMap;
 
 use audiocloud_clock::election::{ProcessId, Quality};
-use audiocloud_clock::timekeeper::{self, Standing, View};
+use audiocloud_clock::timekeeper::{self, Role, Standing, View};
 use audiocloud_units::{Nanos, Ppm};
 use audiocloud_wire::id::{DeviceId, InstanceId, SessionId};
 use serde_json::{Value, json};
-
-/// Where the time comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum State {
-    /// It is being looked for somebody whose time it could be.
-    #[default]
-    Searching,
-    /// It is this machine's, and nobody else is there.
-    Alone,
-    /// It is this machine's, and others follow.
-    Master,
-    /// Another process of this machine keeps it for all of them.
-    Shared,
-    /// Messages with the master have begun.
-    Measuring,
-    /// It follows the master.
-    Locked,
-    /// The master is silent: it goes on at the rate that it had, and is less and less sure.
-    Holdover,
-}
-
-impl State {
-    /// For programs.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Searching => "searching",
-            Self::Alone => "alone",
-            Self::Master => "master",
-            Self::Shared => "shared",
-            Self::Measuring => "measuring",
-            Self::Locked => "locked",
-            Self::Holdover => "holdover",
-        }
-    }
-
-    /// For people.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Searching => "looking for others",
-            Self::Alone => "this machine's own time; nobody else is there",
-            Self::Master => "this machine's time, which the others follow",
-            Self::Shared => "kept by another program on this machine",
-            Self::Measuring => "measuring the way to the master",
-            Self::Locked => "following the master",
-            Self::Holdover => "the master is silent; going on at its rate",
-        }
-    }
-}
-
-/// What a peer is to this machine's time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Its time is everybody's.
-    Master,
-    /// We have the time from it, and it is not the master.
-    Source,
-    /// It has the time from us.
-    Follower,
-    /// Another process of this machine.
-    Here,
-    /// Neither.
-    Other,
-}
-
-impl Role {
-    /// For programs.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Master => "master",
-            Self::Source => "source",
-            Self::Follower => "follower",
-            Self::Here => "here",
-            Self::Other => "other",
-        }
-    }
-}
 
 /// Whose clock it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +46,7 @@ pub struct ClockStatus {
     /// Which session's; none: that of this user's own machines.
     pub domain: Option<SessionId>,
     /// Where the time comes from.
-    pub state: State,
+    pub state: Standing,
     /// Whose it is.
     pub master: Option<MasterStatus>,
     /// Counts masters.
@@ -167,14 +88,14 @@ impl ClockStatus {
             device: DeviceId(peer.id.device),
             instance: InstanceId(peer.id.instance),
             name: name(&peer.id),
-            role: role_of(peer.role),
+            role: peer.role,
             round_trip: peer.round_trip,
             offset: peer.offset,
             bound: peer.bound,
         };
         Self {
             domain,
-            state: state_of(view.standing),
+            state: view.standing,
             master: view.master.map(|master| MasterStatus {
                 device: DeviceId(master.id.device),
                 instance: InstanceId(master.id.instance),
@@ -239,28 +160,6 @@ impl ClockStatus {
             "trouble": self.trouble,
             "segments": self.segments,
         })
-    }
-}
-
-fn state_of(standing: Standing) -> State {
-    match standing {
-        Standing::Searching => State::Searching,
-        Standing::Alone => State::Alone,
-        Standing::Master => State::Master,
-        Standing::Shared => State::Shared,
-        Standing::Measuring => State::Measuring,
-        Standing::Locked => State::Locked,
-        Standing::Holdover => State::Holdover,
-    }
-}
-
-fn role_of(role: timekeeper::Role) -> Role {
-    match role {
-        timekeeper::Role::Master => Role::Master,
-        timekeeper::Role::Source => Role::Source,
-        timekeeper::Role::Follower => Role::Follower,
-        timekeeper::Role::Here => Role::Here,
-        timekeeper::Role::Other => Role::Other,
     }
 }
 

@@ -8,32 +8,70 @@ use egui::Vec2;
 use nice_plug::context::gui::GuiContext;
 use nice_plug::editor::dpi::{LogicalSize, NativeSize};
 use nice_plug::editor::{HostMethods, SpawnedEditor};
-use nice_plug::prelude::{Editor, IntParam, Param, ParamSetter, ParentWindowHandle, ResizeHint};
+use nice_plug::prelude::{Editor, FloatParam, IntParam, Param, ParamSetter, ParentWindowHandle, ResizeHint};
 use nice_plug_egui::resizable_window::ResizableWindow;
 use nice_plug_egui::{
     EguiEditor, EguiEditorHandle, EguiEditorState, EguiNiceSettings, Frame, NiceEguiApp, RepaintNotifier,
     baseview, create_egui_editor,
 };
 
+use super::slider::Gesture;
 use super::{guarded_ui, theme};
 use crate::guard::{Guard, Stage};
 
 /// Time from frame to frame: a meter looks smooth, and a second core stays free for audio.
 const FRAME: Duration = Duration::from_millis(33);
 
-/// What is in a window: takes its model, draws it, and carries out what the user asked for.
-pub trait View: Send + 'static {
-    /// Once a frame, on the window's thread.
-    fn draw(&mut self, ui: &mut egui::Ui, setter: &ParamSetter<'_>);
+/// What is in a plug-in's window.
+pub trait View: 'static {
+    /// The plug-in's parameters.
+    type Params: Send + Sync;
+    /// What is shown.
+    type Model: 'static;
+    /// What a user can ask for beyond parameters.
+    type Action: 'static;
+
+    /// The plug-in's name.
+    const PLUG_IN: &'static str;
+    /// Points, when it opens.
+    const SIZE: Vec2;
+    /// Points, at least.
+    const SIZE_MIN: Vec2;
+
+    /// The number of the state that projects keep; and the hidden parameter by which the host is told of another one.
+    fn revision<'a>(model: &Self::Model, params: &'a Self::Params) -> (u64, &'a IntParam);
+
+    /// Draws one frame and carries out what the user asked for: parameters by `setter`, all else by `act`.
+    fn draw(
+        ui: &mut egui::Ui,
+        model: &Self::Model,
+        params: &Self::Params,
+        setter: &ParamSetter<'_>,
+        act: &mut dyn FnMut(Self::Action),
+    );
 }
 
-struct App<V> {
-    view: V,
+struct App<V: View> {
+    params: Arc<V::Params>,
+    model: Box<dyn FnMut() -> V::Model + Send>,
+    act: Box<dyn FnMut(V::Action) + Send>,
+    /// Of the state that the host knows of.
+    revision: u64,
     guard: Guard,
-    plug_in: &'static str,
-    size_min: Vec2,
     /// The host's, from opening; it refers to the plug-in without keeping it alive.
     context: Option<GuiContext>,
+}
+
+impl<V: View> App<V> {
+    fn draw(&mut self, ui: &mut egui::Ui, setter: &ParamSetter<'_>) {
+        let model = (self.model)();
+        let (revision, parameter) = V::revision(&model, &self.params);
+        if self.revision != revision {
+            self.revision = revision;
+            mark_changed(setter, parameter);
+        }
+        V::draw(ui, &model, &self.params, setter, &mut self.act);
+    }
 }
 
 impl<V: View> NiceEguiApp for App<V> {
@@ -52,11 +90,10 @@ impl<V: View> NiceEguiApp for App<V> {
     }
 
     fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut Frame) {
-        let Some(context) = &self.context else { return };
-        let view = &mut self.view;
-        guarded_ui(&self.guard, self.plug_in, ui, |ui| {
-            ResizableWindow::new("window").min_size(self.size_min).show(ui, |ui| {
-                view.draw(ui, &context.param_setter());
+        let (Some(context), guard) = (self.context.clone(), self.guard.clone()) else { return };
+        guarded_ui(&guard, V::PLUG_IN, ui, |ui| {
+            ResizableWindow::new("window").min_size(V::SIZE_MIN).show(ui, |ui| {
+                self.draw(ui, &context.param_setter());
             });
         });
         ui.ctx().request_repaint_after(FRAME);
@@ -89,20 +126,21 @@ impl std::fmt::Display for Panicked {
 
 impl Error for Panicked {}
 
-/// Makes the editor of `plug_in` around `view`; sizes in points. Nothing is opened yet.
+/// Makes a plug-in's editor. Both closures are called on the window's thread, `model` once a frame, while it is open.
+/// Nothing is opened yet.
 pub fn create<V: View>(
-    plug_in: &'static str,
-    size: Vec2,
-    size_min: Vec2,
+    params: Arc<V::Params>,
     guard: &Guard,
-    view: V,
+    model: impl FnMut() -> V::Model + Send + 'static,
+    act: impl FnMut(V::Action) + Send + 'static,
 ) -> Option<Window<V>> {
     let logical = |size: Vec2| LogicalSize { width: size.x, height: size.y };
-    let state: Arc<EguiEditorState> = EguiEditorState::from_size(logical(size), 1.0);
+    let state: Arc<EguiEditorState> = EguiEditorState::from_size(logical(V::SIZE), 1.0);
     let settings = EguiNiceSettings::new()
-        .with_tile(plug_in)
-        .with_resize_hint(ResizeHint::resizable().with_min_logical_size(logical(size_min)));
-    let app = App { view, guard: guard.clone(), plug_in, size_min, context: None };
+        .with_tile(V::PLUG_IN)
+        .with_resize_hint(ResizeHint::resizable().with_min_logical_size(logical(V::SIZE_MIN)));
+    let (model, act) = (Box::new(model), Box::new(act));
+    let app = App { params, model, act, revision: 0, guard: guard.clone(), context: None };
     let inner = create_egui_editor(state, RepaintNotifier::new(), settings, app)?;
     let size = inner.size();
     Some(Window { inner, guard: guard.clone(), size })
@@ -136,10 +174,27 @@ impl<V: View> Editor for Window<V> {
     }
 }
 
+/// A whole gesture on a parameter.
+pub fn set<P: Param>(setter: &ParamSetter<'_>, param: &P, value: P::Plain) {
+    setter.begin_set_parameter(param);
+    setter.set_parameter(param, value);
+    setter.end_set_parameter(param);
+}
+
+/// A slider's part of a gesture.
+pub fn carry_out(setter: &ParamSetter<'_>, param: &FloatParam, gesture: Gesture) {
+    match gesture {
+        Gesture::Begin => setter.begin_set_parameter(param),
+        // Stepped as the parameter is, so that what is shown is what is set.
+        Gesture::Set(value) => {
+            setter.set_parameter(param, param.preview_plain(param.preview_normalized(value)));
+        }
+        Gesture::End => setter.end_set_parameter(param),
+    }
+}
+
 /// Makes the host mark its project as changed, by the hidden parameter `revision`.
-pub fn mark_changed(setter: &ParamSetter<'_>, revision: &IntParam) {
+fn mark_changed(setter: &ParamSetter<'_>, revision: &IntParam) {
     let (from, to) = (revision.value(), revision.preview_plain(1.0));
-    setter.begin_set_parameter(revision);
-    setter.set_parameter(revision, if from < to { from + 1 } else { 0 });
-    setter.end_set_parameter(revision);
+    set(setter, revision, if from < to { from + 1 } else { 0 });
 }
