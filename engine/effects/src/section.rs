@@ -1,8 +1,8 @@
 //! A second-order filter that glides from one setting to the next.
 
-use audiocloud_dsp::svf::{Circuit, Coefficients, State};
+use audiocloud_dsp::svf::{Circuit, Coefficients, State, process};
 
-use crate::effect::{CHANNELS_MAX, GRID};
+use crate::effect::CHANNELS_MAX;
 
 /// One state-variable filter for all channels. What it is asked to be, it becomes within a number of frames, and its
 /// circuit on the way is a filter too: no setting clicks, not even another shape.
@@ -69,39 +69,56 @@ impl Section {
         if self.length == 0 { self.to } else { self.from.towards(&self.to, share(self.gone, self.length)) }
     }
 
-    /// Filters the channels in place, at most [`GRID`] frames of each. *Realtime-safe: yes.*
+    /// Filters the channels in place, all equally long. *Realtime-safe: yes.*
     pub(crate) fn process(&mut self, channels: &mut [&mut [f32]]) {
         if self.is_idle() {
             return;
         }
-        let frames = channels.first().map_or(0, |channel| channel.len()).min(GRID);
-        let moving = frames.min((self.length - self.gone) as usize);
-        let mut way = [self.resting; GRID];
-        for (coefficients, gone) in way[..moving].iter_mut().zip(self.gone + 1..) {
-            *coefficients = self.from.towards(&self.to, share(gone, self.length)).coefficients();
-        }
-        if moving > 0 {
-            #[allow(clippy::cast_possible_truncation, reason = "at most 64")]
-            let moved = moving as u32;
-            self.gone += moved;
-            if self.gone == self.length {
-                self.jump(self.to);
-                way[moving..].fill(self.resting);
+        let frames = channels.first().map_or(0, |channel| channel.len());
+        let moving = u32::try_from(frames).unwrap_or(u32::MAX).min(self.length - self.gone);
+        for (frame, gone) in (0..).zip(self.gone + 1..=self.gone + moving) {
+            let coefficients = self.from.towards(&self.to, share(gone, self.length)).coefficients();
+            for (channel, state) in channels.iter_mut().zip(&mut self.states) {
+                channel[frame] = coefficients.step(state, channel[frame]);
             }
         }
-        for (channel, state) in channels.iter_mut().zip(&mut self.states) {
-            let (gliding, resting) = channel.split_at_mut(moving);
-            for (sample, coefficients) in gliding.iter_mut().zip(&way) {
-                *sample = coefficients.step(state, *sample);
-            }
-            if !self.to.is_passing() || self.length > 0 {
-                audiocloud_dsp::svf::process(&self.resting, state, resting);
+        self.gone += moving;
+        if self.length > 0 && self.gone == self.length {
+            self.jump(self.to);
+        }
+        if self.length == 0 && !self.to.is_passing() {
+            let from = moving as usize;
+            match channels {
+                [left, right] => {
+                    filter(self.resting, &mut self.states, &mut left[from..], &mut right[from..])
+                }
+                _ => {
+                    for (channel, state) in channels.iter_mut().zip(&mut self.states) {
+                        process(&self.resting, state, &mut channel[from..]);
+                    }
+                }
             }
         }
         if self.is_idle() {
             self.states = [State::default(); CHANNELS_MAX];
         }
     }
+}
+
+/// Filters what is left of the channels, side by side: each step of a filter waits for the one before, and meanwhile the
+/// other's can be taken.
+fn filter(
+    coefficients: Coefficients,
+    [left_state, right_state]: &mut [State; CHANNELS_MAX],
+    left: &mut [f32],
+    right: &mut [f32],
+) {
+    let (mut first, mut second) = (*left_state, *right_state);
+    for (left, right) in left.iter_mut().zip(right) {
+        *left = coefficients.step(&mut first, *left);
+        *right = coefficients.step(&mut second, *right);
+    }
+    (*left_state, *right_state) = (first, second);
 }
 
 /// How much of the way is gone: without a corner at either end, which would be heard first.
