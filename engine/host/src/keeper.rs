@@ -51,6 +51,8 @@ pub(crate) struct Link {
     pub(crate) refused_blocks: AtomicU64,
     /// How often it said that its state is another.
     changed: AtomicU64,
+    /// How late it is, where it has said so since it was loaded.
+    late: Mutex<Option<u32>>,
     log: Mutex<VecDeque<String>>,
     commands: Mutex<Option<ChildStdin>>,
     conversation: Mutex<Conversation>,
@@ -85,6 +87,11 @@ impl Link {
 
     pub(crate) fn words(&self) -> Option<String> {
         lock(&self.words).clone()
+    }
+
+    /// Its own latency in frames, where that is another than when it was loaded.
+    pub(crate) fn late(&self) -> Option<u32> {
+        *lock(&self.late)
     }
 
     pub(crate) fn changed(&self) -> u64 {
@@ -146,6 +153,7 @@ impl Link {
             Answer::Changed => {
                 self.changed.fetch_add(1, Ordering::AcqRel);
             }
+            Answer::Late(frames) => *lock(&self.late) = Some(frames),
             Answer::Log(text) => {
                 let text: String = text.chars().take(LOG_CHARACTERS).collect();
                 tracing::info!(target: "audiocloud::host", text, "a plug-in says");
@@ -197,6 +205,7 @@ pub(crate) fn keep(
         late_blocks: AtomicU64::new(0),
         refused_blocks: AtomicU64::new(0),
         changed: AtomicU64::new(0),
+        late: Mutex::new(None),
         log: Mutex::new(VecDeque::new()),
         commands: Mutex::new(commands),
         conversation: Mutex::new(Conversation { number: 0, replies }),

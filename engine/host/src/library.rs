@@ -81,6 +81,8 @@ pub struct Report {
 struct Shelves {
     files: BTreeMap<PathBuf, Searched>,
     quarantine: Vec<Quarantined>,
+    /// The two files as they were read or written last: another process may write them too.
+    stamps: [Option<Stamp>; 2],
 }
 
 /// The plug-ins of this machine. Kept in two files of one folder; any thread but the audio's.
@@ -102,11 +104,7 @@ impl Library {
     /// is found again by a search.
     #[must_use]
     pub fn open(folder: &Path, program: Program) -> Self {
-        let shelves = Shelves {
-            files: load(&folder.join(FILES)).unwrap_or_default(),
-            quarantine: load(&folder.join(QUARANTINE)).unwrap_or_default(),
-        };
-        Self { folder: folder.to_owned(), program, shelves: Mutex::new(shelves) }
+        Self { folder: folder.to_owned(), program, shelves: Mutex::default() }
     }
 
     /// Where CLAP plug-ins are: `CLAP_PATH`, the user's folder, the system's.
@@ -151,7 +149,7 @@ impl Library {
         let mut shelves = self.shelves();
         shelves.files = files;
         shelves.quarantine.retain(|entry| Stamp::of(&entry.path) == Some(entry.stamp));
-        self.keep(&shelves)?;
+        self.keep(&mut shelves)?;
         Ok(report)
     }
 
@@ -226,7 +224,7 @@ impl Library {
             at_s,
             stamp: Stamp::of(path).unwrap_or_default(),
         });
-        if let Err(error) = self.keep(&shelves) {
+        if let Err(error) = self.keep(&mut shelves) {
             tracing::warn!(target: "audiocloud::host", %error, "the quarantine holds until this process ends");
         }
     }
@@ -254,7 +252,7 @@ impl Library {
                 shelves.files.remove(&path);
             }
         }
-        self.keep(&shelves)?;
+        self.keep(&mut shelves)?;
         Ok(before - shelves.quarantine.len())
     }
 
@@ -262,13 +260,29 @@ impl Library {
         &self.program
     }
 
+    /// What is known, with what other processes have found or released since.
     fn shelves(&self) -> MutexGuard<'_, Shelves> {
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamps = self.stamps();
+        if stamps[0].is_some() && stamps[0] != shelves.stamps[0] {
+            shelves.files = load(&self.folder.join(FILES)).unwrap_or_default();
+        }
+        if stamps[1].is_some() && stamps[1] != shelves.stamps[1] {
+            shelves.quarantine = load(&self.folder.join(QUARANTINE)).unwrap_or_default();
+        }
+        shelves.stamps = stamps;
+        shelves
     }
 
-    fn keep(&self, shelves: &Shelves) -> Result<(), HostError> {
+    fn stamps(&self) -> [Option<Stamp>; 2] {
+        [FILES, QUARANTINE].map(|name| Stamp::of(&self.folder.join(name)))
+    }
+
+    fn keep(&self, shelves: &mut Shelves) -> Result<(), HostError> {
         save(&self.folder, FILES, &shelves.files)?;
-        save(&self.folder, QUARANTINE, &shelves.quarantine)
+        save(&self.folder, QUARANTINE, &shelves.quarantine)?;
+        shelves.stamps = self.stamps();
+        Ok(())
     }
 }
 
@@ -327,7 +341,10 @@ mod tests {
         let library = Library::open(&folder.join("state"), Program::new("/nonexistent", &[]));
         let plugins = vec![listed("a"), listed("b")];
         let searched = Searched { stamp: Stamp::of(&path).unwrap(), plugins, words: None };
-        library.shelves().files.insert(path.clone(), searched);
+        let mut shelves = library.shelves();
+        shelves.files.insert(path.clone(), searched);
+        library.keep(&mut shelves).unwrap();
+        drop(shelves);
         (library, path)
     }
 
@@ -351,6 +368,8 @@ mod tests {
         assert!(matches!(again.find("a"), Err(HostError::Quarantined { .. })), "it outlives the process");
         assert_eq!(again.release("a").unwrap(), 1);
         assert_eq!((ids(&again), again.release("a").unwrap()), (vec!["a".into(), "b".into()], 0));
+
+        assert!(library.find("a").is_ok(), "what another process released is released");
 
         library.quarantine(&path, None, "crashed when it was searched");
         assert_eq!(ids(&library), [""; 0]);

@@ -60,6 +60,8 @@ pub enum Answer {
     Refused(String),
     /// Unasked: its state is another now.
     Changed,
+    /// Unasked: it is so many frames late now.
+    Late(u32),
     /// Unasked: something for the log.
     Log(String),
     /// What is in a file, when one is searched.

@@ -218,7 +218,7 @@ impl Handle {
             id: description.listed.id,
             name: description.listed.name,
             running: !self.link.is_gone(),
-            words: self.link.words(),
+            words: self.link.words().or_else(|| self.misplaced(description.latency_frames)),
             realtime: description.realtime,
             pipeline_frames: self.pipeline_frames,
             latency_frames: description.latency_frames,
@@ -229,6 +229,12 @@ impl Handle {
             wake: hop::times(shared.wakes()),
             turn: hop::times(shared.turns()),
         }
+    }
+
+    /// What is to be said of a plug-in that is later or earlier than the graph counts on.
+    fn misplaced(&self, counted: u32) -> Option<String> {
+        let late = self.link.late().filter(|late| *late != counted)?;
+        Some(format!("is {late} frames late now and was {counted}: take it out of the chain and put it in again"))
     }
 
     /// The system's number of its process.

@@ -2,8 +2,9 @@
 
 mod bed;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -183,6 +184,34 @@ fn the_process_ends_with_its_plug_in() {
     drop(rig);
     wait("its end", || !lives(process));
     assert_eq!(library.quarantined(), []);
+}
+
+/// Set: this process opens a plug-in, says which process that is, and waits to be killed.
+const VICTIM: &str = "AUDIOCLOUD_TEST_VICTIM";
+
+#[test]
+fn the_process_ends_with_its_node() {
+    if std::env::var_os(VICTIM).is_some() {
+        let (_folder, library) = library();
+        let rig = rig(&library, GAIN);
+        eprintln!("process {}", rig.handle.process_id());
+        loop {
+            std::thread::park();
+        }
+    }
+    let mut node = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_process_ends_with_its_node", "--nocapture"])
+        .env(VICTIM, "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(node.stderr.take().unwrap()).lines();
+    let process = lines.find_map(|line| line.unwrap().strip_prefix("process ")?.parse().ok()).unwrap();
+    assert!(lives(process));
+    node.kill().unwrap();
+    node.wait().unwrap();
+    wait("its end", || !lives(process));
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub(super) struct Requests {
     pub(super) callback: AtomicBool,
     pub(super) restart: AtomicBool,
     pub(super) changed: AtomicBool,
+    pub(super) late: AtomicBool,
     pub(super) tail: AtomicBool,
     main_thread: Pid,
     log: SyncSender<String>,
@@ -32,8 +33,8 @@ impl Requests {
     /// On the main thread.
     pub(super) fn new(log: SyncSender<String>) -> Self {
         let flag = || AtomicBool::new(false);
-        let (callback, restart, changed, tail) = (flag(), flag(), flag(), flag());
-        Self { callback, restart, changed, tail, main_thread: gettid(), log }
+        let (callback, restart, changed, late, tail) = (flag(), flag(), flag(), flag(), flag());
+        Self { callback, restart, changed, late, tail, main_thread: gettid(), log }
     }
 
     /// Whether a flag is up; it is not afterwards.
@@ -110,8 +111,9 @@ impl HostStateImpl for MainThread<'_> {
 }
 
 impl HostLatencyImpl for MainThread<'_> {
-    // Told again when the plug-in is described.
-    fn changed(&self) {}
+    fn changed(&self) {
+        self.requests.late.store(true, Ordering::Release);
+    }
 }
 
 impl HostAudioPortsImpl for MainThread<'_> {

@@ -56,6 +56,17 @@ fn listed(entry: &PluginEntry) -> Option<Vec<Listed>> {
     Some(listed.collect())
 }
 
+/// What a plug-in wants.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wishes {
+    /// To be made active anew.
+    pub(super) restart: bool,
+    /// Its state is another.
+    pub(super) changed: bool,
+    /// Its latency is another.
+    pub(super) late: bool,
+}
+
 /// One plug-in, once or once for each channel, loaded but not active.
 pub(super) struct Instances {
     all: Vec<PluginInstance<Host>>,
@@ -121,8 +132,8 @@ impl Instances {
         let (inputs, outputs) = (ports(&mut self.all[0], true), ports(&mut self.all[0], false));
         let listed = self.listed.clone();
         let copies = u16::try_from(self.all.len()).unwrap_or(u16::MAX);
+        let latency_frames = self.latency();
         let handle = self.first();
-        let latency = handle.get_extension::<PluginLatency>().map(|latency| latency.get(&handle));
         let notes = |is_input| {
             handle.get_extension::<PluginNotePorts>().is_some_and(|ports| ports.count(&handle, is_input) > 0)
         };
@@ -139,7 +150,7 @@ impl Instances {
             note_output,
             parameters,
             parameters_left_out: u32::try_from(left_out).unwrap_or(u32::MAX),
-            latency_frames: latency.unwrap_or(0),
+            latency_frames,
             tail,
             state,
             copies,
@@ -212,17 +223,24 @@ impl Instances {
         }
     }
 
-    /// Does what the plug-in asked for; whether it wants to be made active anew, and whether its state is another.
-    pub(super) fn serve(&mut self) -> (bool, bool) {
-        let (mut restart, mut changed) = (false, false);
+    /// How late it is, in frames.
+    pub(super) fn latency(&mut self) -> u32 {
+        let handle = self.first();
+        handle.get_extension::<PluginLatency>().map_or(0, |latency| latency.get(&handle))
+    }
+
+    /// Does what the plug-in asked for; what is left to be done.
+    pub(super) fn serve(&mut self) -> Wishes {
+        let Wishes { mut restart, mut changed, mut late } = Wishes::default();
         for instance in &mut self.all {
             if instance.access_shared_handler(|requests| Requests::take(&requests.callback)) {
                 instance.call_on_main_thread_callback();
             }
             restart |= instance.access_shared_handler(|requests| Requests::take(&requests.restart));
             changed |= instance.access_shared_handler(|requests| Requests::take(&requests.changed));
+            late |= instance.access_shared_handler(|requests| Requests::take(&requests.late));
         }
-        (restart, changed)
+        Wishes { restart, changed, late }
     }
 }
 

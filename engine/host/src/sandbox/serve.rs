@@ -143,9 +143,9 @@ impl Guest {
 
     /// Does what the plug-in asked for; what there is to tell.
     fn round(&mut self, shared: &Arc<Shared>, wake: &Arc<OwnedFd>) -> Vec<Answer> {
-        let (restart, changed) = self.instances.serve();
+        let wishes = self.instances.serve();
         let mut news = Vec::new();
-        if changed {
+        if wishes.changed {
             news.push(Answer::Changed);
         }
         if let Some(audio) = &self.audio {
@@ -155,12 +155,15 @@ impl Guest {
                 self.instances.set_offline(self.offline);
             }
         }
-        if restart && let Some(audio) = self.audio.take() {
+        if wishes.restart && let Some(audio) = self.audio.take() {
             self.instances.deactivate(audio.stop());
             match begin(&mut self.instances, self.running, shared, wake, self.priority) {
                 Ok((audio, running)) => (self.audio, self.running) = (Some(audio), running),
                 Err(words) => news.push(Answer::Log(format!("it asked to begin anew, and {words}"))),
             }
+        }
+        if wishes.restart || wishes.late {
+            news.push(Answer::Late(self.instances.latency()));
         }
         news
     }
