@@ -19,6 +19,8 @@ mod clock;
 mod event;
 #[path = "vectors/message.rs"]
 mod message;
+#[path = "vectors/remote.rs"]
+mod remote;
 #[path = "vectors/repair.rs"]
 mod repair;
 #[path = "vectors/report.rs"]
@@ -27,6 +29,10 @@ mod report;
 mod request;
 #[path = "vectors/sample.rs"]
 mod sample;
+#[path = "vectors/slice.rs"]
+mod slice;
+#[path = "vectors/slice_report.rs"]
+mod slice_report;
 #[path = "vectors/time.rs"]
 mod time;
 
@@ -145,6 +151,16 @@ fn clock_packets() {
 }
 
 #[test]
+fn slices() {
+    check("slice.json", &slice::cases(), &slice::FORMAT);
+}
+
+#[test]
+fn slice_reports() {
+    check("slice-report.json", &slice_report::cases(), &slice_report::FORMAT);
+}
+
+#[test]
 fn messages() {
     check("message.json", &message::cases(), &message::FORMAT);
 }
@@ -152,6 +168,11 @@ fn messages() {
 #[test]
 fn messages_of_time() {
     check("time.json", &time::cases(), &message::FORMAT);
+}
+
+#[test]
+fn messages_of_chains() {
+    check("remote.json", &remote::cases(), &message::FORMAT);
 }
 
 #[test]
@@ -179,6 +200,7 @@ fn the_schema_names_what_is_written() {
     let written = read("message.json")
         .into_iter()
         .chain(read("time.json"))
+        .chain(read("remote.json"))
         .filter(|case| case["decode_only"].is_null());
     let mut keys = 0;
     for fields in written.map(|case| case["fields"].clone()).filter(|fields| fields["kind"] != "song") {

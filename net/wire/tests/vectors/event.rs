@@ -43,7 +43,7 @@ fn encode(fields: &Value) -> Vec<u8> {
     bytes[..length].to_vec()
 }
 
-fn body(event: &Value) -> Body<'static> {
+pub(super) fn body(event: &Value) -> Body<'static> {
     let note = || NoteAddress {
         note_id: signed(&event["note_id"]),
         port: signed(&event["port"]),
@@ -99,7 +99,7 @@ fn decode(bytes: &[u8]) -> Result<Value, &'static str> {
     }))
 }
 
-fn fields_of(body: &Body<'_>) -> Value {
+pub(super) fn fields_of(body: &Body<'_>) -> Value {
     let with_note = |kind: &str, note: &NoteAddress| {
         json!({
             "type": kind, "note_id": note.note_id, "port": note.port, "channel": note.channel, "key": note.key,
