@@ -187,6 +187,26 @@ impl Insert {
         self.status.position.get()
     }
 
+    /// What is heard, or is being faded to; while [`Source::Here`] fades out, still that.
+    ///
+    /// *Realtime-safe: yes*, audio thread.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match self.fading {
+            // The old one is heard too.
+            Some((Source::Here, _)) => Source::Here,
+            _ => self.source,
+        }
+    }
+
+    /// Callbacks so far that lacked frames of the far end, whyever.
+    ///
+    /// *Realtime-safe: yes*, audio thread.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.status.late_callbacks + self.status.unanswered_callbacks
+    }
+
     /// Begins a new epoch at frame 0: what is under way of the old one is forgotten.
     ///
     /// *Realtime-safe: yes*, audio thread.

@@ -32,6 +32,8 @@ pub trait Part: Sized + Send + 'static {
     const CLAP_FEATURES: &'static [ClapFeature];
     const VST3_SUBCATEGORIES: &'static [Vst3SubCategory];
     const LAYOUTS: &'static [AudioIOLayout];
+    /// Whether a block is cut wherever a parameter changes, so that each change is seen at its frame.
+    const SAMPLE_ACCURATE: bool = false;
 
     type Params: Params + Default;
     type Editor: Editor;
@@ -132,6 +134,7 @@ impl<P: Part> Plugin for Guarded<P> {
     const EMAIL: &'static str = "";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const AUDIO_IO_LAYOUTS: &'static [AudioIOLayout] = P::LAYOUTS;
+    const SAMPLE_ACCURATE_AUTOMATION: bool = P::SAMPLE_ACCURATE;
     const MIDI_INPUT: MidiConfig = MidiConfig::Basic;
     const MIDI_OUTPUT: MidiConfig = MidiConfig::Basic;
 

@@ -73,15 +73,33 @@ pub const THROUGH_AND_STREAMS: &[AudioIOLayout] = &[
     layout(SIXTY_FOUR, "64 channels", &[], &[]),
 ];
 
+/// Main input and main output, as wide as effects are.
+pub const EFFECT: &[AudioIOLayout] = &[layout(STEREO, "Stereo", &[], &[]), layout(MONO, "Mono", &[], &[])];
+
+const fn listening(layout: AudioIOLayout, side_chain: &'static [NonZeroU32]) -> AudioIOLayout {
+    AudioIOLayout {
+        aux_input_ports: side_chain,
+        names: PortNames { aux_inputs: &["Side-chain"], ..layout.names },
+        ..layout
+    }
+}
+
+/// As [`EFFECT`], with an input that effects listen to. For CLAP: where a VST3 host gives fewer inputs than there are,
+/// nice-plug reads one too far.
+pub const EFFECT_AND_SIDE_CHAIN: &[AudioIOLayout] = &[
+    listening(layout(STEREO, "Stereo", &[], &[]), &[STEREO]),
+    listening(layout(MONO, "Mono", &[], &[]), &[MONO]),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_bus_is_as_wide_as_the_main_one() {
-        for layout in THROUGH_WIDE.iter().chain(THROUGH_AND_STREAMS) {
+        for layout in THROUGH_WIDE.iter().chain(THROUGH_AND_STREAMS).chain(EFFECT_AND_SIDE_CHAIN) {
             assert_eq!(layout.main_input_channels, layout.main_output_channels);
-            for aux in layout.aux_output_ports {
+            for aux in layout.aux_output_ports.iter().chain(layout.aux_input_ports) {
                 assert_eq!(Some(*aux), layout.main_output_channels);
             }
         }
@@ -89,6 +107,9 @@ mod tests {
             layouts.iter().filter_map(|layout| layout.main_output_channels).collect()
         };
         assert_eq!(widths(THROUGH), [STEREO, MONO, SIX, EIGHT]);
+        for layouts in [EFFECT, EFFECT_AND_SIDE_CHAIN] {
+            assert_eq!(widths(layouts), [STEREO, MONO]);
+        }
         for layouts in [THROUGH_WIDE, THROUGH_AND_STREAMS] {
             assert_eq!(widths(layouts), [STEREO, MONO, SIX, EIGHT, SIXTY_FOUR]);
         }

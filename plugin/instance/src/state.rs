@@ -4,6 +4,7 @@
 //! untouched and not read, and the plug-in says so.
 
 mod bridges;
+mod chain;
 mod mix;
 mod session;
 
@@ -17,14 +18,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use bridges::{Bridge, Bridges};
+pub use chain::{KeptChain, KeptDelay};
 pub use mix::{Fader, FaderKey, OUTPUTS, PersonRef, Selection};
 pub use session::SessionRef;
 
 /// The latest schema that this version reads. A document says the earliest one that has all that is in it: 1 has a name,
-/// a stream and a codec, 2 also what else a Receive plays, and its faders, 3 also a session, and what is open to others.
-pub const SCHEMA: u64 = 3;
+/// a stream and a codec, 2 also what else a Receive plays, and its faders, 3 also a session, and what is open to others,
+/// 4 also a chain of effects.
+pub const SCHEMA: u64 = 4;
 const SCHEMA_OF_MIX: u64 = 2;
 const SCHEMA_OF_SESSION: u64 = 3;
+const SCHEMA_OF_CHAIN: u64 = 4;
 
 /// A stream by its publisher's device and its own id, as a project stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -271,6 +275,42 @@ impl Stored {
         self.change(|document| bridges::set_bridges(document, bridges))
     }
 
+    /// The chain of effects.
+    pub fn chain(&self) -> Option<KeptChain> {
+        chain::chain(&self.lock())
+    }
+
+    /// Sets it. False as in [`Stored::set_name`].
+    pub fn set_chain(&self, kept: &KeptChain) -> bool {
+        self.change(|document| chain::set_chain(document, kept))
+    }
+
+    /// Sets it where the host knows of what changed already, for it moved its own parameters. False as in
+    /// [`Stored::set_name`].
+    pub fn follow_chain(&self, kept: &KeptChain) -> bool {
+        let mut document = self.lock();
+        let is_readable = document.is_readable();
+        if is_readable {
+            chain::set_chain(&mut document, kept);
+        }
+        is_readable
+    }
+
+    /// By how much everything is late, as it was decided last.
+    pub fn delay(&self) -> Option<KeptDelay> {
+        chain::delay(&self.lock())
+    }
+
+    /// Sets it; it follows from what the host knows. False as in [`Stored::set_name`].
+    pub fn set_delay(&self, delay: &KeptDelay) -> bool {
+        let mut document = self.lock();
+        let is_readable = document.is_readable();
+        if is_readable {
+            chain::set_delay(&mut document, delay);
+        }
+        is_readable
+    }
+
     /// The latency that the host was told last, microseconds: until a missing stream is back, it stays.
     pub fn latency_us(&self) -> Option<u64> {
         self.lock().field("latency_us")?.as_u64()
@@ -409,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_later_schema_is_kept_and_not_read() {
-        for json in [r#"{"schema":4,"name":"Bass","stream":{"group":7}}"#, r#"{"name":"no schema"}"#, "[1,2]"]
+        for json in [r#"{"schema":5,"name":"Bass","stream":{"group":7}}"#, r#"{"name":"no schema"}"#, "[1,2]"]
         {
             let stored = load(json);
             assert!(stored.unreadable().is_some());

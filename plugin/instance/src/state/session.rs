@@ -43,7 +43,9 @@ pub(super) fn set_session(document: &mut Document, session: Option<&SessionRef>)
 /// Nobody has decided yet whether it belongs to a session, nor used it without one.
 pub(super) fn is_new(document: &Document) -> bool {
     document.is_readable()
-        && ["session", "stream", "play", "bridges"].iter().all(|field| document.field(field).is_none())
+        && ["session", "stream", "play", "bridges", "chain"]
+            .iter()
+            .all(|field| document.field(field).is_none())
 }
 
 pub(super) fn member(document: &Document) -> Option<PersonRef> {

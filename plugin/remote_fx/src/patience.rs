@@ -1,0 +1,76 @@
+//! Waiting in a callback: for renders that must be exact, and for no others.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use audiocloud_net::runtime::remote::Arrived;
+
+/// A render waits so long for one block, the opening of the chain on a node included.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+/// From look to look, where nobody rings.
+const STEP: Duration = Duration::from_millis(20);
+
+/// What the callbacks and the link know of waiting.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    /// The way to the node is one on which nothing is lost.
+    is_exact: AtomicBool,
+    arrived: Mutex<Option<Arrived>>,
+    /// Waits that the limit ended.
+    given_up: AtomicU64,
+}
+
+impl Patience {
+    /// Another way from now on; `None`: nobody to wait for.
+    pub(crate) fn set(&self, arrived: Option<Arrived>) {
+        self.is_exact.store(arrived.is_some(), Ordering::Relaxed);
+        *self.arrived.lock().unwrap_or_else(PoisonError::into_inner) = arrived;
+    }
+
+    pub(crate) fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    fn arrived(&self) -> Option<Arrived> {
+        if !self.is_exact.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// One callback's waiting.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    patience: &'a Patience,
+    arrived: Option<Arrived>,
+    seen: u64,
+    since: Option<Instant>,
+    pub(crate) is_over: bool,
+}
+
+impl<'a> Wait<'a> {
+    /// For a callback that may wait; in any other nothing is asked for and nothing done.
+    pub(crate) fn new(patience: &'a Patience, may_wait: bool) -> Self {
+        let arrived = if may_wait { patience.arrived() } else { None };
+        let seen = arrived.as_ref().map_or(0, Arrived::count);
+        Self { patience, arrived, seen, since: None, is_over: false }
+    }
+
+    /// Waits for news; false when there is nothing to wait for, or it took too long.
+    pub(crate) fn again(&mut self) -> bool {
+        let Some(arrived) = &self.arrived else { return false };
+        if self.is_over {
+            return false;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= LIMIT {
+            self.patience.given_up.fetch_add(1, Ordering::Relaxed);
+            self.is_over = true;
+            return false;
+        }
+        self.seen = arrived.wait(self.seen, STEP);
+        true
+    }
+}
