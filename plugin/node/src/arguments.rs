@@ -1,6 +1,7 @@
 //! What can be asked for, as its user types it.
 
 mod chain;
+mod device;
 mod node;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use audiocloud_net::wire::id::UserId;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::chain::{ChainCommand, Switch, WhichChain};
+pub(crate) use self::device::{ReceiveArguments, SendArguments};
 pub(crate) use self::node::{NodeArguments, PtpRole};
 
 /// Sends audio and notes from one DAW to another: what is running, who you are, and with whom.
@@ -53,6 +55,10 @@ pub(crate) enum Command {
     Accept(AcceptArguments),
     /// Gives an invitation to a machine nearby by a short spoken code, or takes one
     Pair(PairArguments),
+    /// Sends a recording, or what a sound device hears, as a stream: without a DAW
+    Send(Box<SendArguments>),
+    /// Plays a stream on a sound device, or records it: without a DAW
+    Receive(Box<ReceiveArguments>),
     /// Runs without a DAW until it is ended: plays chains of effects for others, is where sessions meet, relays for them
     Node(Box<NodeArguments>),
     /// Nodes that can be reached now, and how much room they have

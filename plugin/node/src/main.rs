@@ -8,6 +8,7 @@ mod arguments;
 mod chain;
 mod choice;
 mod clock;
+mod device;
 mod doctor;
 mod field;
 mod host;
@@ -77,6 +78,8 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Strangers(form) => strangers::print_all(&config, &form),
         Command::Accept(arguments) => strangers::accept(&arguments, &config),
         Command::Pair(arguments) => pair::run(arguments, &config),
+        Command::Send(arguments) => device::send(&arguments, config),
+        Command::Receive(arguments) => device::receive(&arguments, config),
         Command::Clock(arguments) => clock::run(&arguments, &config),
         Command::Node(arguments) => node::run(&arguments, config),
         Command::Nodes(form) => nodes::print_all(&runtimes(), &form),

@@ -242,19 +242,19 @@ fn words(place: &Value, config: &Config, hosting: &Hosting) -> String {
 
 /// The signal to end.
 #[cfg(unix)]
-struct End {
+pub(crate) struct End {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl End {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn come(&mut self) {
+    pub(crate) async fn come(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -263,15 +263,15 @@ impl End {
 }
 
 #[cfg(not(unix))]
-struct End;
+pub(crate) struct End;
 
 #[cfg(not(unix))]
 impl End {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self)
     }
 
-    async fn come(&mut self) {
+    pub(crate) async fn come(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }

@@ -32,6 +32,8 @@ const UNSAFE: &[&str] = &[
     "net/runtime/src/readiness.rs",
     // The border to JACK's library and ALSA's, which are looked for at run time.
     "net/runtime/src/bridge/midi/",
+    // The border to JACK's library, likewise.
+    "plugin/node/src/device/jack.rs",
     // The host's side of nice-plug, played by the test.
     "plugin/suite/tests/one_process/",
     // The host's side of CLAP.
