@@ -61,7 +61,10 @@ mod paced {
         if ids.is_empty() {
             ids = library.plugins().into_iter().map(|found| found.listed.id).collect();
         }
-        println!("{:24} {:>4} {:>6}  to it (µs): p50    p99  p99.9    max   and back: p50    p99  p99.9    max   callback", "", "fifo", "late");
+        println!(
+            "{:24} {:>4} {:>6}  to it (µs): p50    p99  p99.9    max   and back: p50    p99  p99.9    max   callback",
+            "", "fifo", "late"
+        );
         for id in ids {
             match measure(&library, &id, block, seconds) {
                 Ok((status, callback_us)) => print(&status, callback_us),
@@ -91,15 +94,24 @@ mod paced {
         let fifo = if *realtime { "yes" } else { "no" };
         print!("{name:24} {fifo:>4} {late_blocks:>6}            ");
         for times in [wake, turn] {
-            print!("{:>7.0}{:>7.0}{:>7.0}{:>7.0}          ", times.p50_us, times.p99_us, times.p999_us, times.max_us);
+            print!(
+                "{:>7.0}{:>7.0}{:>7.0}{:>7.0}          ",
+                times.p50_us, times.p99_us, times.p999_us, times.max_us
+            );
         }
         println!("{callback_us:>6.1}");
     }
 
     /// Plays in real time; how the plug-in did, and what a callback cost in the mean, in µs.
-    fn measure(library: &Arc<Library>, id: &str, block: u32, seconds: u64) -> Result<(Status, f64), Box<dyn Error>> {
+    fn measure(
+        library: &Arc<Library>,
+        id: &str,
+        block: u32,
+        seconds: u64,
+    ) -> Result<(Status, f64), Box<dyn Error>> {
         let sample_rate = SampleRate::new(RATE).ok_or("a rate")?;
-        let setup = Setup { sample_rate, channels: 2, side_chain: 0, block_frames_max: block, priority: Some(70) };
+        let setup =
+            Setup { sample_rate, channels: 2, side_chain: 0, block_frames_max: block, priority: Some(70) };
         let plugin = HostedPlugin::open(library, id, &setup, None)?;
         let handle = plugin.handle();
         let mut graph = Graph::new(&[2], &[2])?;

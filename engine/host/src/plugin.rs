@@ -53,7 +53,7 @@ impl Setup {
     #[must_use]
     pub fn pipeline_frames(&self) -> u32 {
         let block = self.block_frames_max.clamp(1, BLOCK_FRAMES_MAX);
-        if block % 64 == 0 { block } else { block.next_multiple_of(64) + 64 }
+        if block.is_multiple_of(64) { block } else { block.next_multiple_of(64) + 64 }
     }
 
     fn shape(&self) -> Result<Shape, HostError> {
@@ -234,7 +234,9 @@ impl Handle {
     /// What is to be said of a plug-in that is later or earlier than the graph counts on.
     fn misplaced(&self, counted: u32) -> Option<String> {
         let late = self.link.late().filter(|late| *late != counted)?;
-        Some(format!("is {late} frames late now and was {counted}: take it out of the chain and put it in again"))
+        Some(format!(
+            "is {late} frames late now and was {counted}: take it out of the chain and put it in again"
+        ))
     }
 
     /// The system's number of its process.

@@ -149,8 +149,8 @@ fn a_mono_plug_in_in_a_stereo_chain_is_two() {
     assert_eq!(rig.handle.description().copies, 2);
     rig.controller.set_parameter(&mut rig.graph, rig.key, parameter::GAIN, 2.0).unwrap();
     rig.play_in(FRAMES, 64);
-    for channel in 0..2 {
-        assert_eq!(rig.host.output[channel], expected(&input[channel], 64, |_| 2.0));
+    for (output, input) in rig.host.output.iter().zip(&input) {
+        assert_eq!(*output, expected(input, 64, |_| 2.0));
     }
     // And one in a mono chain, or where the plug-in is wider than the chain.
     for id in [MONO, GAIN] {

@@ -155,7 +155,9 @@ impl Guest {
                 self.instances.set_offline(self.offline);
             }
         }
-        if wishes.restart && let Some(audio) = self.audio.take() {
+        if wishes.restart
+            && let Some(audio) = self.audio.take()
+        {
             self.instances.deactivate(audio.stop());
             match begin(&mut self.instances, self.running, shared, wake, self.priority) {
                 Ok((audio, running)) => (self.audio, self.running) = (Some(audio), running),
