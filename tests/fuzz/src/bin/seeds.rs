@@ -14,6 +14,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("message.json", "message"),
         ("time.json", "message"),
         ("clock.json", "clock_packet"),
+        ("slice.json", "slice"),
+        ("slice-report.json", "slice"),
+        ("remote.json", "message"),
+        ("remote.json", "remote_message"),
     ] {
         let vectors = std::fs::read_to_string(here.join("../../net/wire/spec/vectors").join(file))?;
         let vectors: Vec<serde_json::Value> = serde_json::from_str(&vectors)?;
@@ -39,6 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Peers of tempo Link that come, say their tempo and answer pings.
     made.extend([3, 11, 29].map(|step: u8| ("link", (0..=255).map(|n: u8| n.wrapping_mul(step)).collect())));
     made.extend(beat_maps().map(|map| ("bridges", map)));
+    made.extend([0, 1, 2, 4, 6].map(|choice| ("remote_intake", slices(choice))));
     made.extend(audiocloud_fuzz::chains::seeds());
     made.extend(audiocloud_fuzz::plugins::seeds());
     made.extend(audiocloud_fuzz::changes::seeds());
@@ -113,6 +118,20 @@ fn packets(codec: u8) -> Vec<u8> {
             input.extend([2, number, 1, 0, number, 8, 0]);
             input.extend([1, 2, 1, 0, number / 3, 2, 6, 0x90, 60, 100, 0x80, 60, 0]);
         }
+    }
+    input
+}
+
+/// A hundred slices of a chain, each fifth of them lost, each seventh late, a parameter in each third; or blocks of the end
+/// that sends them.
+fn slices(choice: u8) -> Vec<u8> {
+    let mut input = vec![choice, 10, 40];
+    for number in (0..100_u8).filter(|number| number % 5 != 0) {
+        let late = if number % 7 == 0 { number.saturating_sub(3) } else { number };
+        input.extend([late % 2 * 2, 36, 0, late, late / 3, 0, 64]);
+        let events: &[u8] = if late % 3 == 0 { &[2, 1, 7, 3] } else { &[] };
+        input.push(u8::try_from(events.len()).unwrap_or(0));
+        input.extend(events);
     }
     input
 }
