@@ -28,8 +28,15 @@ pub const RECEIVE: Class = Class {
 pub const CLOCK: Class =
     Class { id: *b"audiocloudClok01", name: "audiocloud Clock", sub_categories: &["Fx", "Tools", "Network"] };
 
+/// Runs a chain of effects on another machine.
+pub const REMOTE_FX: Class = Class {
+    id: *b"audiocloudRmFx01",
+    name: "audiocloud Remote FX",
+    sub_categories: &["Fx", "Tools", "Network"],
+};
+
 /// All of them, in the order in which the suite exports them.
-pub const ALL: &[Class] = &[SEND, RECEIVE, CLOCK];
+pub const ALL: &[Class] = &[SEND, RECEIVE, CLOCK, REMOTE_FX];
 
 /// Who makes them.
 pub const VENDOR: &str = "audiocloud";

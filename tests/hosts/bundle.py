@@ -15,6 +15,7 @@ SINGLE = {
     "audiocloud Send": FOLDER / "only-send" / "audiocloud.vst3",
     "audiocloud Receive": FOLDER / "only-receive" / "audiocloud.vst3",
     "audiocloud Clock": FOLDER / "only-clock" / "audiocloud.vst3",
+    "audiocloud Remote FX": FOLDER / "only-remote-fx" / "audiocloud.vst3",
 }
 
 

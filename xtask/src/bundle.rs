@@ -56,6 +56,7 @@ pub(crate) enum Exports {
     OnlyReceive,
     /// One, for a host that sees only a bundle's first class.
     OnlyClock,
+    OnlyRemoteFx,
 }
 
 impl Exports {
@@ -66,6 +67,7 @@ impl Exports {
             Exports::OnlySend => Some("only-send"),
             Exports::OnlyReceive => Some("only-receive"),
             Exports::OnlyClock => Some("only-clock"),
+            Exports::OnlyRemoteFx => Some("only-remote-fx"),
         }
     }
 
@@ -75,6 +77,7 @@ impl Exports {
             Exports::OnlySend => &[classes::SEND],
             Exports::OnlyReceive => &[classes::RECEIVE],
             Exports::OnlyClock => &[classes::CLOCK],
+            Exports::OnlyRemoteFx => &[classes::REMOTE_FX],
         }
     }
 }
@@ -202,5 +205,6 @@ mod tests {
         assert_eq!(Exports::OnlySend.classes(), [classes::SEND]);
         assert_eq!(Exports::OnlyReceive.classes(), [classes::RECEIVE]);
         assert_eq!(Exports::OnlyClock.classes(), [classes::CLOCK]);
+        assert_eq!(Exports::OnlyRemoteFx.classes(), [classes::REMOTE_FX]);
     }
 }

@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 /// The bundles of one class first: the last build's programs and library are the ones that stay.
 fn bundle_all() -> Result<Built> {
-    for exports in [Exports::OnlySend, Exports::OnlyReceive, Exports::OnlyClock] {
+    for exports in [Exports::OnlySend, Exports::OnlyReceive, Exports::OnlyClock, Exports::OnlyRemoteFx] {
         Build { exports, programs: PROGRAMS, ..Build::default() }.run()?;
     }
     Build { programs: PROGRAMS, ..Build::default() }.run()
