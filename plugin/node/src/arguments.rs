@@ -66,6 +66,9 @@ pub(crate) enum Command {
     /// Chains of effects that run on nodes: shows them, and proposes changes to their owners
     #[command(subcommand)]
     Chain(ChainCommand),
+    /// The CLAP plug-ins of this machine that its node plays for others, and those that crashed and are in quarantine
+    #[cfg(target_os = "linux")]
+    PlugIns(PlugInsArguments),
     /// Whose time it is, how sure this machine is of it, and whose it shall be
     Clock(ClockArguments),
     /// Looks for what stands in the way, and says what to do about it
@@ -106,6 +109,27 @@ pub(crate) struct DoctorArguments {
     pub(crate) reach: Vec<String>,
     #[command(flatten)]
     pub(crate) form: Form,
+}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+pub(crate) struct PlugInsArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<PlugInsCommand>,
+    /// One JSON document, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[cfg(target_os = "linux")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlugInsCommand {
+    /// Lets one that is in quarantine be loaded again
+    Release {
+        /// Its id, or its file where that could not even be searched
+        #[arg(value_name = "ID")]
+        what: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,8 @@ use audiocloud_engine::graph::load::Report;
 use audiocloud_engine::rt::priority;
 use audiocloud_net::runtime::remote::{Capacity, Host, OpenRequest, ServedChain};
 
+#[cfg(target_os = "linux")]
+pub(crate) use self::foreign::library;
 pub(crate) use self::foreign::{PlugIns, sandbox};
 use self::load::{Load, Room};
 use self::served::{Served, Shown};

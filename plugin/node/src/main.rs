@@ -19,6 +19,8 @@ mod output;
 mod pair;
 mod patch;
 mod ping;
+#[cfg(target_os = "linux")]
+mod plug_ins;
 mod qr_code;
 mod session;
 mod strangers;
@@ -80,6 +82,8 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Pair(arguments) => pair::run(arguments, &config),
         Command::Send(arguments) => device::send(&arguments, config),
         Command::Receive(arguments) => device::receive(&arguments, config),
+        #[cfg(target_os = "linux")]
+        Command::PlugIns(arguments) => plug_ins::run(&arguments, &config.config_dir),
         Command::Clock(arguments) => clock::run(&arguments, &config),
         Command::Node(arguments) => node::run(&arguments, config),
         Command::Nodes(form) => nodes::print_all(&runtimes(), &form),

@@ -5,6 +5,8 @@
 
 #[cfg(target_os = "linux")]
 mod library;
+#[cfg(target_os = "linux")]
+pub(crate) use library::library;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -208,7 +208,7 @@ fn a_worker_plays_what_a_rack_plays_under_the_frames_that_it_answers() {
     // A node that takes over in mid-stream: from frame 1000 on; the grid's next point is 1024.
     let (request, mut far) = request(&chain.to_json(), Transfer::Live, 256);
     let served = hosting.open(request).unwrap();
-    let threshold = ChainBody::Parameter { effect: 1, parameter: 0, value: -40.0, ramp_frames: Some(100) };
+    let threshold = ChainBody::Parameter { effect: 1, parameter: 1, value: -40.0, ramp_frames: Some(100) };
     let bypass = ChainBody::Bypass { effect: 0, on: true };
     far.tell(3, 1_234, threshold);
     far.tell(3, 2_000, bypass);

@@ -26,6 +26,13 @@ const STATE_EVERY: Duration = Duration::from_secs(5);
 /// States that go back with a report.
 const STATES_BYTES_MAX: usize = 16 << 10;
 
+/// What is known of this machine's plug-ins.
+pub(crate) fn library(config_dir: &Path) -> anyhow::Result<Library> {
+    let program =
+        Program::this(&["sandbox"]).context("plug-ins cannot be hosted; set `plugins = false` in node.toml")?;
+    Ok(Library::open(&config_dir.join(FOLDER), program))
+}
+
 /// The library, and what is told of it.
 #[derive(Debug)]
 pub(super) struct Shelf {
@@ -36,9 +43,7 @@ pub(super) struct Shelf {
 impl Shelf {
     /// What is known from before; files that are new or changed are looked into meanwhile.
     pub(super) fn open(settings: &HostSettings, config_dir: &Path) -> anyhow::Result<Arc<Self>> {
-        let program = Program::this(&["sandbox"])
-            .context("plug-ins cannot be hosted; set `plugins = false` in node.toml")?;
-        let library = Arc::new(Library::open(&config_dir.join(FOLDER), program));
+        let library = Arc::new(library(config_dir)?);
         let shelf = Arc::new(Self { library, details: Mutex::default() });
         shelf.tell();
         let mut folders = settings.plugin_folders.clone();
