@@ -181,14 +181,7 @@ impl Chain {
         struct Form {
             schema: u32,
         }
-        match serde_json::from_slice::<Form>(bytes).map_err(unreadable)?.schema {
-            0 => {
-                let reason = "there is no schema 0".to_owned();
-                return Err(ChainError::Unreadable { what: "chain", reason });
-            }
-            schema if schema > SCHEMA => return Err(ChainError::Newer { schema, known: SCHEMA }),
-            _ => {}
-        }
+        check_schema(serde_json::from_slice::<Form>(bytes).map_err(unreadable)?.schema)?;
         let mut chain: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
         chain.check()?;
         chain.number();
@@ -215,6 +208,7 @@ impl Chain {
     /// In words, the first thing that is wrong.
     pub fn check(&self) -> Result<(), ChainError> {
         let too_many = |what, count, max| ChainError::TooMany { what, count, max };
+        check_schema(self.schema)?;
         if let Some(frames) = self.latency_frames.filter(|frames| *frames > LATENCY_FRAMES_MAX) {
             return Err(ChainError::Latency { needed_frames: frames, frames: LATENCY_FRAMES_MAX });
         }
@@ -438,6 +432,17 @@ fn tail(items: &[Item], activation: &Activation) -> Tail {
         (Tail::Frames(one), Tail::Frames(other)) => Tail::Frames(one.saturating_add(other)),
         _ => Tail::Infinite,
     })
+}
+
+fn check_schema(schema: u32) -> Result<(), ChainError> {
+    match schema {
+        SCHEMA => Ok(()),
+        0 => {
+            let reason = "there is no schema 0".to_owned();
+            Err(ChainError::Unreadable { what: "chain", reason })
+        }
+        _ => Err(ChainError::Newer { schema, known: SCHEMA }),
+    }
 }
 
 pub(crate) fn at_most(what: &'static str, bytes: &[u8], bytes_max: usize) -> Result<(), ChainError> {

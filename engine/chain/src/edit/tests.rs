@@ -87,6 +87,8 @@ fn what_does_not_suit_is_refused_and_changes_nothing() {
     let mut double = row(1);
     double.items.push(double.items[0].clone());
     check(Edit::Replace(double), "the number 0");
+    check(Edit::Replace(Chain { schema: 0, ..Chain::default() }), "schema 0");
+    check(Edit::Replace(Chain { schema: 2, ..Chain::default() }), "newer version");
 }
 
 #[test]
