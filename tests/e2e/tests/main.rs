@@ -4,6 +4,7 @@ mod aligned;
 mod ardour;
 mod clock;
 mod cut;
+mod device;
 mod everyday;
 mod faults;
 mod heal;
@@ -15,6 +16,8 @@ mod mixing;
 mod nat;
 mod notes;
 mod patch;
+#[cfg(target_os = "linux")]
+mod plug_ins;
 mod project;
 mod ptp;
 mod session;
