@@ -173,15 +173,38 @@ pub fn rack(
 }
 
 impl RackControl {
-    /// Changes the document and what plays, values included.
+    /// Changes the document and what plays, values included: they are on their way from the next block on.
     ///
     /// # Errors
     /// In words; all is as it was.
     pub fn apply(&mut self, edit: &Edit) -> Result<Option<u32>, ChainError> {
-        let mut next = self.chain.clone();
-        let added = next.apply(edit)?;
-        self.become_as(&next, true)?;
-        Ok(added)
+        match edit {
+            // A hand on a knob: what plays stays as it is, and hears of it also where the document knew it already.
+            Edit::Set { effect, parameter, .. } => {
+                self.chain.apply(edit)?;
+                let value = self.chain.value(*effect, *parameter);
+                if let (Some(placed), Some(value)) = (self.placed.get(effect), value) {
+                    let value = if matches!(placed.source, Source::Mix) { gain(value) } else { value };
+                    let Self { controller, graph, .. } = self;
+                    // Without room it is kept for the next time; what a node does not have is nobody's loss.
+                    drop(controller.set_parameter(graph, placed.key, *parameter, value));
+                }
+                Ok(None)
+            }
+            Edit::Bypass(id, on) => {
+                self.chain.apply(edit)?;
+                if let Some(placed) = self.placed.get(id) {
+                    drop(self.controller.set_bypassed(&mut self.graph, placed.key, *on));
+                }
+                Ok(None)
+            }
+            _ => {
+                let mut next = self.chain.clone();
+                let added = next.apply(edit)?;
+                self.become_as(&next, true)?;
+                Ok(added)
+            }
+        }
     }
 
     /// Has the rack be as in this document, by crossfades of what changed. Effects that stay (same id, same kind) keep their

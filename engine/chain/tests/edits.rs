@@ -94,7 +94,7 @@ fn documents_change_structure_and_events_change_values() {
     let mut chain = Chain::default();
     let gain = add(&mut chain, "clap:gain");
     let (mut control, mut audio) = racked(&chain);
-    let mut host = steady(4 * SETTLED);
+    let mut host = steady(6 * SETTLED);
     host.call(&mut audio, SETTLED, &[(0, set(gain, 0, 0.5))]);
     chain.apply(&Edit::Set { effect: gain, parameter: 0, value: 0.125 }).unwrap();
     chain.apply(&Edit::Bypass(gain, true)).unwrap();
@@ -109,9 +109,15 @@ fn documents_change_structure_and_events_change_values() {
     control.set_chain(&other).unwrap();
     settle(&mut host, &mut control, &mut audio);
     assert_eq!(host.output[0][3 * SETTLED - 1], 0.25);
+    // Also one that the document has already.
+    let to = host.at + 64;
+    host.call(&mut audio, to, &[(host.at, set(new, 0, 0.5))]);
+    control.apply(&Edit::Set { effect: new, parameter: 0, value: 0.25 }).unwrap();
+    settle(&mut host, &mut control, &mut audio);
+    assert_eq!(host.output[0][4 * SETTLED], 0.25);
     control.apply(&Edit::Set { effect: new, parameter: 0, value: 0.75 }).unwrap();
     settle(&mut host, &mut control, &mut audio);
-    assert_eq!(host.output[0][4 * SETTLED - 1], 0.75);
+    assert_eq!(host.output[0][5 * SETTLED], 0.75);
 }
 
 #[test]
