@@ -10,6 +10,7 @@ pub mod jack;
 pub mod net;
 pub mod node;
 pub mod person;
+pub mod remote_fx;
 
 use std::{
     path::{Path, PathBuf},
