@@ -392,8 +392,14 @@ impl Intake {
 
     /// Puts silence in place of what is missing before a slice, unless that is too long.
     fn fill_until(&mut self, slice: &SlicePacket<'_>, now: HostTime, out: Out<'_>) {
-        let (Some(epoch), Some(mut from)) = (self.epoch, self.next_frame) else { return };
+        let Some(epoch) = self.epoch else { return };
         let until = slice.header.first_frame;
+        let mut from = match self.next_frame {
+            Some(next) => next,
+            // An epoch whose beginning was lost began at 0, not long ago; whoever takes over hears its slice 0.
+            None if slice.header.sequence != 0 => 0,
+            None => return,
+        };
         if until <= from || self.span(until - from) > FILL_MAX {
             return;
         }

@@ -371,7 +371,7 @@ fn write(samples: &Samples<'_>, channel: usize, from: usize, frames: u16, out: &
     let first = one.get(from.min(one.len())..until.min(one.len())).unwrap_or_default();
     let (from, until) = (from.saturating_sub(one.len()), until.saturating_sub(one.len()));
     let second = two.get(from.min(two.len())..until.min(two.len())).unwrap_or_default();
-    let (out_one, out_two) = out.split_at_mut((first.len() * size_of::<f32>()).min(out.len()));
+    let (out_one, out_two) = out.split_at_mut(size_of_val(first).min(out.len()));
     slice::write_samples(first, out_one);
     slice::write_samples(second, out_two);
 }
