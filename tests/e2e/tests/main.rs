@@ -20,6 +20,7 @@ mod patch;
 mod plug_ins;
 mod project;
 mod ptp;
+mod remote_fx;
 mod session;
 mod sixteen;
 mod strangers;
