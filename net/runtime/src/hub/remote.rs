@@ -169,15 +169,8 @@ impl Hub {
         let remote = slice.header.remote;
         let now = host_time::now();
         let known = if slice.header.flags.contains(Flags::BACK) {
-            let Hub { remote: remoting, .. } = self;
-            let chain = remoting.openings.get(&(id, remote)).and_then(|id| remoting.chains.get_mut(id));
-            chain.is_some_and(|chain| {
-                let taken = chain.end.borrow_mut().handle_slice(slice, now);
-                if taken && matches!(chain.stage, Stage::Silent(_)) {
-                    chain.stage = Stage::Live;
-                }
-                taken
-            })
+            let chain = self.remote.openings.get(&(id, remote)).copied();
+            chain.is_some_and(|chain| self.take_back(chain, slice, now))
         } else {
             self.served_at(id, remote).is_some_and(|served| served.end.borrow_mut().handle_slice(slice, now))
         };
@@ -185,6 +178,16 @@ impl Hub {
             self.shared.counters.unknown_stream.add(1);
         }
         self.remote_alarm();
+    }
+
+    fn take_back(&mut self, id: ChainId, slice: &SlicePacket<'_>, now: HostTime) -> bool {
+        let Some(chain) = self.remote.chains.get_mut(&id) else { return false };
+        let taken = chain.end.borrow_mut().handle_slice(slice, now);
+        if taken && matches!(chain.stage, Stage::Silent(_)) {
+            chain.stage = Stage::Live;
+            self.describe_chain(id);
+        }
+        taken
     }
 
     /// How slices arrive that we sent.

@@ -338,6 +338,9 @@ impl End {
                 }
                 drop_stale(waiting, epoch.replace(header.epoch).filter(|before| *before != header.epoch));
                 let here = events_of(waiting, header);
+                if form.to_node {
+                    waiting[..here].iter().for_each(|event| automation.hear(&event.body));
+                }
                 let pushed = flow.outlet.push(header, &samples, &waiting[..here], now, send);
                 waiting.drain(..here);
                 if pushed.is_err() {
@@ -355,9 +358,6 @@ impl End {
         while self.waiting.len() < EVENTS_MAX
             && let Some(event) = self.events.pop()
         {
-            if self.form.to_node {
-                self.automation.hear(&event.body);
-            }
             self.waiting.push(event);
         }
     }
@@ -366,7 +366,7 @@ impl End {
     fn throw_away(&mut self) {
         let blocks = self.blocks.blocks();
         self.take_events();
-        self.waiting.clear();
+        self.waiting.drain(..).for_each(|event| self.automation.hear(&event.body));
         for _ in 0..blocks {
             if self.blocks.try_pop(|_, _| ()).is_some() {
                 self.past.blocks += 1;

@@ -276,6 +276,9 @@ pub(crate) struct RemoteShared {
     pub(crate) arrived: Arrived,
     /// Whether others may edit it.
     pub(crate) open: AtomicBool,
+    /// For tests that forge slices: what only the two ends know.
+    #[cfg(test)]
+    pub(crate) opening: std::sync::atomic::AtomicU64,
     pub(crate) state: Mutex<RemoteStatus>,
 }
 
@@ -299,6 +302,8 @@ impl RemoteShared {
             proposals: Mutex::default(),
             arrived: Arrived::default(),
             open: AtomicBool::new(true),
+            #[cfg(test)]
+            opening: 0.into(),
             state: Mutex::new(state),
         }
     }

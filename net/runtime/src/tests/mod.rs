@@ -5,6 +5,7 @@ mod lifecycle;
 mod meeting;
 mod quality;
 mod refusal;
+mod remote;
 mod rig;
 mod sessions;
 mod stream;

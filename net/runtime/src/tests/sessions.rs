@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use audiocloud_membership::rights::Rights;
 use audiocloud_membership::shared::Edit;
 use audiocloud_wire::codec::Codec;
-use audiocloud_wire::id::{ConfigId, InputId, RosterDigest, SessionId, StreamId, StreamKey};
+use audiocloud_wire::id::{ConfigId, InputId, RosterDigest, SessionId, StreamId, StreamKey, UserId};
 use audiocloud_wire::message::{
     self, Bytes, Directory, Membership, Message, Patch, Purpose, SessionHave, SessionRoster,
     StreamAnnouncement, Subscribe, Text,
@@ -36,7 +36,7 @@ impl Person {
         self.handle.as_ref().unwrap()
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.handle = None;
     }
 
@@ -44,7 +44,7 @@ impl Person {
         self.handle = Some(Runtime::acquire_with(self.config.clone()).unwrap());
     }
 
-    fn store(&self) -> Store {
+    pub(super) fn store(&self) -> Store {
         Store::new(&self.config.config_dir)
     }
 
@@ -61,6 +61,11 @@ impl Person {
 
     pub(super) fn join(&self, link: &str) {
         acts::join(&self.config, link).unwrap();
+    }
+
+    /// Puts somebody out.
+    pub(super) fn revoke(&self, session: &SessionId, user: &UserId) {
+        acts::revoke(&self.config, session, user, "too loud").unwrap();
     }
 
     /// How many members are there, as this person sees it.
@@ -171,7 +176,7 @@ fn who_may_only_listen_does_only_that() {
 }
 
 /// A program that does not keep to its ticket.
-fn member_puppet(ben: &Person, to: &Person, session: SessionId) -> Puppet {
+pub(super) fn member_puppet(ben: &Person, to: &Person, session: SessionId) -> Puppet {
     let record = ben.store().membership(&session).unwrap().unwrap().record;
     let mut puppet = Puppet::connect(&ben.machine, to.handle());
     puppet.hello.memberships = vec![Membership { session, record: Bytes::try_from(record).unwrap() }];

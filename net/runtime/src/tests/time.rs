@@ -13,7 +13,7 @@ use audiocloud_wire::packet::clock::ClockPacket;
 use super::refusal::{Puppet, Undisturbed};
 use super::rig::{Machine, until};
 use super::sessions::{gathered, with};
-use crate::clock::{Clock, HostClock, Role, State};
+use crate::clock::{Clock, HostClock, Role, Standing};
 use crate::{Config, Handle, Runtime};
 
 /// A clock that is wrong by so many millionths, and far off.
@@ -55,7 +55,7 @@ fn one_machine_alone_has_a_time_and_a_beat_and_says_so() {
     assert!(clock.edit(&[Segment::steady(SessionTime::new(0), QuarterNotes::new(0.0), 120.0)]).is_err());
     until("there is a time", || clock.line().read().is_some());
     let status = clock.status();
-    assert_eq!((status.state, status.bound), (State::Alone, Some(Nanos::ZERO)));
+    assert_eq!((status.state, status.bound), (Standing::Alone, Some(Nanos::ZERO)));
     assert!(status.master.is_some_and(|master| master.is_this_machine && master.name == "one"));
     let now = clock.line().read().unwrap().session_at(clock.now());
     let revision = clock.revision();
@@ -75,27 +75,27 @@ fn processes_of_one_machine_show_the_same_nanosecond() {
     let [one, two] = ["one", "two"].map(|name| machine.start(name));
     let clocks = [one.clock(None), two.clock(None)];
     until("one of them keeps the time for both", || {
-        clocks.iter().filter(|clock| clock.status().state == State::Shared).count() == 1
+        clocks.iter().filter(|clock| clock.status().state == Standing::Shared).count() == 1
             && clocks.iter().all(|clock| has_role(clock, Role::Here))
     });
     let exact =
         || apart((&clocks[0], HostClock::Machine), (&clocks[1], HostClock::Machine)) == Some(Nanos::ZERO);
     until("they are equal", exact);
     // A beat made at the one that does not keep the time is at both, at the same nanosecond.
-    let follower = clocks.iter().find(|clock| clock.status().state == State::Shared).unwrap();
+    let follower = clocks.iter().find(|clock| clock.status().state == Standing::Shared).unwrap();
     let now = follower.line().read().unwrap().session_at(follower.now());
     follower.edit(&[Segment::steady(now, QuarterNotes::new(0.0), 93.0)]).unwrap();
     until("both have the beat", || clocks.iter().all(|clock| clock.status().segments == 1));
     let at = host_time::now();
     assert_eq!(clocks[0].timeline().at(at), clocks[1].timeline().at(at));
     // The keeper goes: the other one keeps it, and nothing moves.
-    let keeps = usize::from(clocks[0].status().state == State::Shared);
+    let keeps = usize::from(clocks[0].status().state == Standing::Shared);
     let left = &clocks[1 - keeps];
     let before = left.line().read().unwrap();
     let handles = [one, two];
     let mut handles: Vec<_> = handles.into_iter().map(Some).collect();
     handles[keeps] = None;
-    until("the other one keeps it", || left.status().state == State::Alone);
+    until("the other one keeps it", || left.status().state == Standing::Alone);
     let now = left.now();
     let moved = left.line().read().unwrap().session_at(now) - before.session_at(now);
     assert!(moved.abs() <= Nanos::new(1), "{moved:?}");
@@ -108,14 +108,14 @@ fn machines_measure_each_other_and_the_time_stays_when_the_master_goes() {
     let (two, two_s) = start(&machine, "two", -40.0);
     let clocks = [one.clock(None), two.clock(None)];
     let both = [(&clocks[0], one_s), (&clocks[1], two_s)];
-    until("one follows the other", || clocks.iter().any(|clock| clock.status().state == State::Locked));
+    until("one follows the other", || clocks.iter().any(|clock| clock.status().state == Standing::Locked));
     until("it knows the time to a fraction of a millisecond", || {
         let worst = clocks.iter().filter_map(|clock| clock.status().bound).max();
         worst.is_some_and(|bound| bound < Nanos::from_millis(2))
             && clocks.iter().all(|clock| clock.status().slew_left.abs() < Nanos::from_micros(50))
             && apart(both[0], both[1]).is_some_and(|apart| apart < Nanos::from_micros(300))
     });
-    let slave = usize::from(clocks[1].status().state == State::Locked);
+    let slave = usize::from(clocks[1].status().state == Standing::Locked);
     let status = clocks[slave].status();
     assert!(apart(both[0], both[1]) <= status.bound);
     assert!(has_role(&clocks[slave], Role::Master) && has_role(&clocks[1 - slave], Role::Follower));
@@ -128,7 +128,7 @@ fn machines_measure_each_other_and_the_time_stays_when_the_master_goes() {
     handles[1 - slave] = None;
     until("it is master itself", || {
         let status = clocks[slave].status();
-        status.state == State::Alone && status.master.is_some_and(|master| master.is_this_machine)
+        status.state == Standing::Alone && status.master.is_some_and(|master| master.is_this_machine)
     });
     let now = clocks[slave].now();
     let moved = clocks[slave].line().read().unwrap().session_at(now) - before.session_at(now);

@@ -145,6 +145,8 @@ impl Hub {
         link.send(open);
         send_document(link, remote, chain.revision, &document);
         chain.told = chain.revision;
+        #[cfg(test)]
+        chain.shared.opening.store(remote.0, std::sync::atomic::Ordering::SeqCst);
         chain.opening = Some((link_id, remote));
         chain.stage = Stage::Opening(Instant::now());
         self.remote.openings.insert((link_id, remote), id);
@@ -295,7 +297,7 @@ impl Hub {
 
     // ---- What is shown.
 
-    fn describe_chain(&self, id: ChainId) {
+    pub(super) fn describe_chain(&self, id: ChainId) {
         let Some(chain) = self.remote.chains.get(&id) else { return };
         let link = chain.opening.and_then(|(link, _)| self.links.get(&link));
         let state = chain.state();

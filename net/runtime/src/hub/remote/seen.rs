@@ -197,9 +197,11 @@ impl Hub {
 
 fn announced(link: &Connected, chain: &Chain, links: &BTreeMap<u64, Connected>) -> RemoteChain {
     let node = chain.opening.and_then(|(link, _)| links.get(&link));
+    // The name is let go before whoever asks for rights looks at it, too.
+    let name = Text::new(&lock(&chain.shared.name));
     RemoteChain {
         chain: chain.shared.key.chain,
-        name: Text::new(&lock(&chain.shared.name)),
+        name,
         session: chain.config.session,
         node: node.map(|link| link.peer.device),
         revision: chain.revision,
@@ -215,7 +217,8 @@ fn may_control(link: &Connected, chain: &Chain) -> Result<(), String> {
     if !chain.shared.is_open() {
         return Err("its owner does not let others edit it; they can open it in its window".to_owned());
     }
-    link.standing.allows(chain.config.session, &Operation::Control(&lock(&chain.shared.name)))
+    let name = lock(&chain.shared.name).clone();
+    link.standing.allows(chain.config.session, &Operation::Control(&name))
 }
 
 fn show_document(link: &Connected, chain: &Chain) {
