@@ -7,6 +7,7 @@ use audiocloud_dsp::lfo::{self, Lfo};
 use audiocloud_dsp::svf::State;
 
 use crate::cut::{Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ};
+use crate::dip::Dip;
 use crate::effect::{Activation, Block, CHANNELS_MAX, Control, Due, Effect, GRID, Kind, Tail};
 use crate::finite::keep_finite;
 use crate::parameter::{Parameter, Unit};
@@ -43,7 +44,7 @@ static PARAMETERS: [Parameter; 9] = [
 ];
 
 /// Three voices, a third of a turn apart; *Spread* puts those of the right channel between those of the left one.
-/// *Depth* is how far a voice goes from *Delay* to either side, and never further than to nothing.
+/// *Depth* is how far a voice goes from *Delay* to either side, and never further than to nothing. *Shape* changes in a dip.
 pub static CHORUS: Kind = Kind {
     id: "chorus",
     name: "Chorus",
@@ -82,6 +83,9 @@ struct Channel {
 struct Chorus {
     rate_hz: f64,
     control: Control,
+    /// In which another shape is taken.
+    dip: Dip,
+    shape: lfo::Shape,
     channels: Vec<Channel>,
     low_cut: Cut,
     high_cut: Cut,
@@ -102,28 +106,33 @@ impl Chorus {
         Self {
             rate_hz,
             control: Control::default(),
+            dip: Dip::new(10.0, rate_hz),
+            shape: lfo::Shape::Sine,
             channels: (0..activation.width()).map(|_| channel()).collect(),
-            low_cut: Cut::low(LOW_CUT_OFF_HZ, rate_hz),
-            high_cut: Cut::high(HIGH_CUT_OFF_HZ, rate_hz),
+            low_cut: Cut::low(rate_hz),
+            high_cut: Cut::high(rate_hz),
         }
     }
 
     /// Sets everything but what is set for each sample, and where the voices will be at the next grid point.
     fn control(&mut self, block: &Block<'_, '_>, due: Due) {
         let value = |place| f64::from(block.value(place));
-        self.low_cut = Cut::low(block.value(LOW_CUT), self.rate_hz);
-        self.high_cut = Cut::high(block.value(HIGH_CUT), self.rate_hz);
+        self.low_cut.set(block.value(LOW_CUT), due);
+        self.high_cut.set(block.value(HIGH_CUT), due);
         let shape = match block.choice(SHAPE) {
             0 => lfo::Shape::Sine,
             1 => lfo::Shape::Triangle,
             _ => lfo::Shape::SmoothRandom,
         };
+        if due == Due::First || (shape != self.shape && self.dip.may_jump()) {
+            self.shape = shape;
+        }
         let (delay_ms, spread) = (value(DELAY), value(SPREAD) / 100.0);
         let depth_ms = value(DEPTH).min(delay_ms);
         for (channel, side) in self.channels.iter_mut().zip([0.0, 1.0]) {
             for (voice, turn) in [0.0, 1.0, 2.0].into_iter().enumerate() {
                 let lfo = &mut channel.lfos[voice];
-                lfo.set_shape(shape);
+                lfo.set_shape(self.shape);
                 lfo.set_frequency_hz(value(RATE));
                 lfo.set_phase_offset((turn + 0.5 * side * spread) / 3.0);
                 let delay = |lfo: &Lfo| {
@@ -147,20 +156,25 @@ impl Effect for Chorus {
         let (mut feedback, mut mix) = ([0.0; GRID], [0.0; GRID]);
         block.ramp(FEEDBACK).fill(&mut feedback[..frames]);
         block.ramp(MIX).fill(&mut mix[..frames]);
+        let mut gates = [0.0; GRID];
+        self.dip.fill(&mut gates[..frames]);
         let offset = block.offset();
         for (samples, channel) in block.main.iter_mut().zip(&mut self.channels) {
             let samples = &mut samples[..frames];
             keep_finite(samples);
             for (frame, sample) in samples.iter_mut().enumerate() {
-                let progress = f64::from(offset + u32::try_from(frame).unwrap_or(0)) / GRID as f64;
+                let moment = offset + u32::try_from(frame).unwrap_or(0);
+                let progress = f64::from(moment) / GRID as f64;
                 let mut sum = 0.0;
                 for (from, to) in channel.from.iter().zip(&channel.to) {
                     sum += channel.line.read(from + progress * (to - from) - 1.0);
                 }
+                sum *= gates[frame];
                 let fed = feedback[frame] * (0.01 / VOICES as f32) * sum;
                 channel.line.write(*sample + fed);
-                let wet = self.low_cut.step(&mut channel.low_cut, VOICE_GAIN * sum);
-                let wet = self.high_cut.step(&mut channel.high_cut, wet);
+                let progress = moment as f32 / GRID as f32;
+                let wet = self.low_cut.step(&mut channel.low_cut, progress, VOICE_GAIN * sum);
+                let wet = self.high_cut.step(&mut channel.high_cut, progress, wet);
                 *sample += 0.01 * mix[frame] * (wet - *sample);
             }
         }
@@ -168,6 +182,7 @@ impl Effect for Chorus {
 
     fn reset(&mut self) {
         self.control.reset();
+        self.dip.reset();
         for channel in &mut self.channels {
             channel.line.reset();
             channel.lfos.iter_mut().for_each(Lfo::reset);

@@ -15,7 +15,7 @@ use crate::parameter::{Parameter, Unit};
 pub static COMPRESSOR: Kind = Kind {
     id: "compressor",
     name: "Compressor",
-    about: "Makes what is loud softer, by a ratio above a threshold; listens to its input or to a side-chain.",
+    about: "Makes what is loud softer, by a ratio above a threshold; listens to its input or to a side-chain",
     parameters: &[
         Parameter::linear(1, "Threshold", Unit::Decibels, -60.0, 0.0, -18.0),
         Parameter::logarithmic(2, "Ratio", Unit::Ratio, 1.0, 100.0, 4.0).without_glide(),

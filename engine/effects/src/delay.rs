@@ -219,8 +219,8 @@ impl Delay {
             drift: [0.0; 2],
             wow: oscillator(WOW.0),
             flutter: oscillator(FLUTTER.0),
-            low_cut: Cut::low(LOW_CUT_OFF_HZ, rate_hz),
-            high_cut: Cut::high(HIGH_CUT_OFF_HZ, rate_hz),
+            low_cut: Cut::low(rate_hz),
+            high_cut: Cut::high(rate_hz),
             pace: -libm::expm1(-10.0 / rate_hz),
             fade_frames: activation.frames(30.0),
             channels: (0..activation.width()).map(|_| channel()).collect(),
@@ -236,9 +236,8 @@ impl Delay {
         } else {
             self.head.move_to(frames, self.sort.is_worn());
         }
-        let rate_hz = self.activation.rate_hz();
-        self.low_cut = Cut::low(block.value(LOW_CUT), rate_hz);
-        self.high_cut = Cut::high(self.high_cut_hz(block), rate_hz);
+        self.low_cut.set(block.value(LOW_CUT), due);
+        self.high_cut.set(self.high_cut_hz(block), due);
         self.wow.advance(GRID as u64);
         self.flutter.advance(GRID as u64);
         let next = self.drift_frames(block);
@@ -279,8 +278,8 @@ impl Delay {
             if share > 0.0 {
                 sample += share * (channel.line.read(self.head.next + drift) - sample);
             }
-            let sample = self.low_cut.step(&mut channel.low_cut, sample);
-            let sample = self.high_cut.step(&mut channel.high_cut, sample);
+            let sample = self.low_cut.step(&mut channel.low_cut, single(progress), sample);
+            let sample = self.high_cut.step(&mut channel.high_cut, single(progress), sample);
             *echo = gate * if worn { bent(sample) } else { sample };
         }
         if worn {

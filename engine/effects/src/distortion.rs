@@ -163,7 +163,6 @@ struct Channel {
 
 #[derive(Debug)]
 struct Distortion {
-    rate_hz: f64,
     factor: usize,
     latency_frames: usize,
     control: Control,
@@ -192,22 +191,21 @@ impl Distortion {
             tone: State::default(),
         };
         Self {
-            rate_hz,
             factor: factor.get(),
             latency_frames: latency_frames as usize,
             control: Control::default(),
             oversamples: true,
             path: Path::Full,
             change: None,
-            tight: Cut::low(LOW_CUT_OFF_HZ, rate_hz),
-            tone: Cut::high(HIGH_CUT_OFF_HZ, rate_hz),
+            tight: Cut::low(rate_hz),
+            tone: Cut::high(rate_hz),
             channels: (0..activation.width()).map(|_| channel()).collect(),
         }
     }
 
     fn control(&mut self, block: &Block<'_, '_>, due: Due) {
-        self.tight = Cut::low(block.value(TIGHT), self.rate_hz);
-        self.tone = Cut::high(block.value(TONE), self.rate_hz);
+        self.tight.set(block.value(TIGHT), due);
+        self.tone.set(block.value(TONE), due);
         let wanted = curve(block.choice(SORT));
         if due == Due::First {
             self.path = if self.oversamples { Path::Full } else { Path::Plain };
@@ -319,19 +317,21 @@ impl Effect for Distortion {
             factor: self.factor,
             latency_frames: self.latency_frames,
         };
+        let offset = block.offset() as f32;
+        let progress: [f32; GRID] = std::array::from_fn(|frame| (offset + frame as f32) / GRID as f32);
         let (mut wet, mut dry) = ([0.0; GRID], [0.0; GRID]);
         let (wet, dry) = (&mut wet[..frames], &mut dry[..frames]);
         for (samples, channel) in block.main.iter_mut().zip(&mut self.channels) {
             keep_finite(samples);
             channel.dry_late.write(samples);
             channel.dry_late.read_back(self.latency_frames + frames, dry);
-            for (wet, sample) in wet.iter_mut().zip(samples.iter()) {
-                *wet = self.tight.step(&mut channel.tight, *sample);
+            for ((wet, sample), progress) in wet.iter_mut().zip(samples.iter()).zip(progress) {
+                *wet = self.tight.step(&mut channel.tight, progress, *sample);
             }
             channel.bend(wet, &moment);
             channel.offset.process(wet);
             for (frame, sample) in samples.iter_mut().enumerate() {
-                let wet = output[frame] * self.tone.step(&mut channel.tone, wet[frame]);
+                let wet = output[frame] * self.tone.step(&mut channel.tone, progress[frame], wet[frame]);
                 *sample = dry[frame] + 0.01 * mix[frame] * (wet - dry[frame]);
             }
         }

@@ -17,7 +17,7 @@ use crate::section::Section;
 pub static EQ: Kind = Kind {
     id: "eq",
     name: "EQ",
-    about: "Eight bands of any shape: bells, shelves, cuts up to 48 dB per octave, notches and tilts.",
+    about: "Eight bands of any shape: bells, shelves, cuts up to 48 dB per octave, notches and tilts",
     parameters: &PARAMETERS,
     side_chain: false,
     oversamples: false,

@@ -15,7 +15,7 @@ use crate::parameter::{Parameter, Unit};
 pub static GATE: Kind = Kind {
     id: "gate",
     name: "Noise gate",
-    about: "Closes when there is nothing but noise; listens to its input or to a side-chain.",
+    about: "Closes when there is nothing but noise; listens to its input or to a side-chain",
     parameters: &[
         Parameter::linear(1, "Threshold", Unit::Decibels, -90.0, 0.0, -45.0),
         Parameter::linear(2, "Hysteresis", Unit::Decibels, 0.0, 24.0, 4.0).without_glide(),

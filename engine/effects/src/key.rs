@@ -59,6 +59,7 @@ pub(crate) struct Key {
     cuts: [Section; 2],
     crests: [Maximum; CHANNELS_MAX],
     powers: [f64; CHANNELS_MAX],
+    measure: Measure,
     /// How much of the power is left after a frame.
     power_left: f64,
 }
@@ -74,6 +75,7 @@ impl Key {
             cuts: [Section::new(), Section::new()],
             crests: [Maximum::new(window), Maximum::new(window)],
             powers: [0.0; CHANNELS_MAX],
+            measure: Measure::Peak,
             power_left: left_per_frame(POWER_MS, activation.rate_hz()),
         }
     }
@@ -82,6 +84,12 @@ impl Key {
     pub(crate) fn reset(&mut self) {
         self.setting = None;
         self.cuts.iter_mut().for_each(Section::reset);
+        self.measure = Measure::Peak;
+        self.forget();
+    }
+
+    /// What was measured. *Realtime-safe: yes.*
+    fn forget(&mut self) {
         self.crests.iter_mut().for_each(Maximum::reset);
         self.powers = [0.0; CHANNELS_MAX];
     }
@@ -113,6 +121,11 @@ impl Key {
     /// is heard by those that have none of their own in its last. What is not a number counts as silence.
     /// *Realtime-safe: yes.*
     pub(crate) fn listen(&mut self, block: &Block<'_, '_>, measure: Measure) -> Levels {
+        if measure != self.measure {
+            // The other has not listened meanwhile.
+            self.measure = measure;
+            self.forget();
+        }
         let frames = block.frames();
         let mut levels = [[0.0; GRID]; CHANNELS_MAX];
         let from_side_chain = self.setting.is_some_and(|setting| setting.source == SIDE_CHAIN);

@@ -20,7 +20,7 @@ use crate::parameter::{Parameter, Unit};
 pub static LIMITER: Kind = Kind {
     id: "limiter",
     name: "Limiter",
-    about: "Lets nothing above the ceiling, not even between the samples; looks ahead.",
+    about: "Lets nothing above the ceiling, not even between the samples; looks ahead",
     parameters: &[
         Parameter::linear(1, "Ceiling", Unit::Decibels, -24.0, 0.0, -1.0),
         Parameter::linear(2, "Drive", Unit::Decibels, -12.0, 36.0, 0.0),

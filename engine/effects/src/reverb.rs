@@ -150,8 +150,8 @@ impl Reverb {
             channels: DIFFUSERS_MS[..activation.width()].iter().map(|delays| channel(*delays)).collect(),
             network: Network::new(frames_max(LINES_MS.1)),
             turns,
-            low_cut: Cut::low(LOW_CUT_OFF_HZ, rate_hz),
-            high_cut: Cut::high(HIGH_CUT_OFF_HZ, rate_hz),
+            low_cut: Cut::low(rate_hz),
+            high_cut: Cut::high(rate_hz),
             loudness: [0.0; 2],
             decay: None,
             diffusion: 0.0,
@@ -165,9 +165,8 @@ impl Reverb {
         }
         self.decay(block, due);
         self.diffusion = DIFFUSION_MAX * 0.01 * block.value(DIFFUSION);
-        let rate_hz = self.activation.rate_hz();
-        self.low_cut = Cut::low(block.value(LOW_CUT), rate_hz);
-        self.high_cut = Cut::high(block.value(HIGH_CUT), rate_hz);
+        self.low_cut.set(block.value(LOW_CUT), due);
+        self.high_cut.set(block.value(HIGH_CUT), due);
         let reach = TURN_ANGLE * 0.01 * block.value(MOTION);
         self.turns.iter_mut().for_each(|lfo| lfo.advance(GRID as u64));
         let angles = std::array::from_fn(|pair| reach * self.turns[pair].value());
@@ -280,12 +279,14 @@ impl Effect for Reverb {
         let mut gates = [0.0; GRID];
         let gates = &mut gates[..frames];
         self.dip.fill(gates);
+        let block_offset = block.offset();
         for (samples, channel) in block.main.iter_mut().zip(&mut self.channels) {
             keep_finite(samples);
             let wet = &mut channel.wet[..frames];
-            for (wet, sample) in wet.iter_mut().zip(samples.iter()) {
-                let sample = self.low_cut.step(&mut channel.low_cut, *sample);
-                *wet = self.high_cut.step(&mut channel.high_cut, sample);
+            for ((wet, sample), moment) in wet.iter_mut().zip(samples.iter()).zip(block_offset..) {
+                let progress = moment as f32 / GRID as f32;
+                let sample = self.low_cut.step(&mut channel.low_cut, progress, *sample);
+                *wet = self.high_cut.step(&mut channel.high_cut, progress, sample);
             }
             channel.ring.write(wet);
         }

@@ -5,6 +5,8 @@
 mod bed;
 
 mod blocks;
+mod gestures;
+mod golden;
 mod latency;
 mod lists;
 mod rates;

@@ -30,3 +30,15 @@ fn a_side_chain_that_is_missing_narrow_or_no_number_does_no_harm() {
         }
     }
 }
+
+/// Rates that nobody promised anything for: no harm, at least.
+#[test]
+fn odd_rates_give_numbers() {
+    for kind in KINDS {
+        for rate in [1, 8000, 22_050, 352_800, 768_000] {
+            let mut player = Player::new(kind, rate, 2, &settings(kind, 2));
+            let played = player.play(&noise(4, 2, 2000, 1.0));
+            assert!(played.iter().flatten().all(|sample| sample.is_finite()), "{} at {rate} Hz", kind.id);
+        }
+    }
+}

@@ -140,6 +140,19 @@ fn what_is_below_the_ceiling_comes_late_and_else_as_it_was() {
 }
 
 #[test]
+fn what_is_limited_comes_as_late_as_what_is_not() {
+    for rate in RATES {
+        let mut input = vec![vec![0.0; 4000]];
+        input[0][1000] = 5.0;
+        let mut player = Player::new(&LIMITER, rate, 1, &LIMITER.defaults());
+        let at = 1000 + player.latency();
+        let output = player.play(&input);
+        assert!((f64::from(output[0][at]) - 10_f64.powf(-1.0 / 20.0)).abs() < 1e-4, "{}", output[0][at]);
+        assert!(output[0].iter().enumerate().all(|(frame, sample)| frame == at || *sample == 0.0));
+    }
+}
+
+#[test]
 fn both_channels_have_one_gain() {
     let mut input = tone(48_000, 300.0, 4.0, 2, 24_000);
     input[1].iter_mut().for_each(|sample| *sample *= -0.01);
