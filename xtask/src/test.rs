@@ -173,9 +173,9 @@ fn loom(tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// The callbacks of graph, effects, hosted plug-ins, sender and receiver, and what callbacks share with other threads, under a sanitizer that ends
-/// the process at a lock, an allocation or a system call other than the wake. It is not stable in the compiler yet,
-/// hence the bootstrap; its build is kept apart.
+/// The callbacks of graph, effects, sender and receiver, and what callbacks share with other threads, under a sanitizer
+/// that ends the process at a lock, an allocation or a system call other than the wake. It is not stable in the compiler
+/// yet, hence the bootstrap; its build is kept apart.
 fn realtime_sanitizer(tally: &mut Tally) -> Result<()> {
     let mut command = cargo::command();
     command
