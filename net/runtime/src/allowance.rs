@@ -21,6 +21,12 @@ const ANSWERS_AT_ONCE: f64 = 16.0;
 const OPENINGS_PER_S: f64 = 4.0;
 const OPENINGS_AT_ONCE: f64 = 96.0;
 
+/// Documents of chains that one peer has played: those of a large project at once, states of foreign plug-ins included.
+const PARTS_PER_S: f64 = 200.0;
+const PARTS_AT_ONCE: f64 = 3000.0;
+const PART_BYTES_PER_S: f64 = 4.0 * 1024.0 * 1024.0;
+const PART_BYTES_AT_ONCE: f64 = 128.0 * 1024.0 * 1024.0;
+
 /// Two token buckets, for messages and for their bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Allowance {
@@ -28,6 +34,8 @@ pub(crate) struct Allowance {
     messages_per_s: f64,
     messages_at_once: f64,
     bytes: f64,
+    bytes_per_s: f64,
+    bytes_at_once: f64,
     at: Instant,
 }
 
@@ -51,8 +59,26 @@ impl Allowance {
         Self::of(OPENINGS_PER_S, OPENINGS_AT_ONCE, now)
     }
 
+    /// For documents of chains that one peer has played.
+    pub(crate) fn of_documents(now: Instant) -> Self {
+        Self {
+            bytes: PART_BYTES_AT_ONCE,
+            bytes_per_s: PART_BYTES_PER_S,
+            bytes_at_once: PART_BYTES_AT_ONCE,
+            ..Self::of(PARTS_PER_S, PARTS_AT_ONCE, now)
+        }
+    }
+
     fn of(messages_per_s: f64, messages_at_once: f64, now: Instant) -> Self {
-        Self { messages: messages_at_once, messages_per_s, messages_at_once, bytes: BYTES_AT_ONCE, at: now }
+        Self {
+            messages: messages_at_once,
+            messages_per_s,
+            messages_at_once,
+            bytes: BYTES_AT_ONCE,
+            bytes_per_s: BYTES_PER_S,
+            bytes_at_once: BYTES_AT_ONCE,
+            at: now,
+        }
     }
 
     /// Takes a message's share. What there is too much of, where there is none left.
@@ -62,7 +88,7 @@ impl Allowance {
         // A frame has at most 64 KiB.
         let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.messages = (self.messages + elapsed_s * self.messages_per_s).min(self.messages_at_once) - 1.0;
-        self.bytes = (self.bytes + elapsed_s * BYTES_PER_S).min(BYTES_AT_ONCE) - bytes;
+        self.bytes = (self.bytes + elapsed_s * self.bytes_per_s).min(self.bytes_at_once) - bytes;
         if self.messages < 0.0 {
             self.messages = 0.0;
             return Err("more messages than one peer may send");

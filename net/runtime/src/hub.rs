@@ -106,6 +106,11 @@ pub(crate) struct Connected {
 }
 
 impl Connected {
+    /// Whether so many messages find room, with as many again for others.
+    fn has_room(&self, messages: usize) -> bool {
+        self.outgoing.capacity() >= messages + OUTGOING_MAX / 2
+    }
+
     /// Queues a message. A peer that lets hundreds wait is as good as gone.
     fn send(&self, message: Message) {
         if self.outgoing.try_send(message).is_err() {
@@ -458,7 +463,9 @@ impl Hub {
     /// Takes a message of so many bytes.
     pub(crate) fn handle_message(&mut self, id: u64, message: Message, bytes: usize) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        if let Err(why) = link.allowance.take(bytes, Instant::now()) {
+        // Documents of chains have an allowance of their own.
+        let is_document = matches!(message, Message::RemoteDocument(_));
+        if !is_document && let Err(why) = link.allowance.take(bytes, Instant::now()) {
             return self.cut_off(id, why);
         }
         match message {

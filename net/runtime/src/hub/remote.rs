@@ -1,7 +1,9 @@
 //! The hub's part in chains of effects that run elsewhere, and in those that run here for others: what peers say of them,
 //! which link a chain goes over, and the doors at which rights are asked for.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::time::Instant;
 
 use audiocloud_rt::host_time;
@@ -13,11 +15,13 @@ use audiocloud_wire::packet::slice_report::SliceReport;
 use tokio::sync::mpsc;
 
 use super::{Connected, Hub};
-use crate::allowance::Allowance;
 use crate::command::Command;
+use crate::remote::RemoteState;
+use crate::remote::end::End;
 use crate::remote::opening::{Chain, Stage};
 use crate::remote::order::Order;
-use crate::remote::serving::{Hosting, Served};
+use crate::remote::serving::{Asking, Hosting, Served};
+use crate::status::lock;
 
 mod ours;
 mod seen;
@@ -43,8 +47,8 @@ pub(crate) struct Remoting {
     /// By link.
     servings: HashMap<(u64, RemoteId), u64>,
     hosting: Option<Hosting>,
-    /// How many openings each peer may still ask for.
-    askings: BTreeMap<u64, Allowance>,
+    /// What each peer may still ask for.
+    askings: BTreeMap<u64, Asking>,
     /// Chains of peers, and who watches ours.
     seen: Seen,
     next_serving: u64,
@@ -75,6 +79,14 @@ impl Remoting {
 
 impl Drop for Remoting {
     fn drop(&mut self) {
+        // Whoever still has a chain is not to believe in it.
+        for chain in self.chains.values() {
+            let mut state = lock(&chain.shared.state);
+            state.state = RemoteState::Searching;
+            "audiocloud has ended in this process; reload the plug-in".clone_into(&mut state.words);
+            drop(state);
+            chain.shared.arrived.ring();
+        }
         if let Some(hosting) = &self.hosting {
             hosting.shared.stop();
         }
@@ -86,6 +98,7 @@ impl Hub {
         match order {
             Order::Open { shared, config, ends } => self.add_chain(shared, *config, *ends),
             Order::Close { chain } => self.remove_chain(chain),
+            Order::Broke { chain, remote, why } => self.broke_off(chain, remote, &why),
             Order::Document { chain } => self.document_changed(chain),
             Order::Changed => self.tell_chains(),
             Order::Node { chain, node } => self.choose_node(chain, node),
@@ -152,13 +165,15 @@ impl Hub {
     pub(super) fn pump_remote(&mut self) -> bool {
         let now = host_time::now();
         let (mut more, mut silent) = (false, false);
+        let mut wake = None;
         for chain in self.remote.chains.values_mut() {
-            more |= chain.end.borrow_mut().pump();
             silent |= chain.notice_silence(now);
+            more |= pump(&chain.end, &mut wake);
         }
-        for served in self.remote.served.values_mut() {
-            more |= served.end.borrow_mut().pump();
+        for served in self.remote.served.values() {
+            more |= pump(&served.end, &mut wake);
         }
+        self.move_alarm(wake);
         if silent {
             self.settle_chains();
         }
@@ -168,26 +183,29 @@ impl Hub {
     pub(super) fn take_slice(&mut self, id: u64, slice: &SlicePacket<'_>) {
         let remote = slice.header.remote;
         let now = host_time::now();
-        let known = if slice.header.flags.contains(Flags::BACK) {
+        let end = if slice.header.flags.contains(Flags::BACK) {
             let chain = self.remote.openings.get(&(id, remote)).copied();
-            chain.is_some_and(|chain| self.take_back(chain, slice, now))
+            chain.and_then(|chain| self.end_of_chain(chain))
         } else {
-            self.served_at(id, remote).is_some_and(|served| served.end.borrow_mut().handle_slice(slice, now))
+            self.served_at(id, remote).map(|served| Rc::clone(&served.end))
         };
-        if !known {
+        let Some(end) = end.filter(|end| end.borrow_mut().handle_slice(slice, now)) else {
             self.shared.counters.unknown_stream.add(1);
-        }
-        self.remote_alarm();
+            return;
+        };
+        let wake = end.borrow().next_wake();
+        self.move_alarm(wake);
     }
 
-    fn take_back(&mut self, id: ChainId, slice: &SlicePacket<'_>, now: HostTime) -> bool {
-        let Some(chain) = self.remote.chains.get_mut(&id) else { return false };
-        let taken = chain.end.borrow_mut().handle_slice(slice, now);
-        if taken && matches!(chain.stage, Stage::Silent(_)) {
+    /// Of a chain of ours, from whose node something has come.
+    fn end_of_chain(&mut self, id: ChainId) -> Option<Rc<RefCell<End>>> {
+        let chain = self.remote.chains.get_mut(&id)?;
+        let end = Rc::clone(&chain.end);
+        if matches!(chain.stage, Stage::Silent(_)) {
             chain.stage = Stage::Live;
             self.describe_chain(id);
         }
-        taken
+        Some(end)
     }
 
     /// How slices arrive that we sent.
@@ -208,13 +226,9 @@ impl Hub {
     }
 
     /// A stream that a peer has opened for an exact chain that is played here.
-    pub(crate) fn exact_stream(
-        &mut self,
-        id: u64,
-        remote: RemoteId,
-    ) -> Option<std::rc::Rc<std::cell::RefCell<crate::remote::end::End>>> {
+    pub(crate) fn exact_stream(&mut self, id: u64, remote: RemoteId) -> Option<Rc<RefCell<End>>> {
         let served = self.served_at(id, remote).filter(|served| served.open.exact)?;
-        let end = std::rc::Rc::clone(&served.end);
+        let end = Rc::clone(&served.end);
         let open = end.borrow().is_open(remote);
         open.then_some(end)
     }
@@ -225,15 +239,10 @@ impl Hub {
 
     // ---- Time.
 
-    /// Moves the alarm when a chain has something to do earlier than all else.
-    fn remote_alarm(&self) {
-        let wake = self.remote_next_wake();
-        let earlier = match (self.alarm, wake) {
-            (Some((at, _)), Some(wake)) => wake < at,
-            (None, wake) => wake.is_some(),
-            (Some(_), None) => false,
-        };
-        if earlier {
+    /// Moves the alarm when a chain has something to do before all else.
+    fn move_alarm(&self, wake: Option<HostTime>) {
+        let is_earlier = |wake: HostTime| self.alarm.is_none_or(|(at, _)| wake < at);
+        if wake.is_some_and(is_earlier) {
             self.alarm_moved.notify_one();
         }
     }
@@ -273,6 +282,14 @@ impl Hub {
         let asks = self.remote.rounds.is_multiple_of(ROUNDS_PER_REPORT);
         self.tick_served(Instant::now(), asks);
     }
+}
+
+/// Whether more is waiting. `wake`: when the first of all has something to do.
+fn pump(end: &RefCell<End>, wake: &mut Option<HostTime>) -> bool {
+    let mut end = end.borrow_mut();
+    let more = end.pump();
+    *wake = (*wake).into_iter().chain(end.next_wake()).min();
+    more
 }
 
 /// Where a link is, for people.

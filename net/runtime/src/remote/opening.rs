@@ -15,8 +15,9 @@ use super::status::{RemoteShared, RemoteState};
 
 /// How long a node may take to open a chain.
 pub(crate) const OPENING_MAX: Duration = Duration::from_secs(8);
-/// How long a node that is silent is listened to before it is asked to open the chain anew.
-pub(crate) const SILENT_MAX: Duration = Duration::from_secs(1);
+/// How long a node that is silent is listened to before it is asked to open the chain anew: longer than QUIC takes to find
+/// that its process is dead, so that who asks knows that it is not.
+pub(crate) const SILENT_MAX: Duration = Duration::from_millis(2500);
 /// A node is silent after three blocks, a round trip, and this.
 const SILENCE: Nanos = Nanos::from_millis(20);
 /// How long a node that refused is left alone: at first, and at the most.

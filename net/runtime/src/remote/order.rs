@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use audiocloud_wire::id::ChainId;
+use audiocloud_wire::id::{ChainId, RemoteId};
 use tokio::sync::mpsc;
 
 use super::api::{ChainKey, NodeChoice, PlugEnds, RemoteConfig};
@@ -35,6 +35,13 @@ pub(crate) enum Order {
     Propose {
         chain: ChainKey,
         edit: Vec<u8>,
+    },
+    // ---- Of the tasks of exact chains.
+    /// The stream ended before the opening did.
+    Broke {
+        chain: ChainId,
+        remote: RemoteId,
+        why: String,
     },
     // ---- Of nodes.
     Serve {

@@ -19,6 +19,7 @@ use super::chain_thread::Job;
 use super::end::{End, Form};
 use super::host::{Capacity, Host, NodeEnds, Who};
 use super::status::{HostShared, RemoteFigures, ServedShared, ServedStatus};
+use crate::allowance::Allowance;
 use crate::status::lock;
 
 /// How long a document may take to come.
@@ -34,6 +35,18 @@ const BLOCK_FRAMES_MAX: u32 = 65_536;
 /// Head-room is told anew when it has changed by so much, in thousandths.
 const TOLD_PERMILLE: u16 = 20;
 const EVENTS: usize = 4096;
+
+/// What one peer may still ask for.
+pub(crate) struct Asking {
+    pub(crate) openings: Allowance,
+    pub(crate) documents: Allowance,
+}
+
+impl Asking {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { openings: Allowance::of_openings(now), documents: Allowance::of_documents(now) }
+    }
+}
 
 /// The host of this runtime.
 pub(crate) struct Hosting {

@@ -15,6 +15,8 @@ use super::host::Capacity;
 use crate::health::{Loss, Owner, PathFigures, happened};
 use crate::status::lock;
 
+/// The longest document that others are shown, in bytes; of a longer one they see that it is there.
+pub(crate) const SHOWN_BYTES_MAX: usize = 128 << 10;
 /// How long whoever ends a host waits for its chains.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -255,7 +257,7 @@ impl ChainStatus {
             "session": self.session.map(|session| session.to_string()),
             "node": self.node.map(|node| node.to_string()),
             "open": self.open,
-            "document": opaque(&self.document),
+            "document": opaque(self.document.get(..).filter(|all| all.len() <= SHOWN_BYTES_MAX).unwrap_or_default()),
             "local": self.local,
         })
     }

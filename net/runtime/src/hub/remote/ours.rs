@@ -7,7 +7,8 @@ use std::time::Instant;
 use audiocloud_session::remote::document::split;
 use audiocloud_wire::id::{ChainId, DeviceId, RemoteId, SessionId};
 use audiocloud_wire::message::{
-    Message, RemoteCapacity, RemoteClose, RemoteDocument, RemoteOpen, RemoteRefused, RemoteReport, Text,
+    DOCUMENT_PART_BYTES_MAX, Message, RemoteCapacity, RemoteClose, RemoteDocument, RemoteOpen, RemoteRefused,
+    RemoteReport, Text,
 };
 
 use super::called;
@@ -19,6 +20,7 @@ use crate::remote::api::{NodeChoice, PlugEnds, RemoteConfig, check_document};
 use crate::remote::choice::{self, Candidate};
 use crate::remote::end::{End, Form};
 use crate::remote::opening::{Chain, OPENING_MAX, SILENT_MAX, Stage};
+use crate::remote::order::{Order, tell};
 use crate::remote::serving::heard;
 use crate::remote::status::{NodeStatus, RemoteShared};
 use crate::remote::{RemoteState, carry};
@@ -142,6 +144,10 @@ impl Hub {
             chain.avoid(link_id, &why, Instant::now());
             return;
         }
+        if !has_room(link, &document) {
+            // It is settled again in a moment.
+            return;
+        }
         link.send(open);
         send_document(link, remote, chain.revision, &document);
         chain.told = chain.revision;
@@ -211,10 +217,10 @@ impl Hub {
         chain.end.borrow_mut().begin(remote, chain.rtt, way);
         if chain.is_exact() {
             let (connection, end) = (link.connection.clone(), Rc::clone(&chain.end));
-            let (shared, name) = (Arc::clone(&self.shared), lock(&chain.shared.name).clone());
+            let commands = self.remote.commands.clone();
             tokio::task::spawn_local(async move {
                 if let Some(why) = carry::open(connection, remote, end).await {
-                    shared.journal.note(&format!("the exact render of \"{name}\" broke off: {why}"));
+                    tell(&commands, Order::Broke { chain: chain_id, remote, why });
                 }
             });
         }
@@ -243,6 +249,19 @@ impl Hub {
         self.tell_chains();
     }
 
+    /// The stream of an exact chain ended before its opening did.
+    pub(super) fn broke_off(&mut self, id: ChainId, remote: RemoteId, why: &str) {
+        let Some(chain) = self.remote.chains.get_mut(&id) else { return };
+        let Some((link, _)) = chain.opening.filter(|(_, opening)| *opening == remote) else { return };
+        let line =
+            format!("the exact render of \"{}\" broke off: {why}; render again", lock(&chain.shared.name));
+        chain.end.borrow_mut().lost_node();
+        chain.avoid(link, why, Instant::now());
+        self.shared.journal.note(&line);
+        self.leave_node(id);
+        self.settle_chain(id);
+    }
+
     pub(super) fn take_report(&mut self, id: u64, report: RemoteReport) {
         let chain = self.remote.openings.get(&(id, report.remote)).and_then(|id| self.remote.chains.get(id));
         if let Some(chain) = chain {
@@ -262,9 +281,9 @@ impl Hub {
                 chain.rtt = link.connection.rtt().into();
                 let may_double = congestion::rate_cap(&link.connection).is_none();
                 chain.end.borrow_mut().set_path(chain.rtt, may_double);
-                if chain.told != chain.revision {
+                let document = Arc::clone(&lock(&chain.shared.document));
+                if chain.told != chain.revision && has_room(link, &document) {
                     chain.told = chain.revision;
-                    let document = Arc::clone(&lock(&chain.shared.document));
                     send_document(link, remote, chain.revision, &document);
                 }
             }
@@ -386,6 +405,11 @@ impl Hub {
 /// Whether sound of a session, or of none, may go to this peer.
 fn may_run_on(link: &Connected, session: Option<SessionId>) -> bool {
     link.standing.sees(session)
+}
+
+/// Whether the parts of a document find room among what waits for the peer.
+pub(super) fn has_room(link: &Connected, document: &[u8]) -> bool {
+    link.has_room(document.len().div_ceil(DOCUMENT_PART_BYTES_MAX))
 }
 
 fn send_document(link: &Connected, remote: RemoteId, revision: u64, document: &[u8]) {

@@ -12,15 +12,14 @@ use audiocloud_wire::message::{
 };
 
 use super::called;
+use super::ours::has_room;
 use crate::hub::{Connected, Hub};
 use crate::remote::opening::Chain;
+use crate::remote::status::SHOWN_BYTES_MAX;
 use crate::remote::{ChainKey, ChainStatus, Proposal};
 use crate::sessions::Act;
 use crate::standing::Trusted;
 use crate::status::lock;
-
-/// The longest document that others are shown, in bytes; of a longer one they see that it is there.
-const SHOWN_BYTES_MAX: usize = 128 << 10;
 
 /// What is kept of it, by link.
 #[derive(Default)]
@@ -77,9 +76,10 @@ impl Hub {
             if !link.standing.sees(chain.config.session) {
                 return false;
             }
-            if *revision != chain.revision {
+            let document = Arc::clone(&lock(&chain.shared.document));
+            if *revision != chain.revision && has_room(link, &document) {
                 *revision = chain.revision;
-                show_document(link, chain);
+                show_document(link, chain, &document);
             }
             true
         });
@@ -90,9 +90,8 @@ impl Hub {
         if !watch.on {
             watchers.remove(&(id, watch.chain));
         } else if self.remote.chains.contains_key(&watch.chain) {
-            // Revisions count from 1. Whether it may be seen is asked before it is shown.
-            watchers.insert((id, watch.chain), 0);
-            self.show_watchers();
+            // Revisions count from 1. Whether it may be seen is asked when it is shown, in a moment.
+            watchers.entry((id, watch.chain)).or_insert(0);
         }
     }
 
@@ -221,12 +220,11 @@ fn may_control(link: &Connected, chain: &Chain) -> Result<(), String> {
     link.standing.allows(chain.config.session, &Operation::Control(&name))
 }
 
-fn show_document(link: &Connected, chain: &Chain) {
-    let document = Arc::clone(&lock(&chain.shared.document));
+fn show_document(link: &Connected, chain: &Chain, document: &[u8]) {
     if document.len() > SHOWN_BYTES_MAX {
         return;
     }
-    let Some((parts, all)) = split(&document) else { return };
+    let Some((parts, all)) = split(document) else { return };
     let (chain, revision) = (chain.shared.key.chain, chain.revision);
     for (part, bytes) in all {
         link.send(Message::RemoteView(RemoteView { chain, revision, part, parts, bytes }));

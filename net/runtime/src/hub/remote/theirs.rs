@@ -12,13 +12,12 @@ use audiocloud_wire::message::{
     RemoteReport, Text,
 };
 
-use crate::allowance::Allowance;
 use crate::congestion;
 use crate::hub::{Connected, Hub};
 use crate::remote::chain_thread::{self, Job};
 use crate::remote::host::{OpenRequest, Who};
 use crate::remote::serving::{
-    ASSEMBLING_BYTES_MAX, ASSEMBLING_MAX, PER_PEER_MAX, Phase, SERVED_MAX, Served, transfer,
+    ASSEMBLING_BYTES_MAX, ASSEMBLING_MAX, Asking, PER_PEER_MAX, Phase, SERVED_MAX, Served, transfer,
 };
 use crate::remote::status::ServedShared;
 use crate::sessions::Act;
@@ -98,8 +97,8 @@ impl Hub {
         if hosting.draining {
             return not(RemoteRefusal::Draining, "this node is about to end; choose another");
         }
-        let asking = self.remote.askings.entry(id).or_insert_with(|| Allowance::of_openings(now));
-        if asking.take(0, now).is_err() {
+        let asking = self.remote.askings.entry(id).or_insert_with(|| Asking::new(now));
+        if asking.openings.take(0, now).is_err() {
             return not(RemoteRefusal::NoRoom, "too many chains are opened at once; wait a moment");
         }
         let of_peer = self.remote.served.values().filter(|served| served.link == id).count();
@@ -153,7 +152,9 @@ impl Hub {
             let of_peer = self.remote.served.values().filter(|served| served.link == id);
             of_peer.map(|served| served.assembly.waiting()).sum()
         };
-        if waiting + bytes.len() > ASSEMBLING_BYTES_MAX {
+        let now = Instant::now();
+        let asking = self.remote.askings.entry(id).or_insert_with(|| Asking::new(now));
+        if asking.documents.take(bytes.len(), now).is_err() || waiting + bytes.len() > ASSEMBLING_BYTES_MAX {
             let why =
                 "more documents are on their way than this node takes at once; wait a moment".to_owned();
             return self.refuse_served(serving, (RemoteRefusal::NoRoom, why));
