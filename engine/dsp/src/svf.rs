@@ -6,7 +6,10 @@
 //! does not click when the cutoff changes with every sample, and it keeps its precision at the lowest of cutoffs, where
 //! a biquad in singles is noisy.
 
+pub mod circuit;
+
 use crate::biquad::Shape;
+use circuit::Circuit;
 
 /// Of the sample rate.
 const FREQUENCY_MIN: f64 = 1e-6;
@@ -37,17 +40,6 @@ pub struct Coefficients {
     a2: f32,
     /// The same in the solution for the low output.
     a3: f32,
-    mix: [f32; 3],
-}
-
-/// A filter at one frequency as its circuit has it: what can be moved, each by itself, to that of another filter, while
-/// the signal runs. Every circuit on the way is a stable filter.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Circuit {
-    /// The integrators' gain per half a frame: the warped frequency.
-    gain: f32,
-    damping: f32,
-    /// Of the input, the band and the low output.
     mix: [f32; 3],
 }
 
@@ -96,14 +88,10 @@ impl Prototype {
         Coefficients { a1: single(a1), a2: single(g * a1), a3: single(g * g * a1), mix: self.mix.map(single) }
     }
 
-    /// As [`Self::at`], to be moved. *Realtime-safe: yes*; it computes a tangent.
+    /// As [`Self::at`], in double precision and to be moved. *Realtime-safe: yes*; it computes a tangent.
     #[must_use]
     pub fn circuit_at(&self, frequency_hz: f64) -> Circuit {
-        Circuit {
-            gain: single(self.loop_gain(frequency_hz)),
-            damping: single(self.damping),
-            mix: self.mix.map(single),
-        }
+        Circuit::new(self.loop_gain(frequency_hz), self.damping, self.mix)
     }
 
     fn loop_gain(&self, frequency_hz: f64) -> f64 {
@@ -111,69 +99,6 @@ impl Prototype {
         let frequency =
             if frequency.is_finite() { frequency.clamp(FREQUENCY_MIN, FREQUENCY_MAX) } else { FREQUENCY_MIN };
         libm::tan(std::f64::consts::PI * frequency) * self.detune
-    }
-}
-
-impl Circuit {
-    /// A filter that passes every signal as it is, yet listens: the way into any other begins here.
-    pub const PASSING: Self = Self { gain: 1.0, damping: 2.0, mix: [1.0, 0.0, 0.0] };
-
-    /// The same filter, with its output turned off and its input passed on. *Realtime-safe: yes.*
-    #[must_use]
-    pub fn passing(self) -> Self {
-        Self { mix: Self::PASSING.mix, ..self }
-    }
-
-    /// Whether it passes every signal as it is. *Realtime-safe: yes.*
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        self.mix == Self::PASSING.mix
-    }
-
-    /// The same filter, louder or softer. *Realtime-safe: yes.*
-    #[must_use]
-    pub fn scaled(self, gain: f32) -> Self {
-        Self { mix: self.mix.map(|part| part * gain), ..self }
-    }
-
-    /// The circuit at `way` (0 to 1) of the way to `other`; each end exactly. *Realtime-safe: yes.*
-    #[must_use]
-    pub fn towards(&self, other: &Self, way: f32) -> Self {
-        let between = |from: f32, to: f32| from * (1.0 - way) + to * way;
-        let mut mix = self.mix;
-        for (from, to) in mix.iter_mut().zip(other.mix) {
-            *from = between(*from, to);
-        }
-        Self { gain: between(self.gain, other.gain), damping: between(self.damping, other.damping), mix }
-    }
-
-    /// What filters. *Realtime-safe: yes.*
-    #[must_use]
-    pub fn coefficients(&self) -> Coefficients {
-        let Self { gain: g, damping, mix } = *self;
-        let a1 = 1.0 / (1.0 + g * (g + damping));
-        Coefficients { a1, a2: g * a1, a3: g * (g * a1), mix }
-    }
-
-    /// What is left of its memory after a frame without input, at the least: the magnitude of its slowest pole.
-    /// *Realtime-safe: yes.*
-    #[must_use]
-    pub fn decay_per_frame(&self) -> f64 {
-        if self.is_passing() {
-            return 0.0;
-        }
-        let (g, damping) = (f64::from(self.gain), f64::from(self.damping));
-        let half = damping / 2.0;
-        if half < 1.0 {
-            // A pair, whose product is the square of its magnitude.
-            ((1.0 - g * damping + g * g) / (1.0 + g * damping + g * g)).sqrt()
-        } else {
-            let root = (half * half - 1.0).sqrt();
-            // The product of the two is 1 in the analogue filter, so that neither is a difference of large numbers.
-            let (fast, slow) = (half + root, 1.0 / (half + root));
-            let pole = |s: f64| ((1.0 - g * s) / (1.0 + g * s)).abs();
-            pole(fast).max(pole(slow))
-        }
     }
 }
 
@@ -311,50 +236,6 @@ mod tests {
             let coefficients = Prototype::new(Shape::Peak, bad, bad, RATE).at(bad);
             process(&coefficients, &mut State::default(), &mut samples);
             assert!(samples.iter().all(|sample| sample.is_finite()), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_circuit_filters_as_its_coefficients_do_and_ends_where_it_says() {
-        for shape in SHAPES {
-            let prototype = Prototype::new(shape, 1.7, 5.0, RATE);
-            let (circuit, other) = (prototype.circuit_at(700.0), Circuit::PASSING);
-            let (mut exact, mut moved) = (noise(2000, 3), noise(2000, 3));
-            process(&prototype.at(700.0), &mut State::default(), &mut exact);
-            process(&circuit.coefficients(), &mut State::default(), &mut moved);
-            let error =
-                exact.iter().zip(&moved).map(|(exact, moved)| (exact - moved).abs()).fold(0.0, f32::max);
-            assert!(error < 1e-5, "{shape:?}: {error:e}");
-            assert_eq!((circuit.towards(&other, 0.0), circuit.towards(&other, 1.0)), (circuit, other));
-            assert!(circuit.passing().is_passing() && !circuit.is_passing());
-        }
-    }
-
-    #[test]
-    fn memory_decays_as_the_slowest_pole_says() {
-        for (frequency, q) in [(50.0, 8.0), (1000.0, 0.7), (300.0, 0.2), (15_000.0, 0.4), (9000.0, 3.0)] {
-            let circuit = Prototype::new(Shape::LowPass, q, 0.0, RATE).circuit_at(frequency);
-            let coefficients = circuit.coefficients();
-            let mut state = State::default();
-            coefficients.step(&mut state, 1.0);
-            let level = |state: &State| f64::from(state.s1).hypot(state.s2.into());
-            // Long enough for the slow pole to be alone, and for a ringing one to be seen at any phase.
-            let frames = (libm::log(1e-3) / libm::log(circuit.decay_per_frame())).ceil();
-            let mut run = |frames: f64| {
-                let mut left = frames;
-                while left > 0.0 {
-                    coefficients.step(&mut state, 0.0);
-                    left -= 1.0;
-                }
-                level(&state)
-            };
-            let before = run(frames);
-            let decayed = run(frames) / before;
-            let expected = libm::pow(circuit.decay_per_frame(), frames);
-            assert!(
-                (0.1..10.0).contains(&(decayed / expected)),
-                "{frequency} Hz, Q {q}: {decayed:e} {expected:e}"
-            );
         }
     }
 

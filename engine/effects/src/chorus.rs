@@ -4,9 +4,8 @@
 
 use audiocloud_dsp::delay::{Delay, Interpolation};
 use audiocloud_dsp::lfo::{self, Lfo};
-use audiocloud_dsp::svf::State;
 
-use crate::cut::{Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ};
+use crate::cut::{Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ, State};
 use crate::dip::Dip;
 use crate::effect::{Activation, Block, CHANNELS_MAX, Control, Due, Effect, GRID, Kind, Tail};
 use crate::finite::keep_finite;

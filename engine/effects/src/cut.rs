@@ -1,7 +1,10 @@
 //! A low cut or a high cut: 12 dB per octave, and off at the end of its range.
 
 use audiocloud_dsp::biquad::Shape;
-use audiocloud_dsp::svf::{Circuit, Coefficients, Prototype, State};
+use audiocloud_dsp::svf::Prototype;
+use audiocloud_dsp::svf::circuit::{Circuit, Coefficients};
+
+pub(crate) use audiocloud_dsp::svf::circuit::State;
 
 use crate::effect::Due;
 
@@ -82,7 +85,7 @@ impl Cut {
     #[inline]
     pub(crate) fn step(&self, state: &mut State, progress: f32, sample: f32) -> f32 {
         if self.from != self.to {
-            return self.from.towards(&self.to, progress).coefficients().step(state, sample);
+            return self.from.towards(&self.to, f64::from(progress)).coefficients().step(state, sample);
         }
         let cut = self.resting.step(state, sample);
         if self.to.is_passing() { sample } else { cut }

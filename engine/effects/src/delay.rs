@@ -3,9 +3,8 @@
 use audiocloud_dsp::delay::{Delay as Line, Interpolation};
 use audiocloud_dsp::fade::{Curve, gain_in};
 use audiocloud_dsp::lfo::{self, Lfo};
-use audiocloud_dsp::svf::State;
 
-use crate::cut::{self, Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ};
+use crate::cut::{self, Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ, State};
 use crate::dip::Dip;
 use crate::effect::{Activation, Block, CHANNELS_MAX, Control, Due, Effect, GRID, Kind, Tail};
 use crate::finite::keep_finite;

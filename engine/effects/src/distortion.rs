@@ -4,10 +4,9 @@ use audiocloud_dsp::dc_blocker::DcBlocker;
 use audiocloud_dsp::delay::Ring;
 use audiocloud_dsp::level::gain_from_db;
 use audiocloud_dsp::oversampler::{Factor, Oversampler};
-use audiocloud_dsp::svf::State;
 use audiocloud_dsp::waveshaper::{Curve, Shaper};
 
-use crate::cut::{Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ};
+use crate::cut::{Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ, State};
 use crate::effect::{Activation, Block, Control, Due, Effect, GRID, GRID_FRAMES, Kind, Tail};
 use crate::finite::keep_finite;
 use crate::parameter::{Parameter, Unit};

@@ -1,12 +1,14 @@
 //! Equaliser: eight bands in series, each of any shape.
 //!
 //! The shapes are those of Robert Bristow-Johnson's *Cookbook formulae for audio equalizer biquad filter coefficients*,
-//! as state-variable filters, which keep their precision at 20 Hz of 192 kHz and do not click when they move. Cuts
+//! as state-variable filters in double precision, which do not click when they move. Cuts
 //! steeper than 12 dB per octave are Butterworth filters in sections of second order; a Q other than 0.707 makes the
 //! last section more or less resonant.
 
 use audiocloud_dsp::biquad::Shape;
-use audiocloud_dsp::svf::{Circuit, Prototype};
+use audiocloud_dsp::level::gain_from_db_f64;
+use audiocloud_dsp::svf::Prototype;
+use audiocloud_dsp::svf::circuit::Circuit;
 
 use crate::decibels;
 use crate::effect::{Activation, Block, Control, Due, Effect, GRID_FRAMES, Kind, Tail};
@@ -137,7 +139,7 @@ impl Setting {
             6 => one(Shape::BandPassPeak),
             7 => one(Shape::AllPass),
             // As much up above the frequency as down below it.
-            8.. => one(Shape::HighShelf).scaled(decibels::gain(-self.gain_db / 2.0)),
+            8.. => one(Shape::HighShelf).scaled(gain_from_db_f64(-gain_db / 2.0)),
         };
         circuits
     }

@@ -3,7 +3,8 @@
 use audiocloud_dsp::biquad::Shape;
 use audiocloud_dsp::maximum::Maximum;
 use audiocloud_dsp::octave::{DECIBELS, log2};
-use audiocloud_dsp::svf::{Circuit, Prototype};
+use audiocloud_dsp::svf::Prototype;
+use audiocloud_dsp::svf::circuit::Circuit;
 
 use crate::effect::{Activation, Block, CHANNELS_MAX, Due, GRID, GRID_FRAMES};
 use crate::parameter::{Parameter, Unit};

@@ -5,9 +5,8 @@ use audiocloud_dsp::delay::Ring;
 use audiocloud_dsp::diffuser::Diffuser;
 use audiocloud_dsp::feedback_delay_network::{Decay, LINES, Network, PAIRS};
 use audiocloud_dsp::lfo::{self, Lfo};
-use audiocloud_dsp::svf::State;
 
-use crate::cut::{Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ};
+use crate::cut::{Cut, HIGH_CUT_OFF_HZ, LOW_CUT_OFF_HZ, State};
 use crate::dip::Dip;
 use crate::effect::{Activation, Block, CHANNELS_MAX, Control, Due, Effect, GRID, Kind, Tail};
 use crate::finite::keep_finite;

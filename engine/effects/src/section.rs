@@ -1,6 +1,6 @@
 //! A second-order filter that glides from one setting to the next.
 
-use audiocloud_dsp::svf::{Circuit, Coefficients, State, process};
+use audiocloud_dsp::svf::circuit::{Circuit, Coefficients, State, process};
 
 use crate::effect::CHANNELS_MAX;
 
@@ -122,8 +122,8 @@ fn filter(
 }
 
 /// How much of the way is gone: without a corner at either end, which would be heard first.
-fn share(part: u32, whole: u32) -> f32 {
-    let share = part as f32 / whole as f32;
+fn share(part: u32, whole: u32) -> f64 {
+    let share = f64::from(part) / f64::from(whole);
     share * share * (3.0 - 2.0 * share)
 }
 

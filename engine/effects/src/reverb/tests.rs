@@ -1,7 +1,7 @@
 use std::f64::consts::TAU;
 
 use audiocloud_dsp::biquad::Shape;
-use audiocloud_dsp::svf::Prototype;
+use audiocloud_dsp::svf::{self, Prototype};
 
 use super::*;
 use crate::stage::Stage;
@@ -9,7 +9,7 @@ use crate::stage::Stage;
 /// An octave of an impulse response: a band-pass of fourth order, twice a biquad's.
 fn octave(samples: &[f32], centre_hz: f64) -> Vec<f64> {
     let band = Prototype::new(Shape::BandPassPeak, 2.0, 0.0, 48_000.0).at(centre_hz);
-    let (mut first, mut second) = (State::default(), State::default());
+    let (mut first, mut second) = (svf::State::default(), svf::State::default());
     samples.iter().map(|x| f64::from(band.step(&mut second, band.step(&mut first, *x)))).collect()
 }
 

@@ -7,14 +7,14 @@ use audiocloud_rt::callback;
 use crate::bed::{Dice, Player, moves, noise, settings};
 
 const GOLDEN: &[(&str, u64)] = &[
-    ("eq", 0x0a77_c775_8ed7_711f),
-    ("compressor", 0xa0ef_12a1_d7f4_519d),
-    ("gate", 0xafa6_bbd5_ce5b_1faf),
+    ("eq", 0x1e23_0515_d940_c5d7),
+    ("compressor", 0xeaea_6091_2f98_dd2b),
+    ("gate", 0xbaf5_97d9_1412_ac06),
     ("limiter", 0xfc9b_140f_b46f_a6ab),
-    ("chorus", 0x2108_f384_6141_2ecf),
-    ("delay", 0x6063_f267_dcec_3690),
-    ("reverb", 0x3437_cb69_207d_50aa),
-    ("distortion", 0x2302_a87a_0ece_4c65),
+    ("chorus", 0x31b6_fa9d_eb3c_6bdc),
+    ("delay", 0xd1a7_5665_2349_3a33),
+    ("reverb", 0x610f_22fa_ebca_a004),
+    ("distortion", 0x7b47_3400_b9be_92e2),
 ];
 
 /// FNV-1a, by Glenn Fowler, Landon Curt Noll and Kiem-Phong Vo, over the bits of the samples.
