@@ -15,6 +15,7 @@ use std::thread;
 use audiocloud_engine::graph::load::Report;
 use audiocloud_engine::rt::priority;
 use audiocloud_net::runtime::remote::{Capacity, Host, OpenRequest, ServedChain};
+use serde_json::{Value, json};
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::foreign::library;
@@ -67,6 +68,8 @@ pub(crate) struct Hosting {
     workers_failed: Arc<AtomicU64>,
     chains: Mutex<Vec<Weak<Shown>>>,
     plug_ins: PlugIns,
+    /// What owners of chains are told of the node.
+    details: Mutex<Vec<u8>>,
 }
 
 impl Hosting {
@@ -75,7 +78,7 @@ impl Hosting {
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let room = Room { cores, load_max: settings.load_max, chains_max: settings.chains_max };
         let realtime = settings.priority > 0 && is_permitted(settings.priority);
-        Self {
+        let hosting = Self {
             settings,
             room,
             realtime,
@@ -87,7 +90,24 @@ impl Hosting {
             workers_failed: Arc::default(),
             chains: Mutex::default(),
             plug_ins,
-        }
+            details: Mutex::default(),
+        };
+        hosting.tell(&Value::Null);
+        hosting
+    }
+
+    /// Brings up to date what owners of chains are told: `{"version","architecture","clock":{"quality","bound_us"}}` and
+    /// the plug-ins. Bits agree between equal versions and architectures. The bound is a power of two, for whatever changes
+    /// is told again.
+    pub(crate) fn tell(&self, clock: &Value) {
+        let mut details: Value =
+            serde_json::from_slice(&self.plug_ins.details()).unwrap_or_else(|_| json!({}));
+        details["version"] = env!("CARGO_PKG_VERSION").into();
+        details["architecture"] = std::env::consts::ARCH.into();
+        let bound_us =
+            clock["bound_ns"].as_u64().map(|bound_ns| bound_ns.div_ceil(1_000).next_power_of_two());
+        details["clock"] = json!({ "quality": clock["quality"], "bound_us": bound_us });
+        *self.details.lock().unwrap_or_else(PoisonError::into_inner) = details.to_string().into_bytes();
     }
 
     /// Whether workers are scheduled in real time, in words.
@@ -183,7 +203,7 @@ impl Host for Hosting {
             workers: count(self.room.cores),
             realtime: self.realtime,
             draining: self.draining.load(Ordering::Relaxed),
-            details: self.plug_ins.details(),
+            details: self.details.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }

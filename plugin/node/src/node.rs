@@ -35,6 +35,8 @@ use crate::output::{print, print_json};
 const PORT: u16 = 4720;
 /// How often it is looked whether the last chain has gone.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often owners of chains are told how good its clock is, and of its plug-ins.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Plug-ins are told of the end before it comes, however short the time is that they are given.
 const DRAIN_MIN: Duration = Duration::from_millis(250);
 
@@ -73,7 +75,13 @@ pub(crate) fn run(arguments: &NodeArguments, config: Config) -> anyhow::Result<(
     events.block_on(async {
         // Ends with the event loop.
         let _pages = metrics.map(|listener| tokio::spawn(http::serve(listener, pages)));
-        end.come().await;
+        loop {
+            hosting.tell(&handle.clock(None).status().to_json());
+            tokio::select! {
+                () = end.come() => break,
+                () = tokio::time::sleep(TELL_EVERY) => {}
+            }
+        }
         tracing::info!(target: "audiocloud::node", "told to end");
         if let Some(serving) = &serving {
             drain(&hosting, serving, &supervisor, &settings, &mut end).await;

@@ -44,7 +44,9 @@ fn words(known: &Value) -> String {
     let (plug_ins, quarantined) = (list(known, "plug_ins"), list(known, "quarantined"));
     let mut said: String = plug_ins
         .iter()
-        .map(|one| format!("{:30} {:20} clap:{}\n", plain(one, "name"), plain(one, "vendor"), plain(one, "id")))
+        .map(|one| {
+            format!("{:30} {:20} clap:{}\n", plain(one, "name"), plain(one, "vendor"), plain(one, "id"))
+        })
         .collect();
     if plug_ins.is_empty() {
         said += "No CLAP plug-in is known. `audiocloud node` looks for them when it starts.\n";

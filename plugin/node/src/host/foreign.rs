@@ -98,7 +98,7 @@ impl Playing {
 /// The child that holds one plug-in.
 #[cfg(target_os = "linux")]
 pub(crate) fn sandbox(arguments: Vec<OsString>) -> ExitCode {
-    audiocloud_engine::host::sandbox::run(arguments.into_iter())
+    audiocloud_engine::host::sandbox::run(arguments)
 }
 
 #[cfg(not(target_os = "linux"))]

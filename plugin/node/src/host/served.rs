@@ -102,10 +102,14 @@ pub(crate) fn build(request: &OpenRequest, plug_ins: &PlugIns, fifo: u8) -> Resu
     };
     let (foreign, playing) = plug_ins.foreign(request, fifo);
     let (control, mut audio) = rack(&chain, &setup, foreign).map_err(|error| error.to_string())?;
-    let is_foreign = chain.effects().iter().any(|slot| slot.effect_kind().is_none());
     // What plug-ins of others need is another process's, and a rehearsal would be heard in their tails.
-    let rehearsed = if is_foreign { 0.0 } else { rehearse(&mut audio, request) };
+    let rehearsed = if has_foreign(&chain) { 0.0 } else { rehearse(&mut audio, request) };
     Ok(Built { playing, control, audio, rehearsed })
+}
+
+/// Whether plug-ins of others are in it.
+fn has_foreign(chain: &Chain) -> bool {
+    chain.effects().iter().any(|slot| slot.effect_kind().is_none())
 }
 
 /// How much of a core it needs.
@@ -182,10 +186,12 @@ impl Served {
             inputs: request.inputs,
             side_chain: request.side_chain,
             outputs: request.outputs,
+            block_frames_max: request.block_frames_max,
             transfer: request.transfer,
         };
         let worker = Worker::start(audio, shape, request.ends, fifo)
             .map_err(|error| format!("the node cannot start a worker: {error}; take chains off it"))?;
+        worker.set_foreign(has_foreign(control.chain()));
         *shown.played.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.reader());
         Ok(Self { control, playing, worker, shown, mistake: None, workers_failed })
     }
@@ -224,6 +230,7 @@ impl ServedChain for Served {
         if let Some(why) = &self.mistake {
             tracing::warn!(target: "audiocloud::node", chain = self.shown.name, why, "an edit is not played");
         }
+        self.worker.set_foreign(has_foreign(self.control.chain()));
         self.control.collect();
     }
 

@@ -17,6 +17,8 @@ use audiocloud_net::wire::id::{ChainId, DeviceId, UserId};
 
 use super::*;
 
+mod edits;
+
 const RATE: SampleRate = match SampleRate::new(48_000) {
     Some(rate) => rate,
     None => panic!("a rate"),
@@ -28,7 +30,7 @@ struct Far {
     blocks: block_ring::Producer,
     events: chain_event::Producer,
     back: block_ring::Consumer,
-    _back_events: event::Consumer,
+    back_events: event::Consumer,
     due: Waker,
     woken: WakeReceiver,
 }
@@ -68,7 +70,7 @@ fn request(document: &[u8], transfer: Transfer, back_blocks: usize) -> (OpenRequ
         blocks: blocks_in,
         events: events_in,
         back: back_out,
-        _back_events: back_events_out,
+        back_events: back_events_out,
         due: due_waker,
         woken,
     };
@@ -293,6 +295,12 @@ fn who_is_refused_hears_why() {
     let full = hosting(|settings| settings.chains_max = 1);
     let _one = full.open(request(&chain, Transfer::Live, 8).0).unwrap();
     assert!(refused(&full, &chain).contains("runs 1 chains"));
+    full.tell(&json!({ "quality": "good", "bound_ns": 9_001 }));
+    let details: Value = serde_json::from_slice(&full.capacity().details).unwrap();
+    assert_eq!(
+        (&details["clock"]["bound_us"], &details["architecture"]),
+        (&16.into(), &std::env::consts::ARCH.into())
+    );
     assert_eq!((full.capacity().chains, full.figures().refused_full, full.figures().opened), (1, 1, 1));
     let slow = hosting(|settings| settings.load_max = 1e-9);
     assert!(refused(&slow, &chain).contains("take effects out of it"));

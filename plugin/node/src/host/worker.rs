@@ -33,6 +33,9 @@ pub(crate) const FRAMES_MAX: usize = 8192;
 const EVENTS_MAX: usize = 1024;
 /// How soon a worker without work notices that it is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a plug-in in another process is given for what was just asked of it, where several blocks came at once: what
+/// the second one needs of it is not there yet when it is played without a pause.
+const PAUSE: Duration = Duration::from_micros(200);
 /// How often it says how it stands.
 const TELL_EVERY: Nanos = Nanos::new(100_000_000);
 /// A worker that has said nothing for so long is stuck.
@@ -48,6 +51,8 @@ pub(crate) struct Shape {
     pub(crate) inputs: u16,
     pub(crate) side_chain: u16,
     pub(crate) outputs: u16,
+    /// The most frames that its owner's host processes at once.
+    pub(crate) block_frames_max: u32,
     pub(crate) transfer: Transfer,
 }
 
@@ -83,6 +88,7 @@ pub(crate) struct Played {
 #[derive(Debug)]
 pub(crate) struct Worker {
     stop: Arc<AtomicBool>,
+    has_foreign: Arc<AtomicBool>,
     played: snapshot::Reader<Played>,
     thread: Option<JoinHandle<()>>,
 }
@@ -97,7 +103,8 @@ impl Worker {
         let played =
             Played { counters: Counters::default(), load: None, realtime: false, at: host_time::now() };
         let (writer, reader) = snapshot::snapshot(played);
-        let player = Player::new(rack, shape, ends, writer);
+        let has_foreign = Arc::new(AtomicBool::new(false));
+        let player = Player::new(rack, shape, ends, writer, Arc::clone(&has_foreign));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("audiocloud-fx".to_owned()).spawn(move || {
             let realtime = fifo > 0 && priority::realtime(fifo).is_ok();
@@ -107,11 +114,16 @@ impl Worker {
                 tracing::error!(target: "audiocloud::node", "a worker has panicked; this is a mistake of ours");
             }
         })?;
-        Ok(Self { stop, played: reader, thread: Some(thread) })
+        Ok(Self { stop, has_foreign, played: reader, thread: Some(thread) })
     }
 
     pub(crate) fn played(&self) -> Played {
         self.played.read()
+    }
+
+    /// Whether plug-ins of others are in the chain, which answer from their own processes.
+    pub(crate) fn set_foreign(&self, is_there: bool) {
+        self.has_foreign.store(is_there, Ordering::Relaxed);
     }
 
     pub(crate) fn reader(&self) -> snapshot::Reader<Played> {
@@ -178,13 +190,22 @@ struct Player {
     output: Vec<f32>,
     /// Played, and not yet taken: exact transfers alone wait.
     pending: Option<(Header, usize)>,
+    has_foreign: Arc<AtomicBool>,
+    /// Since the last pause.
+    frames_at_once: u32,
     statistics: Statistics,
     counters: Counters,
     writer: snapshot::Writer<Played>,
 }
 
 impl Player {
-    fn new(rack: RackAudio, shape: Shape, ends: NodeEnds, writer: snapshot::Writer<Played>) -> Self {
+    fn new(
+        rack: RackAudio,
+        shape: Shape,
+        ends: NodeEnds,
+        writer: snapshot::Writer<Played>,
+        has_foreign: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             rack,
             shape,
@@ -193,6 +214,8 @@ impl Player {
             events: Vec::with_capacity(EVENTS_MAX),
             output: vec![0.0; usize::from(shape.outputs) * FRAMES_MAX],
             pending: None,
+            has_foreign,
+            frames_at_once: 0,
             statistics: Statistics::new(LOAD_TAU_NS, LOAD_WINDOW_NS),
             counters: Counters::default(),
             writer,
@@ -204,6 +227,7 @@ impl Player {
         self.tell(realtime, told);
         while !stop.load(Ordering::Relaxed) {
             self.ends.due.wait(LOOK_EVERY);
+            self.frames_at_once = 0;
             while !stop.load(Ordering::Relaxed) && self.play_next() {
                 self.ends.waker.wake();
             }
@@ -227,6 +251,7 @@ impl Player {
             return false;
         }
         let Some(header) = self.ends.blocks.peek() else { return false };
+        self.pause_for_plug_ins(&header);
         let began = host_time::now();
         let channels = self.shape.inputs + self.shape.side_chain;
         let fits = header.channels == channels
@@ -256,6 +281,16 @@ impl Player {
             self.statistics.observe(spent, period);
         }
         true
+    }
+
+    /// A host's block may come in several, which plug-ins are prepared for; what comes at once beyond one was delayed on
+    /// its way.
+    fn pause_for_plug_ins(&mut self, header: &Header) {
+        self.frames_at_once = self.frames_at_once.saturating_add(header.frames);
+        if self.frames_at_once > self.shape.block_frames_max && self.has_foreign.load(Ordering::Relaxed) {
+            std::thread::sleep(PAUSE);
+            self.frames_at_once = header.frames;
+        }
     }
 
     /// Plays the next block but for its first `skip` frames: what comes of it, and from where on in `output`.

@@ -28,8 +28,8 @@ const STATES_BYTES_MAX: usize = 16 << 10;
 
 /// What is known of this machine's plug-ins.
 pub(crate) fn library(config_dir: &Path) -> anyhow::Result<Library> {
-    let program =
-        Program::this(&["sandbox"]).context("plug-ins cannot be hosted; set `plugins = false` in node.toml")?;
+    let program = Program::this(&["sandbox"])
+        .context("plug-ins cannot be hosted; set `plugins = false` in node.toml")?;
     Ok(Library::open(&config_dir.join(FOLDER), program))
 }
 
