@@ -33,7 +33,8 @@ pub const ID_END: u32 = 1 << 31;
 /// How kinds begin that are CLAP plug-ins; what follows is the plug-in's id.
 pub const CLAP: &str = "clap:";
 
-/// What is passed by a chain that is read, in the order in which it is processed.
+/// Effects in a row and in branches, as data: what is kept, sent, and played by a [`crate::rack`]. Fields that are unknown
+/// are passed over when it is read.
 ///
 /// *Realtime-safe: no*, all of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

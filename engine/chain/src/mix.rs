@@ -121,15 +121,15 @@ impl Processor for FoldProcessor {
     }
 }
 
-/// What an effect is where it cannot be had: a wire.
+/// What an effect is where it cannot be had: what comes in goes out.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wire {
+pub(crate) struct Pass {
     pub(crate) channels: u16,
 }
 
-impl Node for Wire {
+impl Node for Pass {
     fn kind(&self) -> &'static str {
-        "wire"
+        "pass"
     }
 
     fn layout(&self) -> Layout {
@@ -141,13 +141,13 @@ impl Node for Wire {
     }
 
     fn kernel(&self, _activation: &Activation) -> Kernel {
-        Kernel::Processor(Box::new(WireProcessor))
+        Kernel::Processor(Box::new(PassProcessor))
     }
 }
 
 #[derive(Debug)]
-struct WireProcessor;
+struct PassProcessor;
 
-impl Processor for WireProcessor {
+impl Processor for PassProcessor {
     fn process(&mut self, _block: &mut Block<'_>) {}
 }

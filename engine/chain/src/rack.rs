@@ -23,7 +23,7 @@ use crate::document::{CLAP, Chain, Item, LATENCY_FRAMES_MAX, Slot};
 use crate::edit::Edit;
 use crate::error::ChainError;
 use crate::foreign::Foreign;
-use crate::mix::{Fold, Mix, PARALLEL, Wire, gain};
+use crate::mix::{Fold, Mix, PARALLEL, Pass, gain};
 use crate::node::EffectNode;
 use audio::{Known, Table};
 use report::Tally;
@@ -515,7 +515,7 @@ fn values(slot: &Slot) -> Vec<(u32, f32)> {
     }
 }
 
-/// A node for an item: a wire where there is no better one.
+/// A node for an item; one that passes its input where there is no better one.
 fn make(foreign: &mut dyn Foreign, item: &Item, setup: &RackSetup) -> Fresh {
     let activation = Activation { sample_rate: setup.sample_rate };
     let channels = setup.outputs;
@@ -538,7 +538,7 @@ fn make(foreign: &mut dyn Foreign, item: &Item, setup: &RackSetup) -> Fresh {
     };
     match made {
         Ok(node) => fresh(node, &slot.kind, Source::Foreign, None),
-        Err(words) => fresh(Box::new(Wire { channels }), &slot.kind, Source::Missing, Some(words)),
+        Err(words) => fresh(Box::new(Pass { channels }), &slot.kind, Source::Missing, Some(words)),
     }
 }
 
