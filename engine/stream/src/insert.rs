@@ -13,6 +13,7 @@ mod lateness;
 mod status;
 mod timeline;
 mod voice;
+mod wanted;
 
 use audiocloud_dsp::fade::{self, Curve};
 use audiocloud_rt::block_ring::{self, Epoch, Flags, Header};
@@ -28,6 +29,7 @@ use status::Margin;
 pub use status::{Source, Status};
 use timeline::{Timeline, count};
 use voice::Voice;
+pub use wanted::{Late, Wanted};
 
 /// From one source to another.
 const FADE: Nanos = Nanos::from_millis(5);
@@ -70,27 +72,6 @@ pub struct Ends {
     pub waker: wake::Waker,
 }
 
-/// What is heard where the far end's answer is missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Late {
-    /// What the sound was about to do, which fades to silence.
-    Hold,
-    /// The input.
-    #[default]
-    Dry,
-    /// The chain in this process, where it runs; what the sound was about to do where it does not.
-    Local,
-}
-
-/// What is to be heard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// The chain in this process, whether the far end answers or not.
-    pub here: bool,
-    /// Instead of an answer that is missing.
-    pub late: Late,
-}
-
 /// The callback's half of an insert. Owned by the audio thread.
 #[derive(Debug)]
 pub struct Insert {
@@ -112,8 +93,9 @@ pub struct Insert {
     /// Frames for which the far end has answered in time without a break.
     steady: u64,
     steady_frames: u64,
-    /// The frame at which an answer came last.
+    /// The frame at which an answer came last, and the first one that was answered since it began to.
     answered_at: Option<u64>,
+    answers_from: Option<u64>,
     silent_frames: u64,
     /// First frame and length of the block that was pushed last.
     block: (u64, usize),
@@ -152,6 +134,7 @@ impl Insert {
             steady: 0,
             steady_frames: frames(STEADY),
             answered_at: None,
+            answers_from: None,
             silent_frames: frames(SILENT),
             block: (0, 0),
             scratch: (0..config.outputs).map(|_| vec![0.0; CHUNK].into()).collect(),
@@ -216,7 +199,8 @@ impl Insert {
         self.far.restart();
         self.here.restart();
         (self.source, self.fading, self.fresh, self.steady) = (Source::Far, None, true, 0);
-        (self.answered_at, self.block, self.discontinuity) = (None, (0, 0), false);
+        (self.answered_at, self.answers_from) = (None, None);
+        (self.block, self.discontinuity) = ((0, 0), false);
         self.lateness.restart();
         self.margin.restart();
         self.publish();
@@ -239,6 +223,7 @@ impl Insert {
         let is_new = self.ends.exchange(|_| ());
         if is_new {
             self.discontinuity = false;
+            self.answers_from = None;
         }
         if let Some(ends) = self.ends.current() {
             let channels = usize::from(self.config.inputs + self.config.side_chain).max(1);
@@ -486,13 +471,17 @@ impl Insert {
     }
 
     fn count_late(&mut self, position: i64, there: usize, frames: usize) {
+        let missing = u64::try_from(position + signed(count(there))).unwrap_or(0);
         if !self.status.answering {
+            self.answers_from = None;
+        }
+        // What went by before the far end began is nobody's fault.
+        if self.answers_from.is_none_or(|from| missing < from) {
             self.status.unanswered_callbacks += 1;
             return;
         }
         self.status.late_callbacks += 1;
         self.status.late_frames += count(frames - there);
-        let missing = u64::try_from(position + signed(count(there))).unwrap_or(0);
         if self.lateness.is_hosts(missing, self.block.0, self.status.last_block_at) {
             self.status.late_by_host += 1;
         }

@@ -20,6 +20,8 @@ pub(crate) struct Player {
     rack: RackAudio,
     /// The frame that it began at, while it runs; it is silent before that.
     begun: Option<u64>,
+    /// It has yet to be told that it begins.
+    is_due: bool,
     /// Of the present block, or, while it stands still, the last one of each kind.
     events: Vec<(u32, ChainBody)>,
     rows: [Vec<f32>; 2],
@@ -51,7 +53,15 @@ impl Player {
     pub(crate) fn new(rack: RackAudio, channels: u16, block_frames_max: usize, latency_frames: u32) -> Self {
         let rows = [vec![0.0; block_frames_max], vec![0.0; block_frames_max]];
         let channels = usize::from(channels).clamp(1, 2);
-        Self { rack, begun: None, events: Vec::with_capacity(EVENTS), rows, channels, latency_frames }
+        Self {
+            rack,
+            begun: None,
+            is_due: false,
+            events: Vec::with_capacity(EVENTS),
+            rows,
+            channels,
+            latency_frames,
+        }
     }
 
     /// A new epoch: everything begins at frame 0, the rack too where it is wanted.
@@ -62,11 +72,12 @@ impl Player {
         }
         self.begin(0);
         self.rack.reset(callback);
+        self.is_due = false;
     }
 
     /// The rack begins at this frame. What was told while it stood still is in force by then.
     fn begin(&mut self, position: u64) {
-        self.begun = Some(position);
+        (self.begun, self.is_due) = (Some(position), true);
         for (offset, body) in &mut self.events {
             *offset = 0;
             if let ChainBody::Parameter { ramp_frames, .. } = body {
@@ -117,7 +128,7 @@ impl Player {
         if from >= frames {
             return;
         }
-        if begun >= position {
+        if std::mem::take(&mut self.is_due) {
             self.rack.reset_at(callback, begun);
         }
         let shift = u32::try_from(from).unwrap_or(0);

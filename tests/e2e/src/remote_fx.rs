@@ -28,7 +28,12 @@ pub fn kept(chain: &Value) -> Value {
     json!({ "schema": 4, "name": "Strings", "session": null, "chain": chain, "slots": {}, "positions": [] })
 }
 
-/// A rig with the plug-in: blocks of so many frames, 1 ms for the network.
+/// By how many frames everything is late with the options below.
+pub fn delay_frames(block: u32) -> u32 {
+    2 * block + 48
+}
+
+/// A rig with the plug-in: blocks of so many frames, 1 ms for the network, no head-room.
 pub fn options(chain: &Value, block: u32) -> Options {
     let mut options = Options::new(REMOTE_FX_ID);
     options.block = Block::Fixed(block);
@@ -128,15 +133,16 @@ pub fn wait_live(stage: &Stage) -> Value {
     wait_report(stage, "a chain that runs", |report| report["state"] == "live" && report["answering"] == true)
 }
 
-/// Starts a rig, waits until it is ready (and, with a node, its chain plays), then begins a new epoch with the first frame of
-/// the input.
+/// Starts a rig, waits until it is as late as it should be (a host restarts a plug-in whose latency became another) and, with a
+/// node, its chain plays; then begins a new epoch with the first frame of the input.
 ///
 /// # Panics
 /// Something of it fails.
-pub fn launch(stage: &Stage, name: &str, options: &Options, on_node: bool) -> Rig {
+pub fn launch(stage: &Stage, name: &str, options: &Options, delay_frames: u32, on_node: bool) -> Rig {
     let options = Options { start: false, ..options.clone() };
     let mut rig = stage.world.rig(&stage.tools, name, &options).expect("a rig");
     rig.wait("ready", START).expect("ready");
+    wait_report(stage, "settled", |report| report["delay_frames"] == delay_frames);
     if on_node {
         wait_live(stage);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use audiocloud_e2e::{
     Stage, recording,
-    remote_fx::{FxNode, chain, launch, options, play, wait_report},
+    remote_fx::{FxNode, chain, delay_frames, launch, options, play, wait_report},
     seconds,
 };
 use audiocloud_rig::{
@@ -54,17 +54,17 @@ fn a_node_gives_back_what_run_here_gives_bit_for_bit_at_exactly_d() {
         let stage = Stage::new();
         let source = recording("strings-48k.wav", 48_000, 2, length);
         let wanted = with_input(&stage, &source, options(&chain(&EFFECTS), block));
-        let rig = launch(&stage, "here", &here(wanted.clone()), false);
+        let rig = launch(&stage, "here", &here(wanted.clone()), delay_frames(block), false);
         let (run, expected, report) = play(&stage, rig, seconds(&source));
         assert_calm(&run);
         assert_eq!(report.expect("a report")["source"], "here");
 
         let node = FxNode::new(&stage);
-        let rig = launch(&stage, "there", &wanted, true);
+        let rig = launch(&stage, "there", &wanted, delay_frames(block), true);
         let (run, heard, report) = play(&stage, rig, seconds(&source));
         let report = report.expect("a report");
         assert_calm(&run);
-        let delay = 2 * block + 48;
+        let delay = delay_frames(block);
         assert_eq!((figure(&report, "delay_frames"), run.report.latency_frames), (delay.into(), delay));
         let first =
             |audio: &Audio| (0..audio.frames()).find(|frame| audio.sounds_at(*frame)).expect("a sound");
@@ -94,8 +94,9 @@ fn an_offline_render_waits_and_is_exact() {
     let wanted = offline(with_input(&stage, &source, options(&chain(&["eq", "limiter", "reverb"]), 512)));
     let mut wanted = wanted;
     wanted.parameters = vec![("Network".into(), "10".into()), ("Head-room".into(), "8".into())];
+    let delay = 2 * 512 + 480 + 384;
     let (_, expected, _) =
-        play(&stage, launch(&stage, "here", &here(wanted.clone()), false), seconds(&source));
+        play(&stage, launch(&stage, "here", &here(wanted.clone()), delay, false), seconds(&source));
     let _node = FxNode::new(&stage);
     // From the very first block on: the render waits for the node to be found.
     let mut rig = stage.world.rig(&stage.tools, "there", &Options { start: true, ..wanted }).expect("a rig");
@@ -113,7 +114,7 @@ fn without_a_node_the_window_says_so_and_the_track_is_heard_dry() {
     let stage = Stage::new();
     let source = recording("strings-48k.wav", 48_000, 2, 1.0);
     let wanted = with_input(&stage, &source, options(&chain(&EFFECTS), 128));
-    let rig = launch(&stage, "alone", &wanted, false);
+    let rig = launch(&stage, "alone", &wanted, delay_frames(128), false);
     let report = wait_report(&stage, "a search", |report| report["state"] == "searching");
     let sentence = report["sentence"].as_str().unwrap_or_default().to_owned();
     assert!(sentence.contains("dry meanwhile") && sentence.contains("audiocloud node"), "{sentence}");

@@ -13,8 +13,8 @@ impl Insert {
         // Counted, for the far end could go on pushing meanwhile.
         for _ in 0..ends.back.blocks_max() {
             let outputs = self.config.outputs;
-            let (epoch, far, status, answered_at) =
-                (self.status.epoch, &mut self.far, &mut self.status, &mut self.answered_at);
+            let (epoch, far, status) = (self.status.epoch, &mut self.far, &mut self.status);
+            let (answered_at, answers_from) = (&mut self.answered_at, &mut self.answers_from);
             let popped = ends.back.try_pop(|header, samples| {
                 if header.epoch != epoch {
                     return;
@@ -26,6 +26,7 @@ impl Insert {
                     return;
                 }
                 *answered_at = Some(pushed);
+                answers_from.get_or_insert(start);
                 let due = u64::try_from(position).unwrap_or(0);
                 let skipped = usize::try_from(due.saturating_sub(start)).unwrap_or(usize::MAX).min(frames);
                 status.came_late_frames += count(skipped);
