@@ -179,6 +179,15 @@ impl Block<'_, '_> {
         self.ramp(place).value()
     }
 
+    /// Its plain value at the next grid point, if nothing else is asked of it until then: where that which moves from
+    /// grid point to grid point should be going. *Realtime-safe: yes.*
+    #[must_use]
+    pub fn ahead(&self, place: usize) -> f32 {
+        let mut ramp = self.ramp(place);
+        ramp.advance(GRID_FRAMES - self.offset());
+        ramp.value()
+    }
+
     /// The index of a choice: the one it is on its way to, for there is nothing between two. *Realtime-safe: yes.*
     #[must_use]
     pub fn choice(&self, place: usize) -> usize {

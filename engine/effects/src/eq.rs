@@ -91,7 +91,7 @@ static PARAMETERS: [Parameter; OUTPUT + 1] = bands! {
 };
 
 /// What a band is asked to be.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Setting {
     on: bool,
     shape: u16,
@@ -175,13 +175,13 @@ struct Eq {
 #[derive(Debug)]
 struct Band {
     /// Of the last design.
-    setting: Option<Setting>,
+    setting: Setting,
     sections: [Section; SECTIONS],
 }
 
 impl Eq {
     fn new(activation: &Activation) -> Self {
-        let band = || Band { setting: None, sections: std::array::from_fn(|_| Section::new()) };
+        let band = || Band { setting: Setting::default(), sections: std::array::from_fn(|_| Section::new()) };
         // In whole grid steps, as everything that begins at one.
         let change_frames = activation.frames(CHANGE_MS).next_multiple_of(GRID_FRAMES);
         Self {
@@ -192,20 +192,30 @@ impl Eq {
         }
     }
 
-    /// Designs what was changed.
+    /// Designs what was changed: for the next grid point, so that a filter is where its parameters are when they are.
     fn design(&mut self, due: Due, block: &Block<'_, '_>) {
         for (index, band) in self.bands.iter_mut().enumerate() {
-            let setting = Setting::new(|place| block.value(index * OF_A_BAND + place));
-            let before = band.setting.replace(setting);
-            if before == Some(setting) {
+            let place = |of_band| index * OF_A_BAND + of_band;
+            let next = Setting::new(|of_band| block.ahead(place(of_band)));
+            if due == Due::First {
+                let present = Setting::new(|of_band| block.value(place(of_band)));
+                band.setting = present;
+                for (section, circuit) in band.sections.iter_mut().zip(present.circuits(self.rate_hz)) {
+                    section.jump(circuit);
+                }
+            }
+            let before = std::mem::replace(&mut band.setting, next);
+            if before == next {
                 continue;
             }
-            let is_alike = before.is_some_and(|before| before.is_alike(&setting));
-            let frames = if is_alike { GRID_FRAMES } else { self.change_frames };
-            for (section, circuit) in band.sections.iter_mut().zip(setting.circuits(self.rate_hz)) {
-                match due {
-                    Due::First => section.jump(circuit),
-                    Due::Grid => section.glide(circuit, frames),
+            let is_alike = before.is_alike(&next);
+            let is_moving = (0..OF_A_BAND).any(|of_band| !block.ramp(place(of_band)).is_resting());
+            let frames = GRID_FRAMES - block.offset();
+            for (section, circuit) in band.sections.iter_mut().zip(next.circuits(self.rate_hz)) {
+                match (is_alike, is_moving) {
+                    (true, true) => section.follow(circuit, frames),
+                    (true, false) => section.fade(circuit, frames),
+                    (false, _) => section.fade(circuit, self.change_frames),
                 }
             }
         }
@@ -226,7 +236,6 @@ impl Effect for Eq {
     fn reset(&mut self) {
         self.control.reset();
         for band in &mut self.bands {
-            band.setting = None;
             band.sections.iter_mut().for_each(Section::reset);
         }
     }

@@ -113,7 +113,7 @@ impl Key {
         for (section, circuit) in self.cuts.iter_mut().zip([low, high]) {
             match due {
                 Due::First => section.jump(circuit),
-                Due::Grid => section.glide(circuit, GRID_FRAMES),
+                Due::Grid => section.follow(circuit, GRID_FRAMES),
             }
         }
     }

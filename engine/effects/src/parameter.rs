@@ -237,16 +237,14 @@ impl Parameter {
 
     /// A number and perhaps a unit that suits.
     fn number(&self, text: &str) -> Option<f32> {
+        // A typographical minus is what some programs show.
+        let text = &text.replacen('−', "-", 1);
         let split = text
             .char_indices()
             .find(|(at, c)| {
                 !(c.is_ascii_digit() || matches!(c, '.' | ',') || (*at == 0 && matches!(c, '+' | '-')))
             })
             .map_or(text.len(), |(at, _)| at);
-        // A typographical minus is what some programs show.
-        if let Some(rest) = text.strip_prefix('−') {
-            return self.number(rest).map(|number| -number);
-        }
         let (number, suffix) = text.split_at(split);
         let number = number.replace(',', ".").parse::<f32>().ok().filter(|number| number.is_finite())?;
         let suffix = suffix.trim();

@@ -13,6 +13,8 @@ pub(crate) struct Section {
     /// Frames of the way that are gone, and the whole way; both 0 at rest.
     gone: u32,
     length: u32,
+    /// Whether the way begins and ends without a corner.
+    is_round: bool,
     /// Of `to`, at rest.
     resting: Coefficients,
     states: [State; CHANNELS_MAX],
@@ -26,6 +28,7 @@ impl Section {
             to: Circuit::PASSING,
             gone: 0,
             length: 0,
+            is_round: false,
             resting: Circuit::PASSING.coefficients(),
             states: [State::default(); CHANNELS_MAX],
         }
@@ -43,8 +46,19 @@ impl Section {
         self.resting = to.coefficients();
     }
 
-    /// Becomes this filter within `frames`, or when a longer way that it is on ends. *Realtime-safe: yes.*
-    pub(crate) fn glide(&mut self, to: Circuit, frames: u32) {
+    /// Becomes this filter within `frames`, or when a longer way that it is on ends: along a line, for many steps in a
+    /// row make one movement. *Realtime-safe: yes.*
+    pub(crate) fn follow(&mut self, to: Circuit, frames: u32) {
+        self.glide(to, frames, false);
+    }
+
+    /// Becomes this filter within `frames`, which is another one altogether: begins and ends without a corner, which would
+    /// be heard first. *Realtime-safe: yes.*
+    pub(crate) fn fade(&mut self, to: Circuit, frames: u32) {
+        self.glide(to, frames, true);
+    }
+
+    fn glide(&mut self, to: Circuit, frames: u32, is_round: bool) {
         if self.is_idle() && to.is_passing() {
             return self.jump(to);
         }
@@ -56,7 +70,7 @@ impl Section {
             (false, false) => (from, to),
         };
         let length = frames.max(self.length - self.gone);
-        *self = Self { from, to, gone: 0, length, ..*self };
+        *self = Self { from, to, gone: 0, length, is_round, ..*self };
     }
 
     /// Whether it does nothing at all, now and in the frames to come. *Realtime-safe: yes.*
@@ -66,7 +80,14 @@ impl Section {
 
     /// The circuit at the present frame.
     fn present(&self) -> Circuit {
-        if self.length == 0 { self.to } else { self.from.towards(&self.to, share(self.gone, self.length)) }
+        if self.length == 0 { self.to } else { self.on_the_way(self.gone) }
+    }
+
+    /// The circuit where so many frames of the way are gone.
+    fn on_the_way(&self, gone: u32) -> Circuit {
+        let share = f64::from(gone) / f64::from(self.length);
+        let way = if self.is_round { share * share * (3.0 - 2.0 * share) } else { share };
+        self.from.towards(&self.to, way)
     }
 
     /// Filters the channels in place, all equally long. *Realtime-safe: yes.*
@@ -77,7 +98,7 @@ impl Section {
         let frames = channels.first().map_or(0, |channel| channel.len());
         let moving = u32::try_from(frames).unwrap_or(u32::MAX).min(self.length - self.gone);
         for (frame, gone) in (0..).zip(self.gone + 1..=self.gone + moving) {
-            let coefficients = self.from.towards(&self.to, share(gone, self.length)).coefficients();
+            let coefficients = self.on_the_way(gone).coefficients();
             for (channel, state) in channels.iter_mut().zip(&mut self.states) {
                 channel[frame] = coefficients.step(state, channel[frame]);
             }
@@ -121,12 +142,6 @@ fn filter(
     (*left_state, *right_state) = (first, second);
 }
 
-/// How much of the way is gone: without a corner at either end, which would be heard first.
-fn share(part: u32, whole: u32) -> f64 {
-    let share = f64::from(part) / f64::from(whole);
-    share * share * (3.0 - 2.0 * share)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,13 +177,13 @@ mod tests {
         {
             let mut section = Section::new();
             play(&mut section, 0, 480, 64);
-            section.glide(to, 512);
+            section.fade(to, 512);
             let glided = play(&mut section, 480, 960, 64);
             // A tone of 1 kHz moves by at most 0.131 of its amplitude per frame.
             let step = glided.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
             assert!(step < 0.131 * 4.2, "{step}");
             assert_eq!(section.length, 0);
-            section.glide(Circuit::PASSING, 64);
+            section.follow(Circuit::PASSING, 64);
             play(&mut section, 0, 64, 64);
             assert!(section.is_idle());
             assert_eq!(section.states, [State::default(); CHANNELS_MAX]);
@@ -179,11 +194,11 @@ mod tests {
     fn any_cut_gives_the_same_bits() {
         let run = |length| {
             let mut section = Section::new();
-            section.glide(bell(9.0), 512);
+            section.fade(bell(9.0), 512);
             let mut signal = play(&mut section, 0, 640, length);
-            section.glide(bell(-3.0), 64);
+            section.follow(bell(-3.0), 64);
             signal.extend(play(&mut section, 640, 640, length));
-            section.glide(Circuit::PASSING, 64);
+            section.follow(Circuit::PASSING, 64);
             signal.extend(play(&mut section, 1280, 640, length));
             signal
         };
@@ -197,10 +212,10 @@ mod tests {
     fn a_glide_within_a_glide_goes_on_from_where_it_is() {
         let mut section = Section::new();
         section.jump(bell(0.0));
-        section.glide(bell(12.0), 512);
+        section.fade(bell(12.0), 512);
         play(&mut section, 0, 256, 64);
         let before = section.present();
-        section.glide(bell(6.0), 64);
+        section.follow(bell(6.0), 64);
         assert_eq!((section.present(), section.length), (before, 256));
     }
 }

@@ -7,8 +7,8 @@ use audiocloud_rt::callback;
 use crate::bed::{Dice, Player, moves, noise, settings};
 
 const GOLDEN: &[(&str, u64)] = &[
-    ("eq", 0x1e23_0515_d940_c5d7),
-    ("compressor", 0xeaea_6091_2f98_dd2b),
+    ("eq", 0xec39_12fb_3b3b_0bd7),
+    ("compressor", 0x0cd4_6411_3b4e_776c),
     ("gate", 0xbaf5_97d9_1412_ac06),
     ("limiter", 0xfc9b_140f_b46f_a6ab),
     ("chorus", 0x31b6_fa9d_eb3c_6bdc),

@@ -3,7 +3,7 @@
 
 use audiocloud_effects::eq::EQ;
 
-use crate::bed::{Player, decibels, rms, silence, tone};
+use crate::bed::{Move, Player, decibels, rms, silence, tone};
 
 const ALLOWED_DB: f64 = 0.05;
 const BUTTERWORTH_Q: f64 = std::f64::consts::FRAC_1_SQRT_2;
@@ -202,4 +202,29 @@ fn neither_a_sweep_nor_a_switch_clicks() {
     eprintln!("EQ: a change leaves {click:.1} dBFS above 4 kHz (without any: {quiet:.1})");
     assert!(click < -60.0, "{click} dBFS");
     assert!(rms(&played[40_000..]) > 0.01);
+}
+
+/// A shelf far below a tone is nothing but a gain: so a ramp can be seen frame by frame. At each grid point it is where the
+/// ramp is, and between them next to it: a grid point late would be a third of a dB.
+#[test]
+fn a_ramp_is_followed_to_the_frame() {
+    let gain = EQ.parameters.iter().position(|parameter| parameter.name == "Band 5 gain").unwrap();
+    let mut player = Player::with(
+        &EQ,
+        48_000,
+        1,
+        &[("Band 5 shape", 2.0), ("Band 5 frequency", 10.0), ("Band 5 gain", -12.0)],
+    );
+    let input = tone(48_000, 7919.0, 0.2, 1, 9600);
+    let mut output = input.clone();
+    let ramp = Move { frame: 1280, place: gain, value: 12.0, frames: Some(4800) };
+    player.play_moving(&mut output, &[], &[ramp], &mut || 64);
+    for (frame, (input, output)) in input[0].iter().zip(&output[0]).enumerate() {
+        // The tone's beginning rings in the shelf for a while.
+        if input.abs() > 0.05 && frame > 640 {
+            let gone = (frame as f64 - 1280.0).clamp(0.0, 4800.0);
+            let error = decibels(f64::from(output / input)) - (24.0 * gone / 4800.0 - 12.0);
+            assert!(error.abs() < 0.05, "{error} dB at frame {frame}");
+        }
+    }
 }
