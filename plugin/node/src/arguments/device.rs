@@ -63,7 +63,7 @@ pub(crate) struct ReceiveArguments {
     /// Connects these ports of JACK, in the order of the channels, such as system:playback_1,system:playback_2
     #[arg(long, value_name = "PORT,…", value_delimiter = ',', requires = "jack")]
     pub(crate) connect: Vec<String>,
-    /// Always so late; without it, as briefly as the network allows
+    /// Always so late; without it, a recording 200 ms, a device as briefly as the network allows
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(..=1_000))]
     pub(crate) delay: Option<u16>,
     /// At one time in all places that do so

@@ -21,6 +21,8 @@ use crate::output::{print, print_json};
 
 /// Frames a block of a recording.
 const BLOCK: u32 = 128;
+/// How late a recording is, unless it is told: nobody waits for it, and what came late or twice is in its place by then.
+const RECORDING_DELAY: Nanos = Nanos::from_millis(200);
 
 pub(crate) fn run(arguments: &ReceiveArguments, config: Config) -> anyhow::Result<()> {
     if arguments.seconds.is_some_and(|seconds| !(seconds > 0.0 && seconds < 1e6)) {
@@ -116,7 +118,8 @@ fn record(
 ) -> anyhow::Result<()> {
     let shape = Shape { sample_rate: stream.sample_rate, channels: stream.channels, block_max: BLOCK };
     let writer = wav::Writer::create(file, shape.sample_rate, shape.channels)?;
-    let (playing, sound) = play(handle, stream, &shape, &wish(arguments));
+    let wish = Wish { delay: wish(arguments).delay.or(Some(RECORDING_DELAY)), ..wish(arguments) };
+    let (playing, sound) = play(handle, stream, &shape, &wish);
     let frames = usize::try_from(BLOCK).unwrap_or(0);
     let mut recorder = Recorder {
         status: sound.status(),
