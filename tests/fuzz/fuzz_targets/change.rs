@@ -2,7 +2,6 @@
 //! heard the same has the same.
 #![no_main]
 
-use std::sync::LazyLock;
 
 use audiocloud_fuzz::changes::{body, signed};
 use audiocloud_membership::key::SigningKey;

@@ -152,6 +152,7 @@ fuzz_target!(|input: &[u8]| {
         hold: Nanos::from_micros(i64::from(hold) * 100),
         patience: Nanos::from_micros(i64::from(hold) * 10),
         latency: Nanos::from_micros(i64::from(hold) * 200),
+        needs: (hold & 1 != 0).then_some(Nanos::from_micros(i64::from(hold) * 300)),
     };
     let (_writer, reader) = snapshot((start != 0).then_some(due));
     intake.set_dues(STREAM, vec![reader]);

@@ -159,12 +159,12 @@ fuzz_target!(|input: &[u8]| {
         assert!(view.peers.len() <= PEERS_MAX && view.segments <= 1_024);
         assert!(view.master.is_none_or(|master| master.epoch < EPOCHS_MAX));
         assert!(keeper.horizon() <= Nanos::from_secs(4));
-        keeper.say(&from, now);
+        let _said = keeper.say(&from, now);
         let map = keeper.map();
         if let Some(line) = keeper.line() {
             let time = line.session_at(now);
             assert!(map.at(time).is_none_or(|position| position.beat.get().is_finite()));
-            map.next(time, Beats::new(1.0));
+            let _next = map.next(time, Beats::new(1.0));
         }
     }
 });
