@@ -2,7 +2,6 @@
 //! heard the same has the same.
 #![no_main]
 
-
 use audiocloud_fuzz::changes::{body, signed};
 use audiocloud_membership::key::SigningKey;
 use audiocloud_membership::shared::{DOCUMENT_BYTES_MAX, HEADS_MAX, SharedState, SignedChange};
