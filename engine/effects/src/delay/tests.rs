@@ -61,7 +61,7 @@ fn in_tempo_an_echo_lasts_its_note() {
         let mut stage = Stage::new(&DELAY, 48_000, 1);
         stage.transport = transport(tempo_bpm);
         stage.set(&[("Sync", 1.0), ("Note", note), ("Feedback", 0.0), ("Mix", 100.0)]);
-        let output = stage.play(&[impulse(200_000)]);
+        let output = stage.play(&[impulse(frames + 1_000)]);
         assert_eq!(echoes(&output[0]), [(frames, 1.0)], "{} at {tempo_bpm}", NOTES[index(note)]);
     };
     check(8.0, 120.0, 24_000);

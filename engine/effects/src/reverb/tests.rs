@@ -62,7 +62,8 @@ fn each_band_decays_in_its_own_time() {
             ("Motion", motion),
             ("Size", size),
         ];
-        let found = response(&values, 3);
+        // T30 needs no more of it than what falls by 40 dB in the slowest band.
+        let found = response(&values, 2);
         for (centre_hz, expected) in
             [(63.0, decay_s * low / 100.0), (1000.0, decay_s), (12_000.0, decay_s * high / 100.0)]
         {
