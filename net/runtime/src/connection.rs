@@ -28,7 +28,7 @@ use crate::rounds::{Ticks, tick_in_passing};
 use crate::sessions::live::{Event, Own};
 use crate::socket::PathSocket;
 use crate::standing::{Standing, Trusted};
-use crate::tls;
+use crate::{tls, transport};
 
 /// From the first datagram to the end of the hello.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -458,6 +458,7 @@ fn run(
     {
         discovery.proven(peer.device, address);
     }
+    transport::widen(&connection);
     let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
     let id = context.hub.borrow_mut().add_link(
         (peer, standing),

@@ -464,8 +464,11 @@ impl Hub {
     pub(crate) fn handle_message(&mut self, id: u64, message: Message, bytes: usize) {
         let Some(link) = self.links.get_mut(&id) else { return };
         // Documents of chains have an allowance of their own.
-        let is_document = matches!(message, Message::RemoteDocument(_));
-        if !is_document && let Err(why) = link.allowance.take(bytes, Instant::now()) {
+        let taken = match message {
+            Message::RemoteDocument(_) => self.remote.allow_document(id, bytes),
+            _ => link.allowance.take(bytes, Instant::now()),
+        };
+        if let Err(why) = taken {
             return self.cut_off(id, why);
         }
         match message {

@@ -18,9 +18,7 @@ const DATAGRAM_RECEIVE_BYTES: usize = 4 << 20;
 const MTU_BYTES: u16 = 1200;
 const CONTROL_WINDOW_BYTES: u32 = 256 << 10;
 /// Streams beside the control stream: one for each chain that is rendered exactly.
-const EXACT_STREAMS: u8 = 16;
-/// Of the connection: streams whose rings are full hold up no other.
-const WINDOW_BYTES: u32 = (2 + EXACT_STREAMS as u32) * CONTROL_WINDOW_BYTES;
+const EXACT_STREAMS: u32 = 16;
 const KEEP_ALIVE: Duration = Duration::from_millis(400);
 /// Three keep-alives may be lost. A peer that is gone is noticed within two seconds: the time begins anew with the first packet
 /// that is sent after the last that came (RFC 9000, clause 10.1).
@@ -46,11 +44,11 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
         .reordering_threshold(VarInt::from_u32(0));
     let mut config = TransportConfig::default();
     config
-        .max_concurrent_bidi_streams(VarInt::from_u32(1 + u32::from(EXACT_STREAMS)))
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(CONTROL_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(WINDOW_BYTES))
-        .send_window(u64::from(WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(2 * CONTROL_WINDOW_BYTES))
+        .send_window(u64::from(2 * CONTROL_WINDOW_BYTES))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_mtu(MTU_BYTES)
@@ -64,6 +62,15 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
         .ack_frequency_config(Some(acknowledgements))
         .congestion_controller_factory(Arc::new(MediaControllers));
     Arc::new(config)
+}
+
+/// For a peer that has been let in: streams for chains that are rendered exactly, each as wide as the control stream, so that
+/// one whose rings are full holds up no other.
+pub(crate) fn widen(connection: &quinn::Connection) {
+    let window = (2 + EXACT_STREAMS) * CONTROL_WINDOW_BYTES;
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(1 + EXACT_STREAMS));
+    connection.set_receive_window(VarInt::from_u32(window));
+    connection.set_send_window(window.into());
 }
 
 /// For the endpoint: ids that our socket knows again.

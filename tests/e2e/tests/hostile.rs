@@ -31,6 +31,7 @@ use serde_json::{Value, json};
 use attacker::{Lair, Villain};
 
 mod attacker;
+mod chains;
 mod gossip;
 mod members;
 mod node;
@@ -60,7 +61,7 @@ struct Attack {
 }
 
 const STRANGERS: &[&[Attack]] = &[strangers::ATTACKS, tickets::ATTACKS];
-const MEMBERS: &[&[Attack]] = &[members::ATTACKS, time::ATTACKS, gossip::ATTACKS];
+const MEMBERS: &[&[Attack]] = &[members::ATTACKS, time::ATTACKS, chains::ATTACKS, gossip::ATTACKS];
 const NODE: &[&[Attack]] = &[node::ATTACKS];
 
 /// Somebody who is attacked.

@@ -77,6 +77,18 @@ impl Remoting {
     }
 }
 
+impl Remoting {
+    fn asking(&mut self, link: u64, now: Instant) -> &mut Asking {
+        self.askings.entry(link).or_insert_with(|| Asking::new(now))
+    }
+
+    /// Takes the share of a document's part. What there is too much of, where there is none left.
+    pub(super) fn allow_document(&mut self, link: u64, bytes: usize) -> Result<(), &'static str> {
+        let now = Instant::now();
+        self.asking(link, now).documents.take(bytes, now)
+    }
+}
+
 impl Drop for Remoting {
     fn drop(&mut self) {
         // Whoever still has a chain is not to believe in it.

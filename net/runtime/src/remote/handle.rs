@@ -89,7 +89,7 @@ impl Shared {
             name: lock(&one.name).clone(),
             owner: self.name.clone(),
             session: one.session,
-            node: lock(&one.state).node.as_ref().map(|(device, _)| *device),
+            node: lock(&one.state).node_now(),
             open: true,
             document: Arc::clone(&lock(&one.document)),
             local: true,

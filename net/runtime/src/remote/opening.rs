@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use audiocloud_rt::host_time;
 use audiocloud_units::{HostTime, Nanos};
 use audiocloud_wire::id::RemoteId;
 
@@ -62,6 +63,9 @@ pub(crate) struct Chain {
     /// Of the way to its node.
     pub(crate) rtt: Nanos,
     silence: Nanos,
+    /// When it was last looked at, and since when it has been without a long break: who was held up has not listened.
+    looked: HostTime,
+    listens: HostTime,
 }
 
 impl Chain {
@@ -80,6 +84,8 @@ impl Chain {
             refusals: BTreeMap::new(),
             rtt: Nanos::ZERO,
             silence: Nanos::new(3 * block.get()) + SILENCE,
+            looked: host_time::now(),
+            listens: host_time::now(),
         }
     }
 
@@ -115,11 +121,15 @@ impl Chain {
 
     /// Whether its node is silent although sound goes there. In an exact render it may take its time.
     pub(crate) fn notice_silence(&mut self, now: HostTime) -> bool {
+        if now - self.looked > Nanos::new(self.silence.get() / 2) {
+            self.listens = now;
+        }
+        self.looked = now;
         if self.stage != Stage::Live || self.is_exact() {
             return false;
         }
         let waited = self.end.borrow().waited(now);
-        let silent = waited.is_some_and(|waited| waited > self.silence + self.rtt);
+        let silent = waited.is_some_and(|waited| waited.min(now - self.listens) > self.silence + self.rtt);
         if silent {
             self.stage = Stage::Silent(Instant::now());
             self.end.borrow_mut().lost_node();

@@ -31,7 +31,9 @@ pub(crate) const SERVED_MAX: usize = 256;
 /// Bytes of documents of one peer that may wait for the rest.
 pub(crate) const ASSEMBLING_BYTES_MAX: usize = 8 << 20;
 /// The most frames that a host may process at once.
-const BLOCK_FRAMES_MAX: u32 = 65_536;
+const BLOCK_FRAMES_MAX: u32 = 16_384;
+/// The highest rate.
+const SAMPLE_RATE_MAX_HZ: u32 = 384_000;
 /// Head-room is told anew when it has changed by so much, in thousandths.
 const TOLD_PERMILLE: u16 = 20;
 const EVENTS: usize = 4096;
@@ -149,7 +151,7 @@ impl Served {
     /// What it says makes no sense, or the system has no more file descriptors.
     pub(crate) fn new(link: u64, who: Who, open: RemoteOpen, waker: Waker) -> Result<Self, String> {
         let sample_rate = SampleRate::new(open.sample_rate_hz)
-            .filter(|rate| rate.hz() <= 768_000)
+            .filter(|rate| rate.hz() <= SAMPLE_RATE_MAX_HZ)
             .ok_or_else(|| format!("no chain is played at {} Hz", open.sample_rate_hz))?;
         if !(1..=BLOCK_FRAMES_MAX).contains(&open.block_frames_max) {
             return Err(format!("no chain is played in blocks of {} frames", open.block_frames_max));

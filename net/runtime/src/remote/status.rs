@@ -198,6 +198,12 @@ pub struct ChainStatus {
 }
 
 impl RemoteStatus {
+    /// The node that has it, if one has.
+    pub(crate) fn node_now(&self) -> Option<DeviceId> {
+        let runs = matches!(self.state, RemoteState::Live | RemoteState::Silent);
+        self.node.as_ref().filter(|_| runs).map(|(device, _)| *device)
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "chain": self.chain.to_string(),

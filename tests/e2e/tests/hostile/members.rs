@@ -316,7 +316,7 @@ fn patches_without_right(field: &Field) {
 
 // ---- Media.
 
-fn datagrams(field: &Field, victim: &Victim, counter: &str, datagrams: Vec<Vec<u8>>) {
+pub(super) fn datagrams(field: &Field, victim: &Victim, counter: &str, datagrams: Vec<Vec<u8>>) {
     // Those that the way loses are not counted: nine of ten must be.
     let most = u64::try_from(datagrams.len()).expect("a few") * 9 / 10;
     let mut puppet = enter(field, victim, "listener");

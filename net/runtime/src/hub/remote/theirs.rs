@@ -17,7 +17,7 @@ use crate::hub::{Connected, Hub};
 use crate::remote::chain_thread::{self, Job};
 use crate::remote::host::{OpenRequest, Who};
 use crate::remote::serving::{
-    ASSEMBLING_BYTES_MAX, ASSEMBLING_MAX, Asking, PER_PEER_MAX, Phase, SERVED_MAX, Served, transfer,
+    ASSEMBLING_BYTES_MAX, ASSEMBLING_MAX, PER_PEER_MAX, Phase, SERVED_MAX, Served, transfer,
 };
 use crate::remote::status::ServedShared;
 use crate::sessions::Act;
@@ -85,23 +85,22 @@ impl Hub {
         let now = Instant::now();
         let not = |reason, text: &str| Err((reason, text.to_owned()));
         let Some(link) = self.links.get(&id) else { return not(RemoteRefusal::Failed, "") };
-        let Some(hosting) = &self.remote.hosting else {
-            let text = "no node runs there; start `audiocloud node`";
-            return not(RemoteRefusal::NotServed, text);
-        };
         if let Err(text) = may_host(link, open.session) {
             let line = format!("{} asked to have \"{}\" played and may not: {text}", link.peer, open.name);
             self.log(open.session, Act::Denied, Some(link.peer.user), line);
             return Err((RemoteRefusal::NotAllowed, text));
         }
+        let Some(hosting) = &self.remote.hosting else {
+            let text = "no node runs there; start `audiocloud node`";
+            return not(RemoteRefusal::NotServed, text);
+        };
         if hosting.draining {
             return not(RemoteRefusal::Draining, "this node is about to end; choose another");
         }
-        let asking = self.remote.askings.entry(id).or_insert_with(|| Asking::new(now));
-        if asking.openings.take(0, now).is_err() {
+        let of_peer = self.remote.served.values().filter(|served| served.link == id).count();
+        if self.remote.asking(id, now).openings.take(0, now).is_err() {
             return not(RemoteRefusal::NoRoom, "too many chains are opened at once; wait a moment");
         }
-        let of_peer = self.remote.served.values().filter(|served| served.link == id).count();
         if of_peer >= PER_PEER_MAX || self.remote.served.len() >= SERVED_MAX {
             return not(RemoteRefusal::NoRoom, "this node has as many chains as it takes; close one");
         }
@@ -152,9 +151,7 @@ impl Hub {
             let of_peer = self.remote.served.values().filter(|served| served.link == id);
             of_peer.map(|served| served.assembly.waiting()).sum()
         };
-        let now = Instant::now();
-        let asking = self.remote.askings.entry(id).or_insert_with(|| Asking::new(now));
-        if asking.documents.take(bytes.len(), now).is_err() || waiting + bytes.len() > ASSEMBLING_BYTES_MAX {
+        if waiting + bytes.len() > ASSEMBLING_BYTES_MAX {
             let why =
                 "more documents are on their way than this node takes at once; wait a moment".to_owned();
             return self.refuse_served(serving, (RemoteRefusal::NoRoom, why));
