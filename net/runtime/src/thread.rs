@@ -304,7 +304,13 @@ async fn live(setup: Setup, ready: &std::sync::mpsc::Sender<Result<(), Error>>) 
     let candidates = Candidates::new(shared.instance, &config.peers, Instant::now());
     let secret = identity.discovery_secret();
     let context = Rc::new(Context {
-        hub: RefCell::new(Hub::new(Arc::clone(&shared), hello, candidates, sessions, (orders.clone(), waker))),
+        hub: RefCell::new(Hub::new(
+            Arc::clone(&shared),
+            hello,
+            candidates,
+            sessions,
+            (orders.clone(), waker),
+        )),
         endpoint: endpoint.clone(),
         identity,
         trust,
