@@ -56,44 +56,67 @@ fn ranges_hold_their_defaults_and_text_goes_both_ways() {
 /// What was shipped once is in people's projects: to fail here means to break them.
 #[test]
 fn ids_of_parameters_are_those_of_the_first_release() {
-    fn check(id: &str, expected: &[(u32, &str)]) {
+    /// Counted from 1, in this order.
+    fn check(id: &str, expected: &[&str]) {
         let found: Vec<(u32, &str)> =
             kind(id).unwrap().parameters.iter().map(|parameter| (parameter.id, parameter.name)).collect();
-        assert_eq!(found, expected);
+        assert_eq!(found, (1..).zip(expected.iter().copied()).collect::<Vec<_>>(), "{id}");
     }
-    check("limiter", &[(1, "Ceiling"), (2, "Drive"), (3, "Release"), (4, "True peak")]);
+    check("chorus", &["Rate", "Depth", "Delay", "Feedback", "Shape", "Spread", "Low cut", "High cut", "Mix"]);
+    check("delay", &["Sort", "Sync", "Time", "Note", "Feedback", "Low cut", "High cut", "Wobble", "Mix"]);
+    check(
+        "reverb",
+        &[
+            "Decay",
+            "Low decay",
+            "High decay",
+            "Low below",
+            "High above",
+            "Size",
+            "Pre-delay",
+            "Diffusion",
+            "Motion",
+            "Early",
+            "Width",
+            "Low cut",
+            "High cut",
+            "Mix",
+        ],
+    );
+    check("distortion", &["Sort", "Drive", "Low cut", "Tone", "Output", "Mix"]);
     check(
         "compressor",
         &[
-            (1, "Threshold"),
-            (2, "Ratio"),
-            (3, "Knee"),
-            (4, "Attack"),
-            (5, "Release"),
-            (6, "Make-up"),
-            (7, "Detector"),
-            (8, "Link"),
-            (9, "Mix"),
-            (10, "Key"),
-            (11, "Key low cut"),
-            (12, "Key high cut"),
+            "Threshold",
+            "Ratio",
+            "Knee",
+            "Attack",
+            "Release",
+            "Make-up",
+            "Detector",
+            "Link",
+            "Mix",
+            "Key",
+            "Key low cut",
+            "Key high cut",
         ],
     );
     check(
         "gate",
         &[
-            (1, "Threshold"),
-            (2, "Hysteresis"),
-            (3, "Ratio"),
-            (4, "Range"),
-            (5, "Attack"),
-            (6, "Hold"),
-            (7, "Release"),
-            (8, "Key"),
-            (9, "Key low cut"),
-            (10, "Key high cut"),
+            "Threshold",
+            "Hysteresis",
+            "Ratio",
+            "Range",
+            "Attack",
+            "Hold",
+            "Release",
+            "Key",
+            "Key low cut",
+            "Key high cut",
         ],
     );
+    check("limiter", &["Ceiling", "Drive", "Release", "True peak"]);
     let eq = kind("eq").unwrap();
     assert_eq!(eq.parameter(1).map(|(_, parameter)| parameter.name), Some("Output"));
     for band in 1..=8 {
@@ -102,4 +125,28 @@ fn ids_of_parameters_are_those_of_the_first_release() {
             assert_eq!(eq.parameter(id).unwrap().1.name, format!("Band {band} {what}"));
         }
     }
+}
+
+/// A choice is kept as its index: what is new comes last.
+#[test]
+fn choices_have_their_places() {
+    let names = |id: &str, parameter: u32| match kind(id).unwrap().parameter(parameter).unwrap().1.range {
+        Range::Choice(names) => names,
+        _ => &[],
+    };
+    assert!(names("delay", 1).starts_with(&["Digital", "Analogue", "Tape", "Ping-pong"]));
+    assert!(names("distortion", 1).starts_with(&["Classic", "Hard", "Fuzz", "Asymmetric", "Rectifier"]));
+    assert!(names("chorus", 5).starts_with(&["Sine", "Triangle", "Random"]));
+    assert!(names("eq", 11).starts_with(&[
+        "Bell",
+        "Low shelf",
+        "High shelf",
+        "Low cut",
+        "High cut",
+        "Notch"
+    ]));
+    assert!(names("eq", 11)[6..].starts_with(&["Band pass", "All pass", "Tilt"]));
+    assert!(names("eq", 15).starts_with(&["12 dB/oct", "24 dB/oct", "36 dB/oct", "48 dB/oct"]));
+    assert!(names("compressor", 7).starts_with(&["Peak", "RMS"]));
+    assert!(names("compressor", 10).starts_with(&["Input", "Side-chain"]));
 }
