@@ -67,9 +67,9 @@ pub(crate) struct ReceiveArguments {
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(..=1_000))]
     pub(crate) delay: Option<u16>,
     /// At one time in all places that do so
-    #[arg(long, conflicts_with = "delay")]
+    #[arg(long, conflicts_with_all = ["delay", "wav"])]
     pub(crate) aligned: bool,
-    /// The sender has the same sample clock (word clock): never resampled
+    /// The device has the sender's sample clock (word clock): never resampled; nor is a recording, which keeps the sender's
     #[arg(long)]
     pub(crate) same_clock: bool,
     /// Ends after so many seconds of sound

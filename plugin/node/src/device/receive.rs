@@ -23,6 +23,8 @@ use crate::output::{print, print_json};
 const BLOCK: u32 = 128;
 /// How late a recording is, unless it is told: nobody waits for it, and what came late or twice is in its place by then.
 const RECORDING_DELAY: Nanos = Nanos::from_millis(200);
+/// What may be in hand more or less than that before a recording goes faster or slower.
+const SLACK: Nanos = Nanos::from_millis(20);
 
 pub(crate) fn run(arguments: &ReceiveArguments, config: Config) -> anyhow::Result<()> {
     if arguments.seconds.is_some_and(|seconds| !(seconds > 0.0 && seconds < 1e6)) {
@@ -118,7 +120,11 @@ fn record(
 ) -> anyhow::Result<()> {
     let shape = Shape { sample_rate: stream.sample_rate, channels: stream.channels, block_max: BLOCK };
     let writer = wav::Writer::create(file, shape.sample_rate, shape.channels)?;
-    let wish = Wish { delay: wish(arguments).delay.or(Some(RECORDING_DELAY)), ..wish(arguments) };
+    let wish = wish(arguments);
+    let delay = wish.delay.unwrap_or(RECORDING_DELAY);
+    // No device of ours has a clock that counts: the recording keeps the sender's, and every frame is as it was sent.
+    let wish = Wish { delay: Some(delay), has_same_clock: true, ..wish };
+    let in_frames = |span: Nanos| span.to_frames_nearest(shape.sample_rate).get();
     let (playing, sound) = play(handle, stream, &shape, &wish);
     let frames = usize::try_from(BLOCK).unwrap_or(0);
     let mut recorder = Recorder {
@@ -128,6 +134,8 @@ fn record(
         writer: Some(writer),
         left: enough_frames(arguments, &shape),
         begun: false,
+        in_hand: in_frames(delay),
+        slack: in_frames(SLACK),
     };
     let (told, came) = mpsc::channel();
     let paced = Paced::start(shape.sample_rate, BLOCK, move || match recorder.step() {
@@ -158,10 +166,34 @@ struct Recorder {
     /// Frames that are wanted yet.
     left: u64,
     begun: bool,
+    /// Frames that are to be in hand, and how many more or less may be.
+    in_hand: i64,
+    slack: i64,
+}
+
+/// How many blocks are recorded now, when so many frames more or less are in hand than should be: the sender's clock is not
+/// ours, and what is recorded has no time to keep. What has run dry goes on as time does.
+fn blocks_now(is_playing: bool, surplus: i64, slack: i64) -> usize {
+    match is_playing {
+        true if surplus > slack => 2,
+        true if surplus < -slack => 0,
+        _ => 1,
+    }
 }
 
 impl Recorder {
     fn step(&mut self) -> anyhow::Result<Go> {
+        let status = self.status.read();
+        let surplus = status.level_frames - self.in_hand;
+        for _ in 0..blocks_now(status.state == State::Playing, surplus, self.slack) {
+            if self.block()? == Go::Done {
+                return Ok(Go::Done);
+            }
+        }
+        Ok(Go::On)
+    }
+
+    fn block(&mut self) -> anyhow::Result<Go> {
         callback::enter(|callback| self.sound.fill(callback, &mut self.planes));
         self.begun = self.begun || self.status.read().state == State::Playing;
         if !self.begun {
@@ -260,4 +292,26 @@ fn finish(arguments: &ReceiveArguments, playing: &Playing, overruns: u64) -> any
         overruns
     );
     print(&text).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_keeps_the_senders_time() {
+        // A sender that is half a per cent fast, or slow, for ten minutes, and one block each.
+        for sent_per_block in [128.64, 127.36] {
+            let (mut surplus, mut recorded) = (0.0_f64, 0.0);
+            for _ in 0..225_000 {
+                #[allow(clippy::cast_possible_truncation, reason = "some hundreds")]
+                let blocks = blocks_now(true, surplus as i64, 960);
+                recorded += 128.0 * f64::from(u8::try_from(blocks).unwrap());
+                surplus += sent_per_block - 128.0 * f64::from(u8::try_from(blocks).unwrap());
+                assert!(surplus.abs() < 960.0 + 256.0, "{surplus} frames");
+            }
+            assert!((recorded - 225_000.0 * sent_per_block).abs() < 2_000.0, "{recorded}");
+        }
+        assert_eq!(blocks_now(false, -9_600, 960), 1, "silence takes its time");
+    }
 }
