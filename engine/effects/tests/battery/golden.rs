@@ -1,5 +1,7 @@
-//! What each effect makes of a signal, as a number: the same on every machine and in every build, optimised or not. A
-//! change here is a change of sound in people's projects: then, and only if it is meant, the number is changed too.
+//! What each effect makes of a signal, as a number: the same in every build, optimised or not, and with any instructions
+//! of the architecture. A change here is a change of sound in people's projects: then, and only if it is meant, the number
+//! is changed too.
+#![cfg(target_arch = "x86_64")]
 
 use audiocloud_effects::KINDS;
 use audiocloud_rt::callback;
