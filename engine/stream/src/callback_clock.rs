@@ -9,8 +9,9 @@ use audiocloud_units::{HostTime, Nanos, SampleRate};
 
 use crate::delay_locked_loop::DelayLockedLoop;
 
-/// Of the loop: it follows a crystal that warms up, by 0.01 ppm a second, within a microsecond.
-const BANDWIDTH_HZ: f64 = 0.02;
+/// Of the loop: it follows a crystal that warms up, by 0.01 ppm a second, within a fraction of a microsecond, and one that is
+/// blown at, by 0.3, within five.
+const BANDWIDTH_HZ: f64 = 0.04;
 /// Of the earliest ones.
 const JITTER: Nanos = Nanos::from_micros(20);
 /// Of so many one counts.
