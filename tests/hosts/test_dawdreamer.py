@@ -7,7 +7,8 @@ import pytest
 
 RATE = 48_000
 BLOCK = 512
-PLUG_INS = list(bundle.SINGLE)
+# What passes the track through; of Remote FX see test_remote_fx.py.
+PLUG_INS = [name for name in bundle.SINGLE if name != "audiocloud Remote FX"]
 
 
 def noise(frames=2 * RATE):
@@ -80,5 +81,6 @@ def test_state_is_restored(name, parameter, value, tmp_path):
 def test_graphs_come_and_go():
     source = noise(RATE // 10)
     for _ in range(10):
-        for path in bundle.SINGLE.values():
+        for name in PLUG_INS:
+            path = bundle.SINGLE[name]
             assert numpy.array_equal(Render(path, source).run(), source)

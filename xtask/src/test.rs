@@ -15,10 +15,11 @@ const END_TO_END: &str = "audiocloud-e2e";
 const PROGRAMS: &[&str] = &["audiocloud-node", "audiocloud-rig"];
 
 /// What the VST3 bundle is loaded into, and the file of its tests.
-const PYTHON_HOSTS: [(&str, &str); 3] = [
+const PYTHON_HOSTS: [(&str, &str); 4] = [
     ("VST3 factory", "test_factory.py"),
     ("pedalboard", "test_pedalboard.py"),
     ("DawDreamer", "test_dawdreamer.py"),
+    ("Remote FX in pedalboard and DawDreamer", "test_remote_fx.py"),
 ];
 
 /// The same in Ardour without a window.

@@ -397,6 +397,10 @@ impl Insert {
             if !wait() {
                 break;
             }
+            // Whoever was not there when the block was pushed is told again.
+            if let Some(ends) = self.ends.current() {
+                ends.waker.wake();
+            }
             self.receive(position);
         }
         self.receive_notes(position, frames, &mut notes);

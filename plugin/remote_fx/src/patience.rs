@@ -16,6 +16,8 @@ const STEP: Duration = Duration::from_millis(20);
 pub(crate) struct Patience {
     /// The way to the node is one on which nothing is lost.
     is_exact: AtomicBool,
+    /// There is nothing to wait for: every node refuses the chain.
+    is_hopeless: AtomicBool,
     arrived: Mutex<Option<Arrived>>,
     /// Waits that the limit ended.
     given_up: AtomicU64,
@@ -26,6 +28,10 @@ impl Patience {
     pub(crate) fn set(&self, arrived: Option<Arrived>) {
         self.is_exact.store(arrived.is_some(), Ordering::Relaxed);
         *self.arrived.lock().unwrap_or_else(PoisonError::into_inner) = arrived;
+    }
+
+    pub(crate) fn set_hopeless(&self, is_hopeless: bool) {
+        self.is_hopeless.store(is_hopeless, Ordering::Relaxed);
     }
 
     pub(crate) fn given_up(&self) -> u64 {
@@ -65,7 +71,7 @@ impl<'a> Wait<'a> {
             return false;
         }
         let since = *self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= LIMIT {
+        if since.elapsed() >= LIMIT || self.patience.is_hopeless.load(Ordering::Relaxed) {
             self.patience.given_up.fetch_add(1, Ordering::Relaxed);
             self.is_over = true;
             return false;

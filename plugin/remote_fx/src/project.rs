@@ -143,7 +143,7 @@ impl Project {
         let added = self.chain.apply(edit)?;
         let structure = !matches!(edit, Edit::Set { .. } | Edit::Bypass(..));
         if structure {
-            self.slots.tidy(&self.chain);
+            self.slots.follow(edit, &self.chain);
             self.give_slots(&before, host);
             self.mapped += 1;
         }

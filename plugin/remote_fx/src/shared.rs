@@ -15,7 +15,7 @@ use audiocloud_instance::session;
 use audiocloud_instance::sessions::desk::Desk;
 use audiocloud_instance::time::Setup;
 use audiocloud_net::runtime::Report;
-use audiocloud_net::runtime::remote::Transfer;
+use audiocloud_net::runtime::remote::{RemoteState, Transfer};
 use serde_json::json;
 
 use crate::automation::Automation;
@@ -273,7 +273,9 @@ impl Shared {
             running.rack.collect();
             self.follow_slots(running, progress);
             self.give_slots(running);
-            self.take_states(running, progress);
+            if progress.is_status_due(Instant::now()) {
+                self.take_status(running, progress);
+            }
             running.way.as_ref().map(|way| way.remote.proposals()).unwrap_or_default()
         };
         for proposal in proposals {
@@ -301,17 +303,17 @@ impl Shared {
         }
     }
 
-    /// States of plug-ins of others, as the node tells them: they belong to the project.
-    fn take_states(&self, running: &Running, progress: &mut status::Progress) {
+    /// What the node tells: whether it is worth waiting for, and states of plug-ins of others, which belong to the project.
+    fn take_status(&self, running: &Running, progress: &mut status::Progress) {
         let Some(way) = &running.way else { return };
-        let report = way.remote.status().node_report;
-        if !progress.is_new_report(&report) {
+        let remote = way.remote.status();
+        running.patience.set_hopeless(remote.state == RemoteState::Refused);
+        if !progress.is_new_report(&remote.node_report) {
             return;
         }
-        let states = status::states(&report);
         let mut project = self.params.board.lock();
         let mut is_new = false;
-        for (id, state) in states {
+        for (id, state) in status::states(&remote.node_report) {
             is_new |= project.chain.apply(&Edit::SetState(id, Some(state))).is_ok();
         }
         if is_new {

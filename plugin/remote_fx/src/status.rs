@@ -27,6 +27,7 @@ pub(crate) struct Progress {
     /// The host moved slots that the kept document does not know of yet.
     pub(crate) is_moved: bool,
     followed: Option<Instant>,
+    asked: Option<Instant>,
     report: Vec<u8>,
 }
 
@@ -47,6 +48,15 @@ impl Progress {
         let is_due = self.followed.is_none_or(|at| now.duration_since(at) >= FOLLOW);
         if is_due {
             self.followed = Some(now);
+        }
+        is_due
+    }
+
+    /// Whether the node's status is to be looked at again.
+    pub(crate) fn is_status_due(&mut self, now: Instant) -> bool {
+        let is_due = self.asked.is_none_or(|at| now.duration_since(at) >= FOLLOW);
+        if is_due {
+            self.asked = Some(now);
         }
         is_due
     }

@@ -25,7 +25,24 @@ pub fn chain(kinds: &[&str]) -> Value {
 
 /// What a project keeps of a plug-in with this chain.
 pub fn kept(chain: &Value) -> Value {
-    json!({ "schema": 4, "name": "Strings", "session": null, "chain": chain, "slots": {}, "positions": [] })
+    kept_with_slots(chain, &json!({}))
+}
+
+/// The same, with slots of the host's that move something.
+pub fn kept_with_slots(chain: &Value, slots: &Value) -> Value {
+    json!({ "schema": 4, "name": "Strings", "session": null, "chain": chain, "slots": slots, "positions": [] })
+}
+
+/// Parallels in a row, each of so many branches that pass their input at this level, and slots that move all levels between
+/// two others.
+pub fn levels(parallels: u32, branches: u32, level_db: f64, (low, high): (f64, f64)) -> (Value, Value) {
+    let branch = json!({ "level_db": level_db });
+    let parallel =
+        |id| json!({ "parallel": { "id": id, "branches": vec![branch.clone(); branches as usize] } });
+    let chain = json!({ "schema": 1, "items": (0..parallels).map(parallel).collect::<Vec<_>>() });
+    let target = |slot: u32| json!({ "effect": slot / branches, "parameter": slot % branches, "low": low, "high": high });
+    let slots = (0..parallels * branches).map(|slot| (slot.to_string(), target(slot))).collect();
+    (chain, Value::Object(slots))
 }
 
 /// By how many frames everything is late with the options below.

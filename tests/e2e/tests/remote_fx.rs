@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use audiocloud_e2e::{
     Stage, recording,
-    remote_fx::{FxNode, chain, delay_frames, launch, options, play, wait_report},
+    remote_fx::{FxNode, chain, delay_frames, kept_with_slots, launch, levels, options, play, wait_report},
     seconds,
 };
 use audiocloud_rig::{
     audio::Audio,
+    notes::{Body, NoteEvent},
     process::{Options, Pace, Run},
 };
 use serde_json::Value;
@@ -107,6 +108,161 @@ fn an_offline_render_waits_and_is_exact() {
     assert_eq!(figure(&report, "late_callbacks") + figure(&report, "unanswered_callbacks"), 0, "{report:#}");
     let (different, frames) = differences(&expected, &heard);
     assert_eq!(different, 0, "of {frames} frames: {report:#}");
+}
+
+/// Xorshift; the seed is fixed, so that a failure can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+fn automated(
+    stage: &Stage,
+    mut options: Options,
+    (chain, slots): &(Value, Value),
+    moves: &[NoteEvent],
+) -> Options {
+    options.fields = vec![("chain".into(), kept_with_slots(chain, slots))];
+    let path = stage.path("moves.json");
+    std::fs::write(&path, serde_json::to_vec(moves).expect("JSON")).expect("written");
+    options.notes = Some(path);
+    options
+}
+
+fn slot_moves(slot: u64, frame: u64, value: f64) -> NoteEvent {
+    NoteEvent {
+        frame,
+        body: Body::Parameter { id: Body::parameter_id(&format!("slot_{}", slot + 1)), value },
+    }
+}
+
+#[test]
+fn sixty_four_slots_move_at_their_frames() {
+    let stage = Stage::new();
+    let source = recording("strings-48k.wav", 48_000, 2, 3.0);
+    let wanted = with_input(&stage, &source, options(&chain(&[]), 128));
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut moves: Vec<NoteEvent> = (0..1_500)
+        .map(|index| {
+            #[allow(clippy::cast_precision_loss, reason = "below a thousand")]
+            let value = random.below(1_000) as f64 / 1_000.0;
+            slot_moves(index % 64, 100 + random.below(130_000), value)
+        })
+        .collect();
+    moves.sort_by_key(|event| event.frame);
+    let levels = levels(8, 8, -18.0, (-60.0, -15.0));
+    let wanted = automated(&stage, wanted, &levels, &moves);
+    let rig = launch(&stage, "here", &here(wanted.clone()), delay_frames(128), false);
+    let (_, expected, _) = play(&stage, rig, seconds(&source));
+    let _node = FxNode::new(&stage);
+    let rig = launch(&stage, "there", &wanted, delay_frames(128), true);
+    let (run, heard, report) = play(&stage, rig, seconds(&source));
+    assert_calm(&run);
+    let report = report.expect("a report");
+    let (different, frames) = differences(&expected, &heard);
+    let (late, by_host) = (figure(&report, "late_callbacks"), figure(&report, "late_by_host"));
+    assert!(different == 0 || (late > 0 && late == by_host), "{different} of {frames} frames: {report:#}");
+    assert!(expected.channels[0].iter().any(|sample| sample.abs() > 1e-3), "it is heard");
+    let field = run.state["fields"]["chain"].as_str().expect("the field");
+    let kept: Value = serde_json::from_str(field).expect("its document");
+    let position = kept["positions"][63].as_f64().expect("a position");
+    let last = moves
+        .iter()
+        .rev()
+        .find(|event| *event == &slot_moves(63, event.frame, value_of(event)))
+        .expect("a move");
+    assert!((position - value_of(last)).abs() < 1e-6, "the project follows the host: {position}");
+}
+
+fn value_of(event: &NoteEvent) -> f64 {
+    match event.body {
+        Body::Parameter { value, .. } => value,
+        _ => f64::NAN,
+    }
+}
+
+#[test]
+fn a_ramp_is_heard_at_its_frame_along_its_curve() {
+    let stage = Stage::new();
+    let tone = Audio { sample_rate: 48_000, channels: vec![vec![0.5; 48_000]; 2] };
+    let wanted = with_input(&stage, &tone, options(&chain(&[]), 128));
+    // From 0 dB to -6 dB at frame 20,011, and to silence at 30,000.
+    let moves = [slot_moves(0, 20_011, 90.0 / 120.0), slot_moves(0, 30_000, 0.0)];
+    let wanted = automated(&stage, wanted, &levels(1, 1, 0.0, (-96.0, 24.0)), &moves);
+    let _node = FxNode::new(&stage);
+    let rig = launch(&stage, "there", &wanted, delay_frames(128), true);
+    let (_, heard, report) = play(&stage, rig, 1.0);
+    let six = 10_f64.powf(-6.0 / 20.0);
+    // A glide of 20 ms along a line, from the event's frame on.
+    let glide = |frame: usize, from: f64, to: f64| from + (to - from) * (frame.min(960) as f64 / 960.0);
+    let gain = |frame: usize| match frame {
+        0..20_011 => 1.0,
+        20_011..30_000 => glide(frame - 20_011, 1.0, six),
+        _ => glide(frame - 30_000, six, 0.0),
+    };
+    let delay = usize::try_from(delay_frames(128)).expect("an index");
+    let worst = (0..47_000)
+        .map(|frame| (f64::from(heard.channels[0][frame + delay]) - 0.5 * gain(frame)).abs())
+        .fold(0.0, f64::max);
+    assert!(worst < 3e-6, "off by {worst}: {report:#?}");
+}
+
+/// The steepest kink of a span: the third difference, which for a low tone is next to nothing.
+fn kink(heard: &[f32]) -> (f64, usize) {
+    let at = |index: usize| f64::from(heard[index]);
+    (3..heard.len())
+        .map(|index| ((at(index) - 3.0 * at(index - 1) + 3.0 * at(index - 2) - at(index - 3)).abs(), index))
+        .fold((0.0, 0), |worst, one| if one.0 > worst.0 { one } else { worst })
+}
+
+#[test]
+fn a_node_that_is_killed_leaves_the_policy_without_a_seam_and_comes_back() {
+    let kills = audiocloud_e2e::repetitions("AUDIOCLOUD_REMOTE_FX_KILLS", 3);
+    let stage = Stage::new();
+    let tone =
+        |frame: u32| (0.5 * (f64::from(frame) * 110.0 / 48_000.0 * std::f64::consts::TAU).sin()) as f32;
+    let length = 48_000 * 4 * (kills + 1);
+    let source = Audio { sample_rate: 48_000, channels: vec![(0..length).map(tone).collect(); 2] };
+    // What the node plays is half as loud, so that everybody hears who plays.
+    let (half, slots) = levels(1, 1, -6.0, (-96.0, 24.0));
+    let mut wanted = with_input(&stage, &source, options(&half, 128));
+    wanted.fields = vec![("chain".into(), kept_with_slots(&half, &slots))];
+    let mut node = FxNode::new(&stage);
+    let rig = launch(&stage, "there", &wanted, delay_frames(128), true);
+    let mut last = Value::Null;
+    for kill in 0..kills {
+        wait_report(&stage, "on the node", |report| {
+            report["source"] == "node" && report["answering"] == true
+        });
+        std::thread::sleep(Duration::from_millis(400 + 137 * u64::from(kill % 3)));
+        node.kill();
+        wait_report(&stage, "dry", |report| report["source"] == "dry");
+        node.start(&stage);
+        last = wait_report(&stage, "on the node again", |report| {
+            report["state"] == "live" && report["source"] == "node"
+        });
+    }
+    let (run, heard, _) = play(&stage, rig, seconds(&source));
+    assert_calm(&run);
+    assert_eq!(figure(&last, "came_late_frames") + figure(&last, "strange_frames"), 0, "{last:#}");
+    let delay = usize::try_from(delay_frames(128)).expect("an index");
+    let (worst, at) = kink(&heard.channels[0][delay + 3..source.frames()]);
+    let worst_db = 20.0 * worst.log10();
+    println!("{kills} kills: the worst discontinuity has {worst_db:.1} dBFS, at frame {at}");
+    assert!(worst_db < -60.0, "{worst_db:.1} dBFS at frame {at}: {last:#}");
+    // Each sample is the node's, the track's, or between the two; a gap of the fill is short.
+    let level = |frame: usize| heard.channels[0][frame + delay] / source.channels[0][frame];
+    let strays = (4_800..source.frames() - delay)
+        .filter(|frame| source.channels[0][*frame].abs() > 0.1)
+        .filter(|frame| !(0.45..1.05).contains(&level(*frame)))
+        .count();
+    assert!(strays < 48 * 20 * kills as usize, "{strays} frames are neither");
 }
 
 #[test]

@@ -405,6 +405,11 @@ fn push_event(buffer: &mut EventBuffer, at: u32, body: Body) {
             }
         }
         Body::Midi { data } => buffer.push(&MidiEvent::new(at, 0, data)),
+        Body::Parameter { id, value } => {
+            if let Some(id) = ClapId::from_raw(id) {
+                buffer.push(&ParamValueEvent::new(at, id, Pckn::match_all(), value));
+            }
+        }
     }
 }
 

@@ -53,6 +53,21 @@ pub enum Body {
         /// Status and data.
         data: [u8; 3],
     },
+    /// A parameter goes to a value: the host's automation.
+    Parameter {
+        /// CLAP's id of it.
+        id: u32,
+        /// From 0 to 1.
+        value: f64,
+    },
+}
+
+impl Body {
+    /// CLAP's id of a parameter, as nice-plug makes it of the parameter's own.
+    #[must_use]
+    pub fn parameter_id(name: &str) -> u32 {
+        name.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into())) & 0x7fff_ffff
+    }
 }
 
 /// A note's address as in CLAP; -1 stands for any.
@@ -88,7 +103,7 @@ pub fn hanging(events: &[NoteEvent]) -> Vec<(i16, i16)> {
                     !(channel_matches && key_matches)
                 });
             }
-            Body::NoteExpression { .. } | Body::Midi { .. } => {}
+            Body::NoteExpression { .. } | Body::Midi { .. } | Body::Parameter { .. } => {}
         }
     }
     on
@@ -97,6 +112,12 @@ pub fn hanging(events: &[NoteEvent]) -> Vec<(i16, i16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_have_nice_plugs_ids() {
+        assert_eq!(Body::parameter_id("here"), 3_198_960);
+        assert_eq!(Body::parameter_id("head-room"), 1_882_489_000);
+    }
 
     #[test]
     fn events_are_written_as_flat_objects() {
