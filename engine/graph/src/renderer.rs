@@ -272,6 +272,7 @@ impl Renderer {
         self.inbox.clear();
         self.position = position - position % GRID as u64;
         self.transport_at = self.position;
+        self.tell_status();
     }
 
     /// From input to output in frames, as it is played now.
@@ -480,9 +481,13 @@ impl Renderer {
         if let Some(log) = &mut self.log {
             self.deadlines.write(call.callback, log);
         }
+        self.status.load = self.deadlines.report();
+        self.tell_status();
+    }
+
+    fn tell_status(&mut self) {
         self.status.position = self.position;
         self.status.latency_frames = self.schedule.latency;
-        self.status.load = self.deadlines.report();
         self.status.in_transition = self.edit.is_some();
         self.writer.write(self.status);
     }
