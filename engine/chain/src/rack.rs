@@ -208,8 +208,8 @@ impl RackControl {
     }
 
     /// Has the rack be as in this document, by crossfades of what changed. Effects that stay (same id, same kind) keep their
-    /// state, and also the values, levels and bypass that are in force, for those travel as events, by the frame; new
-    /// ones have the document's.
+    /// state, and also the values, levels and bypass that are in force, for those travel as events, by the frame; what is
+    /// new has the document's, and so has a parallel with more or fewer branches than before.
     ///
     /// # Errors
     /// In words; all is as it was.
@@ -363,9 +363,7 @@ impl RackControl {
             changed = true;
             self.remove(id, chain.item(id).is_none())?;
         }
-        if with_values {
-            self.send_values(chain);
-        }
+        self.send_values(chain, with_values);
         for (id, fresh) in fresh {
             changed = true;
             if let Some(item) = chain.item(id) {
@@ -438,15 +436,16 @@ impl RackControl {
         Ok(())
     }
 
-    /// What changed in the values of what stays.
-    fn send_values(&mut self, chain: &Chain) {
+    /// What changed in the values of what stays, where that is wanted; and in any case the levels of a parallel that has
+    /// more or fewer branches: those that are in force belong to the branches that it had.
+    fn send_values(&mut self, chain: &Chain, with_values: bool) {
         let Self { placed, graph, controller, chain: before, .. } = self;
         for (id, placed) in placed {
             // Without room they are kept for the next time; what a node does not have is nobody's loss.
             let mut set =
                 |parameter, value| drop(controller.set_parameter(graph, placed.key, parameter, value));
             match (before.item(*id), chain.item(*id)) {
-                (Some(Item::Effect(old)), Some(Item::Effect(new))) => {
+                (Some(Item::Effect(old)), Some(Item::Effect(new))) if with_values => {
                     let old_values: BTreeMap<u32, f32> = values(old).into_iter().collect();
                     for (parameter, value) in values(new) {
                         if old_values.get(&parameter) != Some(&value) {
@@ -458,10 +457,12 @@ impl RackControl {
                     }
                 }
                 (Some(Item::Parallel(old)), Some(Item::Parallel(new))) => {
-                    for (branch, new) in (0..).zip(&new.branches) {
-                        let old = usize::try_from(branch).ok().and_then(|branch| old.branches.get(branch));
-                        if old.is_none_or(|old| old.level_db != new.level_db) {
-                            set(branch, gain(new.level_db));
+                    let (old, new) = (&old.branches, &new.branches);
+                    for (place, branch) in (0..).zip(new) {
+                        let same = usize::try_from(place).ok().and_then(|place| old.get(place));
+                        let same = same.is_some_and(|same| same.level_db == branch.level_db);
+                        if old.len() != new.len() || with_values && !same {
+                            set(place, gain(branch.level_db));
                         }
                     }
                 }

@@ -10,6 +10,7 @@ use audiocloud_effects::parameter::Parameter;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Chain, NAME_BYTES_MAX};
+use crate::edit::Edit;
 use crate::error::ChainError;
 
 /// How many there are.
@@ -177,9 +178,24 @@ impl Slots {
             .map(|(slot, _)| slot)
     }
 
-    /// Frees the slots of effects that are not in the chain any more.
+    /// Frees the slots of effects and branches that are not in the chain any more.
     pub fn tidy(&mut self, chain: &Chain) {
-        self.targets.retain(|_, target| chain.item(target.effect).is_some());
+        self.targets.retain(|_, target| Mapping::of(target, chain).is_some());
+    }
+
+    /// Slots stay with what they move where an edit, which was applied, gave it another number: the branches behind one
+    /// that is gone. Also as [`Slots::tidy`].
+    pub fn follow(&mut self, edit: &Edit, chain: &Chain) {
+        if let Edit::RemoveBranch(parallel, branch) = edit {
+            let gone = u32::from(*branch);
+            let is_in = |target: &Target| target.effect == *parallel;
+            self.targets.retain(|_, target| !is_in(target) || target.parameter != gone);
+            for target in self.targets.values_mut().filter(|target| is_in(target) && target.parameter > gone)
+            {
+                target.parameter -= 1;
+            }
+        }
+        self.tidy(chain);
     }
 
     /// What the callback needs, of every slot.
@@ -240,7 +256,7 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edit::{Edit, Place};
+    use crate::edit::Place;
 
     /// A parallel (0) of two branches, and a foreign plug-in (1).
     fn chain() -> Chain {
@@ -309,6 +325,23 @@ mod tests {
             (None, "an effect that is gone")
         );
         slots.tidy(&chain);
+        assert_eq!(slots, Slots::default());
+    }
+
+    #[test]
+    fn slots_stay_with_their_branch_when_one_before_it_goes() {
+        let (mut chain, mut slots) = (chain(), Slots::default());
+        chain.apply(&Edit::AddBranch(0)).unwrap();
+        (0..3).for_each(|branch| assert!(slots.assign(&chain, 0, branch).is_ok()));
+        let edit = Edit::RemoveBranch(0, 1);
+        chain.apply(&edit).unwrap();
+        slots.follow(&edit, &chain);
+        let left: Vec<(usize, u32)> = slots.iter().map(|(slot, target)| (slot, target.parameter)).collect();
+        assert_eq!(left, [(0, 0), (2, 1)]);
+        // Of another parallel nothing changes, and what does not suit the chain is freed.
+        slots.follow(&Edit::RemoveBranch(1, 0), &chain);
+        assert_eq!(slots.iter().count(), 2);
+        slots.follow(&Edit::Remove(0), &Chain::default());
         assert_eq!(slots, Slots::default());
     }
 

@@ -2,41 +2,19 @@
 
 mod bed;
 
-use audiocloud_chain::document::{BRANCHES_MAX, Chain, EFFECTS_MAX, Item};
-use audiocloud_chain::edit::{Edit, Place};
+use audiocloud_chain::document::{Chain, EFFECTS_MAX};
 use audiocloud_chain::rack::{RackAudio, RackCall, RackControl, rack};
 use audiocloud_graph::event::Body;
 use audiocloud_graph::renderer::Ports;
 use audiocloud_rt::chain_event::ChainBody;
 use audiocloud_rt::{callback, trap};
+use bed::author::{Author, Random};
 use bed::{Shelf, rolling, setup, told};
 
 #[global_allocator]
 static TRAP: trap::Allocator = trap::Allocator;
 
 const CALLBACKS: u64 = 20_000;
-
-/// Xorshift; the seed is fixed, so that a failure can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    fn number(&mut self, limit: u32) -> u32 {
-        u32::try_from(self.below(u64::from(limit.max(1)))).unwrap()
-    }
-
-    fn frames(&mut self) -> usize {
-        // Mostly short blocks, few as long as any host's.
-        let limit = if self.below(2_000) == 0 { 8_192 } else { 64 };
-        1 + usize::try_from(self.below(limit)).unwrap()
-    }
-}
 
 /// Steady noise in, and a look at what comes out.
 #[derive(Default)]
@@ -65,7 +43,7 @@ impl Ports for Ears {
 }
 
 struct Stage {
-    random: Random,
+    author: Author,
     control: RackControl,
     audio: RackAudio,
     ears: Ears,
@@ -75,60 +53,8 @@ struct Stage {
 }
 
 impl Stage {
-    fn kind(&mut self) -> String {
-        let kinds = audiocloud_effects::KINDS;
-        let toys = ["clap:gain", "clap:late:99", "clap:probe", "clap:bad", "clap:nobody"];
-        let which = usize::try_from(self.random.below(20)).unwrap();
-        match kinds.get(which) {
-            Some(kind) => kind.id.to_owned(),
-            None => toys[which % toys.len()].to_owned(),
-        }
-    }
-
-    fn place(&mut self) -> Place {
-        let index = self.random.number(6);
-        let mut parallels = Vec::new();
-        self.control.chain().each(&mut |item| {
-            if let Item::Parallel(parallel) = item {
-                parallels.push((parallel.id, parallel.branches.len()));
-            }
-        });
-        match parallels.get(usize::try_from(self.random.below(4)).unwrap()) {
-            Some((id, branches)) => {
-                let branch = self.random.number(u32::try_from(*branches).unwrap());
-                Place::within(*id, u16::try_from(branch).unwrap(), index)
-            }
-            None => Place::at(index),
-        }
-    }
-
-    fn id(&mut self) -> u32 {
-        let mut ids = Vec::new();
-        self.control.chain().each(&mut |item| ids.push(item.id()));
-        let which = usize::try_from(self.random.below(1 + ids.len() as u64)).unwrap();
-        ids.get(which).copied().unwrap_or(7)
-    }
-
     fn edit(&mut self) {
-        let id = self.id();
-        let many = self.control.chain().effects().len() > 10;
-        let edit = match self.random.below(10) {
-            _ if many => Edit::Remove(id),
-            0..3 => Edit::Add { at: self.place(), kind: self.kind() },
-            3 => {
-                let branches = 1 + self.random.number(u32::try_from(BRANCHES_MAX).unwrap());
-                Edit::AddParallel { at: self.place(), branches: u16::try_from(branches).unwrap() }
-            }
-            4 => Edit::AddBranch(id),
-            5 => Edit::RemoveBranch(id, 0),
-            6 => Edit::Remove(id),
-            7 => Edit::Move { id, to: self.place() },
-            8 => Edit::Bypass(id, self.random.below(2) == 0),
-            _ => {
-                let parameter = self.random.number(12);
-                Edit::Set { effect: id, parameter, value: self.random.number(2_000) as f32 - 500.0 }
-            }
-        };
+        let edit = self.author.edit(self.control.chain());
         match self.control.apply(&edit) {
             Ok(_) => self.edits += 1,
             Err(_) => self.refused += 1,
@@ -136,26 +62,28 @@ impl Stage {
     }
 
     fn call(&mut self) {
-        let frames = self.random.frames();
+        let random = &mut self.author.random;
+        // Mostly short blocks, few as long as any host's.
+        let limit = if random.below(2_000) == 0 { 8_192 } else { 64 };
+        let frames = 1 + usize::try_from(random.below(limit)).unwrap();
         self.events.clear();
-        for _ in 0..self.random.below(4) {
-            let offset = self.random.number(u32::try_from(frames).unwrap() + 2);
-            let (effect, on) = (self.random.number(self.control.chain().next_id), self.random.below(2) == 0);
-            let body = match self.random.below(8) {
+        for _ in 0..random.below(4) {
+            let offset = random.number(u32::try_from(frames).unwrap() + 2);
+            let (effect, on) = (random.number(self.control.chain().next_id), random.below(2) == 0);
+            let body = match random.below(8) {
                 0 => told(rolling(f64::from(offset))),
                 1 => ChainBody::Bypass { effect, on },
                 2 => ChainBody::Voice(audiocloud_rt::event::Body::Midi1 { port: 0, bytes: [0x90, 60, 100] }),
                 _ => {
-                    let (parameter, value) =
-                        (self.random.number(12), self.random.number(2_000) as f32 - 500.0);
-                    let ramp_frames = on.then_some(self.random.number(1_000));
+                    let (parameter, value) = (random.number(12), random.number(2_000) as f32 - 500.0);
+                    let ramp_frames = on.then_some(random.number(1_000));
                     ChainBody::Parameter { effect, parameter, value, ramp_frames }
                 }
             };
             self.events.push((offset, body));
         }
-        let resets = self.random.below(500) == 0;
-        let position = 64 * self.random.below(1_000);
+        let resets = random.below(500) == 0;
+        let position = 64 * random.below(1_000);
         callback::enter(|callback| {
             if resets {
                 self.audio.reset_at(callback, position);
@@ -177,7 +105,15 @@ fn callbacks_leave_the_heap_alone() {
     }
     let (control, audio) = rack(&Chain::default(), &setup(), Box::new(Shelf::default())).unwrap();
     let (events, ears) = (Vec::with_capacity(EFFECTS_MAX), Ears::default());
-    let mut stage = Stage { random: Random(0x5eed), control, audio, ears, events, edits: 0, refused: 0 };
+    let mut stage = Stage {
+        author: Author { random: Random(0x5eed) },
+        control,
+        audio,
+        ears,
+        events,
+        edits: 0,
+        refused: 0,
+    };
     let before = trap::violations();
     for callback in 0..CALLBACKS {
         if callback.is_multiple_of(16) {

@@ -8,6 +8,7 @@ use audiocloud_chain::rack::{RackAudio, RackControl};
 use audiocloud_effects::effect::Tail;
 use audiocloud_rt::callback;
 use audiocloud_rt::chain_event::ChainBody;
+use bed::author::{Author, Random};
 use bed::{BLOCKS, Host, add, add_at, add_parallel, bits, racked, ramp, rolling, set, told};
 
 const FRAMES: usize = 6_000;
@@ -154,6 +155,39 @@ fn the_way_to_a_document_is_not_heard_after_a_reset() {
     reset(&mut audio, 0);
     let (_new_control, mut new) = racked(&chain);
     alike((&mut audio, 50), (&mut new, 60), &score(&chain));
+}
+
+#[test]
+fn after_a_reset_only_the_document_is_heard_whatever_was_done_to_come_to_it() {
+    for seed in 1..=6 {
+        let mut author = Author { random: Random(seed) };
+        let (mut control, mut audio) = racked(&Chain::default());
+        let mut host = Host::new(4_000);
+        for _ in 0..40 {
+            // What does not suit is refused, and leaves everything as it was.
+            let edit = author.edit(control.chain());
+            control.apply(&edit).ok();
+            let to = host.at + 90;
+            host.play(&mut audio, to, 64, &[]);
+        }
+        // Where many edits come at once the last ones wait for the first; the rest the reset takes.
+        let mut resets = 0;
+        while control.is_settling() {
+            reset(&mut audio, 0);
+            control.collect();
+            resets += 1;
+            assert!(resets < 20, "it does not settle");
+        }
+        let chain = control.chain().clone();
+        reset(&mut audio, 0);
+        let (_new_control, mut new) = racked(&chain);
+        let play = |audio: &mut RackAudio, block| {
+            let mut host = Host::new(2_000);
+            host.play(audio, 2_000, block, &[]);
+            bits(&host.output)
+        };
+        assert!(play(&mut audio, 64) == play(&mut new, 81), "seed {seed}: {chain:?}");
+    }
 }
 
 #[test]

@@ -121,6 +121,32 @@ fn documents_change_structure_and_events_change_values() {
 }
 
 #[test]
+fn branches_keep_their_levels_when_one_before_them_goes() {
+    let mut chain = Chain::default();
+    let parallel = add_parallel(&mut chain, 3);
+    for (branch, level_db) in [(0, -96.0), (1, 0.0), (2, -20.0)] {
+        chain.apply(&Edit::Set { effect: parallel, parameter: branch, value: level_db }).unwrap();
+    }
+    let (mut control, mut audio) = racked(&chain);
+    let mut host = steady(3 * SETTLED);
+    settle(&mut host, &mut control, &mut audio);
+    chain.apply(&Edit::RemoveBranch(parallel, 0)).unwrap();
+    control.set_chain(&chain).unwrap();
+    settle(&mut host, &mut control, &mut audio);
+    // A new branch is not as loud as one that was there once.
+    chain.apply(&Edit::RemoveBranch(parallel, 0)).unwrap();
+    chain.apply(&Edit::AddBranch(parallel)).unwrap();
+    control.set_chain(&chain).unwrap();
+    chain.apply(&Edit::AddBranch(parallel)).unwrap();
+    control.set_chain(&chain).unwrap();
+    settle(&mut host, &mut control, &mut audio);
+    let heard = [1, 2, 3].map(|time| host.output[0][time * SETTLED - 1]);
+    for (heard, expected) in heard.iter().zip([1.1, 1.1, 2.1]) {
+        assert!((heard - expected).abs() < 1e-6, "{heard}, not {expected}");
+    }
+}
+
+#[test]
 fn what_is_refused_changes_nothing() {
     let mut chain = Chain { latency_frames: Some(100), ..Chain::default() };
     add(&mut chain, "clap:late:100");

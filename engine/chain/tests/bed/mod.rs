@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod author;
+
 use std::sync::{Arc, Mutex};
 
 use audiocloud_chain::document::{Chain, Slot};
