@@ -109,6 +109,7 @@ fn an_equalizer_of_theirs_filters() {
     };
     // 20 dB up at 1 kHz: a tone there is ten times as loud, one at 50 Hz is as it was.
     let tone = |hz: f64| -> Vec<f32> {
+        #[allow(clippy::cast_possible_truncation, reason = "samples have 24 bits")]
         let sample =
             |frame: u32| (0.01 * (std::f64::consts::TAU * hz * f64::from(frame) / 48_000.0).sin()) as f32;
         (0..u32::try_from(FRAMES).unwrap()).map(sample).collect()
