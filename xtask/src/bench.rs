@@ -29,6 +29,8 @@ enum Subject {
     Streams(Streams),
     /// The time that machines share, beside ptp4l and over impaired networks; Linux, as root
     Clock(Clock),
+    /// Chains of effects on a node: how soon they come back, and how many it holds; Linux, as root
+    RemoteFx(RemoteFx),
 }
 
 #[derive(clap::Args)]
@@ -101,6 +103,18 @@ struct Clock {
     keep: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+struct RemoteFx {
+    #[command(flatten)]
+    output: Output,
+    /// How long each block size is measured [default: 60]
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// The most chains that are tried at once; 0: how many a node holds is not measured [default: 64]
+    #[arg(long, value_name = "N")]
+    chains: Option<u64>,
+}
+
 /// Debian packages that the clock is measured with.
 const TIMEKEEPERS: &[&str] = &["linuxptp", "ethtool", "iproute2", "procps", "util-linux"];
 
@@ -120,6 +134,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
             bench("clock", &clock.output, clock.arguments()?)
         }
+        Subject::RemoteFx(remote_fx) => bench("remote-fx", &remote_fx.output, remote_fx.arguments()?),
     }
 }
 
@@ -141,6 +156,27 @@ impl Clock {
         }
         if let Some(folder) = &self.keep {
             arguments.extend(["--keep".into(), std::path::absolute(folder)?.into()]);
+        }
+        Ok(arguments)
+    }
+}
+
+impl RemoteFx {
+    /// The program's arguments; both sides are built.
+    fn arguments(&self) -> Result<Vec<OsString>> {
+        println!("building");
+        let client = example("remote")?;
+        let mut build = cargo::command();
+        build.args(["build", "--release", "--package", "audiocloud-node"]);
+        ensure!(build.status()?.success(), "the node does not build");
+        let audiocloud = cargo::target_directory()?.join("release/audiocloud");
+        let mut arguments: Vec<OsString> =
+            vec!["--audiocloud".into(), audiocloud.into(), "--client".into(), client.into()];
+        let texts = [("--seconds", self.seconds), ("--chains", self.chains)];
+        for (flag, number) in texts {
+            if let Some(number) = number {
+                arguments.extend([flag.into(), number.to_string().into()]);
+            }
         }
         Ok(arguments)
     }

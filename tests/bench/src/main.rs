@@ -8,6 +8,7 @@ mod clock;
 mod engine;
 mod machine;
 mod measure;
+mod remote_fx;
 mod streams;
 mod table;
 
@@ -42,6 +43,8 @@ enum Subject {
     Streams(Box<streams::Args>),
     /// The time that machines share
     Clock(clock::Args),
+    /// Chains of effects on a node
+    RemoteFx(remote_fx::Args),
     /// Plays or records on a JACK server, for `streams`
     #[command(hide = true)]
     Probe(streams::probe::Args),
@@ -49,8 +52,14 @@ enum Subject {
 
 fn main() -> Result<ExitCode> {
     let Arguments { subject, json, check } = Arguments::parse();
+    let mut remote_fx = None;
     let (rows, streams, clock) = match subject {
         Subject::Engine => (engine::measure(), None, None),
+        Subject::RemoteFx(args) => {
+            let (rows, details) = remote_fx::measure(&args)?;
+            remote_fx = Some(details);
+            (rows, None, None)
+        }
         Subject::Streams(args) => match streams::measure(&args)? {
             Ok((rows, details)) => (rows, Some(details), None),
             Err(status) => return Ok(ended(status)),
@@ -61,7 +70,7 @@ fn main() -> Result<ExitCode> {
         },
         Subject::Probe(args) => return streams::probe::run(&args).map(|()| ExitCode::SUCCESS),
     };
-    let report = table::Report { machine: machine::describe(), rows, streams, clock };
+    let report = table::Report { machine: machine::describe(), rows, streams, clock, remote_fx };
     print!("{}", report.table());
     if let Some(path) = json {
         std::fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")
@@ -99,5 +108,7 @@ mod tests {
         assert!(of(&format!("streams {tools} --conditions foul")).is_err());
         assert!(of("clock --peer p --cases lan,wan --seconds 20 --json f").is_ok());
         assert!(of("clock").is_err());
+        assert!(of("remote-fx --audiocloud a --client c --seconds 20 --chains 8 --json f").is_ok());
+        assert!(of("remote-fx --audiocloud a").is_err());
     }
 }

@@ -15,7 +15,7 @@ mod ours;
 mod packet_socket;
 mod picture;
 pub(crate) mod probe;
-mod processors;
+pub(crate) mod processors;
 mod program;
 mod quality;
 mod rows;

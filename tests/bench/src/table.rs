@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::clock::Case;
 use crate::machine::Machine;
+use crate::remote_fx;
 use crate::streams::Details;
 
 /// What ours has to reach.
@@ -119,6 +120,8 @@ pub(crate) struct Report {
     pub(crate) streams: Option<Details>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) clock: Option<Vec<Case>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remote_fx: Option<remote_fx::Details>,
 }
 
 impl Report {
@@ -186,7 +189,14 @@ mod tests {
     fn the_check_asks_for_every_row_with_a_target() {
         let check = |rows: Vec<Row>, holds| {
             assert_eq!(
-                Report { machine: crate::machine::describe(), rows, streams: None, clock: None }.holds(),
+                Report {
+                    machine: crate::machine::describe(),
+                    rows,
+                    streams: None,
+                    clock: None,
+                    remote_fx: None
+                }
+                .holds(),
                 holds
             );
         };
@@ -209,7 +219,9 @@ mod tests {
     #[test]
     fn the_table_has_a_line_for_each_row() {
         let rows = vec![row(Some(1.0), &[("a", 2.0)], Some(Target::RatioToBestPeer(0.75)))];
-        let text = Report { machine: crate::machine::describe(), rows, streams: None, clock: None }.table();
+        let text =
+            Report { machine: crate::machine::describe(), rows, streams: None, clock: None, remote_fx: None }
+                .table();
         let last = text.lines().last().unwrap();
         let words: Vec<&str> = last.split_whitespace().collect();
         assert_eq!(words.join(" "), "row 1.0 ns 2.0 ns 0.50 0.75 holds 1.0 ns 1.00 stores");
