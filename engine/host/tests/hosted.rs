@@ -27,12 +27,8 @@ fn it_is_exact_at_any_block_size() {
         rig.graph.set_value(rig.key, parameter::GAIN, 0.5).unwrap();
         rig.controller.set_parameter(&mut rig.graph, rig.key, parameter::GAIN, 0.5).unwrap();
         rig.play_in(FRAMES, block);
-        for channel in 0..2 {
-            assert_eq!(
-                rig.host.output[channel],
-                expected(&input[channel], latency, |_| 0.5),
-                "in blocks of {block}"
-            );
+        for (output, input) in rig.host.output.iter().zip(&input) {
+            assert_eq!(*output, expected(input, latency, |_| 0.5), "in blocks of {block}");
         }
         let status = rig.handle.status();
         assert!(status.running && status.words.is_none());
