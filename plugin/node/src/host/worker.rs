@@ -324,7 +324,7 @@ impl Player {
             // The frames before `first` are nobody's: what answers them is left out.
             let cut = (place.first + latency).saturating_sub(start);
             let cut = usize::try_from(cut).unwrap_or(usize::MAX).min(frames);
-            let answered = start + u64::try_from(cut).unwrap_or(0) - latency.min(start);
+            let answered = (start + u64::try_from(cut).unwrap_or(0)).saturating_sub(latency);
             let left = u32::try_from(frames - cut).unwrap_or(0);
             (left > 0).then(|| {
                 let back = Header {
