@@ -4,7 +4,7 @@
 //! plug-in alone.
 //!
 //! [`library::Library`] knows which CLAP plug-ins this machine has, and which of them are in quarantine.
-//! [`plugin::HostedPlugin`] is one of them as a node of a graph. Its audio half ([`processor`]) puts blocks of 64 frames
+//! [`plugin::HostedPlugin`] is one of them as a node of a graph. Its audio half puts blocks of 64 frames
 //! into memory that it shares with the plug-in's process, and takes out what was answered: a fixed number of frames
 //! later, and without ever waiting. The process is a child that runs [`sandbox::run`].
 //!
