@@ -45,6 +45,14 @@ fn runtime(runtime: &Value) -> String {
         heard(one).into_iter().for_each(|words| line("  heard", words));
         losses(one).for_each(|words| line("  lost", words));
     }
+    for one in list(runtime, "remotes") {
+        line("chain", remote(one));
+        losses(one).for_each(|words| line("  lost", words));
+    }
+    for one in list(runtime, "served") {
+        line("plays", served(one));
+        losses(one).for_each(|words| line("  lost", words));
+    }
     list(runtime, "peers").iter().for_each(|one| line("peer", peer(one)));
     list(runtime, "sessions").iter().for_each(|one| line("session", session(one)));
     list(runtime, "strangers").iter().for_each(|one| line("stranger", stranger(one)));
@@ -53,6 +61,31 @@ fn runtime(runtime: &Value) -> String {
     let lately = &journal[journal.len().saturating_sub(JOURNAL_LINES)..];
     lately.iter().for_each(|one| line("log", clean(one.as_str().unwrap_or_default().trim_start())));
     text
+}
+
+/// A chain of ours that runs elsewhere, or would.
+fn remote(chain: &Value) -> String {
+    let round_us = number(&chain["counters"], "round_us");
+    let there_and_back = match chain["state"] == "live" && round_us > 0 {
+        true => format!(", {} there and back", milliseconds(round_us)),
+        false => String::new(),
+    };
+    format!("{}: {}{there_and_back}", fingerprint_of_chain(chain), plain(chain, "words"))
+}
+
+/// A chain that runs here for somebody.
+fn served(chain: &Value) -> String {
+    let exact = if chain["exact"] == true { ", exactly" } else { "" };
+    let (name, owner) = (quoted(chain, "name"), quoted(chain, "owner"));
+    format!(
+        "{name} of {owner} at {} kHz{exact}",
+        f64::from(u32::try_from(number(chain, "sample_rate")).unwrap_or(0)) / 1e3
+    )
+}
+
+/// Of a chain's id the part that is its own, as far as people compare.
+fn fingerprint_of_chain(chain: &Value) -> String {
+    plain(chain, "chain").rsplit('/').next().unwrap_or_default().chars().take(8).collect()
 }
 
 /// A session, and who of it is there.
@@ -362,6 +395,23 @@ mod tests {
                 "  log      4.0 s  connected",
                 "  log      5",
             ],
+        );
+    }
+
+    #[test]
+    fn chains_are_told_on_both_sides() {
+        let runtime = serde_json::json!({
+            "remotes": [{ "chain": "ab/0123456789abcdef", "state": "live", "words": "runs on \"Rack\"", "counters": { "round_us": 1_240 } }],
+            "served": [{ "name": "Vocals", "owner": "Ada", "sample_rate": 44_100, "exact": true,
+                "losses": [{ "owner": "network", "count": 3, "what": "slices never came" }] }],
+        });
+        let text = status(&[runtime]);
+        assert!(text.contains("  chain    01234567: runs on \"Rack\", 1.2 ms there and back\n"), "{text}");
+        assert!(
+            text.contains(
+                "  plays    \"Vocals\" of \"Ada\" at 44.1 kHz, exactly\n    lost   3 slices never came"
+            ),
+            "{text}"
         );
     }
 
