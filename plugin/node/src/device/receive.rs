@@ -136,6 +136,7 @@ fn record(
         begun: false,
         in_hand: in_frames(delay),
         slack: in_frames(SLACK),
+        has_rested: false,
     };
     let (told, came) = mpsc::channel();
     let paced = Paced::start(shape.sample_rate, BLOCK, move || match recorder.step() {
@@ -169,14 +170,17 @@ struct Recorder {
     /// Frames that are to be in hand, and how many more or less may be.
     in_hand: i64,
     slack: i64,
+    /// Whether nothing was recorded the last time.
+    has_rested: bool,
 }
 
 /// How many blocks are recorded now, when so many frames more or less are in hand than should be: the sender's clock is not
-/// ours, and what is recorded has no time to keep. What has run dry goes on as time does.
-fn blocks_now(is_playing: bool, surplus: i64, slack: i64) -> usize {
+/// ours, and what is recorded has no time to keep. It never rests twice, for only a block tells what is in hand now: what
+/// runs dry because it has ended goes on at half speed, and then as time does.
+fn blocks_now(is_playing: bool, has_rested: bool, surplus: i64, slack: i64) -> usize {
     match is_playing {
         true if surplus > slack => 2,
-        true if surplus < -slack => 0,
+        true if surplus < -slack && !has_rested => 0,
         _ => 1,
     }
 }
@@ -185,7 +189,9 @@ impl Recorder {
     fn step(&mut self) -> anyhow::Result<Go> {
         let status = self.status.read();
         let surplus = status.level_frames - self.in_hand;
-        for _ in 0..blocks_now(status.state == State::Playing, surplus, self.slack) {
+        let blocks = blocks_now(status.state == State::Playing, self.has_rested, surplus, self.slack);
+        self.has_rested = blocks == 0;
+        for _ in 0..blocks {
             if self.block()? == Go::Done {
                 return Ok(Go::Done);
             }
@@ -302,16 +308,21 @@ mod tests {
     fn a_recording_keeps_the_senders_time() {
         // A sender that is half a per cent fast, or slow, for ten minutes, and one block each.
         for sent_per_block in [128.64, 127.36] {
-            let (mut surplus, mut recorded) = (0.0_f64, 0.0);
+            let (mut in_hand, mut seen, mut recorded, mut has_rested) = (0.0_f64, 0.0, 0.0, false);
             for _ in 0..225_000 {
                 #[allow(clippy::cast_possible_truncation, reason = "some hundreds")]
-                let blocks = blocks_now(true, surplus as i64, 960);
-                recorded += 128.0 * f64::from(u8::try_from(blocks).unwrap());
-                surplus += sent_per_block - 128.0 * f64::from(u8::try_from(blocks).unwrap());
-                assert!(surplus.abs() < 960.0 + 256.0, "{surplus} frames");
+                let blocks = blocks_now(true, has_rested, seen as i64, 960);
+                has_rested = blocks == 0;
+                let frames = 128.0 * f64::from(u8::try_from(blocks).unwrap());
+                recorded += frames;
+                in_hand += sent_per_block - frames;
+                // As it was before the last block that was recorded, and unknown while none is.
+                seen = if has_rested { seen } else { in_hand };
+                assert!(in_hand.abs() < 960.0 + 256.0, "{in_hand} frames");
             }
             assert!((recorded - 225_000.0 * sent_per_block).abs() < 2_000.0, "{recorded}");
         }
-        assert_eq!(blocks_now(false, -9_600, 960), 1, "silence takes its time");
+        assert_eq!(blocks_now(false, false, -9_600, 960), 1, "silence takes its time");
+        assert_eq!(blocks_now(true, true, -9_600, 960), 1, "what has ended runs out");
     }
 }
