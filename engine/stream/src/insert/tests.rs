@@ -16,7 +16,9 @@ const DELAY: u32 = 512;
 /// What comes in: a low tone, so that every seam stands out, quieter in the second channel.
 fn tone(channel: usize, frame: u64) -> f32 {
     let phase = frame as f64 * 110.0 / 48_000.0 * std::f64::consts::TAU;
-    (0.5 / (channel + 1) as f64 * phase.sin()) as f32
+    #[allow(clippy::cast_possible_truncation, reason = "a sample")]
+    let sample = (0.5 / (channel + 1) as f64 * phase.sin()) as f32;
+    sample
 }
 
 /// What the chain makes of it.
