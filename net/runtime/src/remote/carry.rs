@@ -21,8 +21,8 @@ const PRIORITY: i32 = -1;
 const WRITE_BYTES: usize = 64 << 10;
 /// How long a stream may be open without saying whose it is.
 const NAME_TIMEOUT: Duration = Duration::from_secs(2);
-/// Whoever takes blocks from a full ring does not always say so.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// Who takes blocks from a full ring does not always say so, nor does who waits in the middle of a callback.
+const LOOK_AGAIN: Duration = Duration::from_millis(3);
 
 /// Opens the stream of an opening, from the plug-in's side, and carries its slices until it is over. Why it ended before that.
 pub(crate) async fn open(connection: Connection, remote: RemoteId, end: Rc<RefCell<End>>) -> Option<String> {
@@ -83,7 +83,7 @@ async fn take(
             return Ok(());
         }
         if bytes.is_empty() {
-            bells.work.notified().await;
+            tokio::time::timeout(LOOK_AGAIN, bells.work.notified()).await.ok();
         } else {
             send.write_all(&bytes).await.map_err(|error| error.to_string())?;
         }

@@ -27,7 +27,7 @@ use crate::congestion::{Outlet, Sent};
 /// Blocks that one pass takes before the connections get their turn.
 const BLOCKS_PER_PASS: usize = 16;
 /// Events that wait for their blocks.
-const EVENTS_MAX: usize = 1024;
+const EVENTS_MAX: usize = 8192;
 
 /// What goes each way.
 #[derive(Clone, Copy, Debug)]
@@ -206,7 +206,7 @@ impl End {
             rouse,
             flow: None,
             bells: Rc::default(),
-            waiting: Vec::with_capacity(EVENTS_MAX),
+            waiting: Vec::with_capacity(256),
             epoch: None,
             automation: Automation::default(),
             rounds: Rounds::default(),
@@ -309,7 +309,9 @@ impl End {
     /// For the task that carries an exact chain: appends slices to `out`, each with its length in front of it, until it holds
     /// so many bytes or the ring is empty.
     pub(crate) fn take_framed(&mut self, bytes: usize, out: &mut Vec<u8>) {
-        let mut taken = false;
+        let events = self.waiting.len();
+        self.take_events();
+        let mut taken = self.waiting.len() > events;
         while out.len() < bytes && self.blocks.peek().is_some() {
             taken = true;
             self.take(1, &mut |slice: Bytes| out.extend_from_slice(&slice));

@@ -43,6 +43,8 @@ impl Hub {
         self.remote.chains.insert(id, chain);
         self.settle_chain(id);
         self.tell_chains();
+        // What is in its rings already was told of by a wake that came before it.
+        self.pump_remote();
     }
 
     pub(super) fn remove_chain(&mut self, id: ChainId) {

@@ -58,6 +58,30 @@ fn nothing_is_thrown_away_before_a_node_is_there() {
 }
 
 #[test]
+fn more_events_than_a_ring_holds_go_before_their_block() {
+    let machine = Machine::new();
+    let (daw, _node) = (machine.start("daw"), Node::start(&machine, "Studio"));
+    let mut plug_in = PlugIn::new(&daw, exact());
+    plug_in.until_live();
+    let arrived = plug_in.remote.arrived();
+    for number in 0..1500_u16 {
+        let gain = f32::from(number) / 1024.0;
+        let mut seen = arrived.count();
+        while !plug_in.try_event(0, GAIN.set_to(gain)) {
+            // In the middle of a callback, which has not woken anybody yet.
+            let now = arrived.wait(seen, Duration::from_secs(10));
+            assert!(now > seen, "nothing came within the limit");
+            seen = now;
+        }
+    }
+    plug_in.block();
+    until("it is back", || {
+        plug_in.check(1499.0 / 1024.0);
+        plug_in.back == plug_in.sent
+    });
+}
+
+#[test]
 fn a_node_that_goes_is_told_of_in_words() {
     let machine = Machine::new();
     let (daw, node) = (machine.start("daw"), Node::start(&machine, "Studio"));

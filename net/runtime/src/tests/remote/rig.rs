@@ -130,8 +130,13 @@ impl PlugIn {
 
     /// To be pushed before its block.
     pub(super) fn event(&mut self, frame: u64, body: ChainBody) {
+        assert!(self.try_event(frame, body), "the ring is full");
+    }
+
+    /// Whether there was room.
+    pub(super) fn try_event(&mut self, frame: u64, body: ChainBody) -> bool {
         let event = ChainEvent { epoch: self.header.epoch, time: MediaTime::new(frame), body };
-        self.events.push(event).unwrap();
+        self.events.push(event).is_ok()
     }
 
     /// Takes what came back, and checks each sample.
