@@ -232,6 +232,21 @@ fn a_worker_plays_what_a_rack_plays_under_the_frames_that_it_answers() {
 }
 
 #[test]
+fn what_answers_the_first_frame_says_so_although_it_comes_later() {
+    let chain = document(&["limiter"]);
+    let hosting = hosting(|_| ());
+    let (request, mut far) = request(&chain.to_json(), Transfer::Live, 256);
+    let served = hosting.open(request).unwrap();
+    // A block that is longer than the latency: its end answers its beginning.
+    far.push(1, 0, 512);
+    far.push(1, 512, 512);
+    let (first, got) = far.collect(600);
+    assert_eq!(first, 0);
+    assert_eq!(bits(&got[..600]), bits(&played(&chain, 0, 600, &[])));
+    drop(served);
+}
+
+#[test]
 fn a_new_epoch_and_a_gap_begin_anew() {
     let chain = document(&["eq"]);
     let hosting = hosting(|_| ());
