@@ -225,8 +225,12 @@ fn kink(heard: &[f32]) -> (f64, usize) {
 fn a_node_that_is_killed_leaves_the_policy_without_a_seam_and_comes_back() {
     let kills = audiocloud_e2e::repetitions("AUDIOCLOUD_REMOTE_FX_KILLS", 3);
     let stage = Stage::new();
-    let tone =
-        |frame: u32| (0.5 * (f64::from(frame) * 110.0 / 48_000.0 * std::f64::consts::TAU).sin()) as f32;
+    let tone = |frame: u32| {
+        let phase = f64::from(frame) * 110.0 / 48_000.0 * std::f64::consts::TAU;
+        #[allow(clippy::cast_possible_truncation, reason = "a sample")]
+        let sample = (0.5 * phase.sin()) as f32;
+        sample
+    };
     let length = 48_000 * 4 * (kills + 1);
     let source = Audio { sample_rate: 48_000, channels: vec![(0..length).map(tone).collect(); 2] };
     // What the node plays is half as loud, so that everybody hears who plays.
