@@ -10,8 +10,8 @@
 
 pub mod chorus;
 pub mod compressor;
-mod decibels;
 mod cut;
+mod decibels;
 pub mod delay;
 mod dip;
 pub mod distortion;

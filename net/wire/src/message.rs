@@ -421,7 +421,9 @@ impl Message {
             "patch-refused" => read(kind, body).map(Self::PatchRefused),
             "time-state" => read(kind, body).map(|state| Self::TimeState(Box::new(state))),
             "beats" => read(kind, body).map(Self::Beats),
-            "remote-open" => checked(kind, body, RemoteOpen::check).map(|open| Self::RemoteOpen(Box::new(open))),
+            "remote-open" => {
+                checked(kind, body, RemoteOpen::check).map(|open| Self::RemoteOpen(Box::new(open)))
+            }
             "remote-opened" => read(kind, body).map(Self::RemoteOpened),
             "remote-refused" => read(kind, body).map(Self::RemoteRefused),
             "remote-close" => read(kind, body).map(Self::RemoteClose),

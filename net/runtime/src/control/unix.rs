@@ -386,7 +386,8 @@ mod tests {
         let (folder, instance) = (served.folder.path().to_owned(), announcement(1).instance.to_string());
         let refused = beside(move || propose(&folder, &instance, &proposal)).await.unwrap_err();
         assert_eq!(refused.to_string(), format!("{{\"bypass\":[3,true]}} to {chain}"));
-        let unreadable = send(&served.control.path, b"{\"cmd\":\"propose\",\"chain\":\"x\",\"edit\":1}\n").await;
+        let unreadable =
+            send(&served.control.path, b"{\"cmd\":\"propose\",\"chain\":\"x\",\"edit\":1}\n").await;
         assert!(String::from_utf8(unreadable).unwrap().contains("not a request"));
     }
 
