@@ -1,6 +1,6 @@
 //! What chains cost: of one core, in per cent of real time, stereo at 48 kHz in blocks of 64 frames, values at rest.
 //!
-//! `cargo run --release -p audiocloud-chain --example cost`
+//! `cargo run --release -p audiocloud-chain --example chain_cost`
 
 use std::time::Instant;
 
