@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn one_class_is_told_of_as_one() {
-        assert_eq!(Exports::All.classes().len(), 3);
+        assert_eq!(Exports::All.classes().len(), 4);
         assert_eq!(Exports::OnlySend.classes(), [classes::SEND]);
         assert_eq!(Exports::OnlyReceive.classes(), [classes::RECEIVE]);
         assert_eq!(Exports::OnlyClock.classes(), [classes::CLOCK]);

@@ -125,7 +125,7 @@ mod tests {
             assert_eq!(save(&stored), document);
         }
         assert!(load(json!({ "schema": 1 })).await_session(), "saved before it was ever used");
-        assert!(!load(json!({ "schema": 4 })).await_session(), "of a later version");
+        assert!(!load(json!({ "schema": 5 })).await_session(), "of a later version");
     }
 
     #[test]
