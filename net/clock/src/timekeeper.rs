@@ -349,7 +349,11 @@ impl Timekeeper {
         self.stand(now);
         if self.is_keeper && (self.election.master().is_some() || now - self.since >= WAIT) {
             self.take_over(now, wall);
-            if let Some(master) = self.election.tick(now) {
+            // Or it was elected by others before it had a time.
+            let elected = self.election.tick(now);
+            let elected =
+                elected.or(self.election.master().filter(|_| self.is_master() && self.line().is_none()));
+            if let Some(master) = elected {
                 self.enter(master, now, wall);
             }
         }

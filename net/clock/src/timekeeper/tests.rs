@@ -409,3 +409,18 @@ fn who_is_elected_by_another_hears_of_it() {
         assert_eq!(world.processes[other].keeper.source(), Some(world.id(chosen)), "step {step}");
     }
 }
+
+#[test]
+fn who_is_elected_before_it_has_a_time_begins_one() {
+    for step in 0..60_u16 {
+        let mut world = World::new(31 + u64::from(step), 500);
+        let one = world.start(2, 2, 40.0);
+        world.play(f64::from(step) * 0.011);
+        let two = world.start(1, 1, -40.0);
+        world.play(10.0);
+        for index in [one, two] {
+            let standing = world.view(index).standing;
+            assert!(matches!(standing, Standing::Master | Standing::Locked), "step {step}: {standing:?}");
+        }
+    }
+}
