@@ -160,6 +160,8 @@ pub fn launch(stage: &Stage, name: &str, options: &Options, delay_frames: u32, o
     let mut rig = stage.world.rig(&stage.tools, name, &options).expect("a rig");
     rig.wait("ready", START).expect("ready");
     wait_report(stage, "settled", |report| report["delay_frames"] == delay_frames);
+    // A host may restart it once more: what moves by itself would then be elsewhere when the input begins.
+    std::thread::sleep(Duration::from_secs(1));
     if on_node {
         wait_live(stage);
     }
