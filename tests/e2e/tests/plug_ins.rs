@@ -245,7 +245,7 @@ fn plug_ins_of_a_distribution_play_in_a_chain() {
     let stage = Stage::new();
     let _node = Node::start(&stage);
     let mut played = 0;
-    for name in ["ZamEQ2", "ZamComp", "ZamTube", "ZaMaximX2"] {
+    for name in ["ZamEQ2", "ZamComp", "ZamTube"] {
         let Some(id) = found(&stage, name) else {
             println!("{name} skipped: it needs zam-plugins (remedy: apt-get install zam-plugins)");
             continue;
