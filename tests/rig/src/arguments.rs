@@ -22,7 +22,7 @@ pub(crate) enum Command {
     /// Run a plug-in: feed it, record it, report.
     ///
     /// Reads commands as lines: start, stop, state, parameter NAME=VALUE, run-on SECONDS, pause, resume,
-    /// restart [RATE]. Ends when its input is closed.
+    /// restart [RATE], settle (tells when the plug-in wishes no restart any more). Ends when its input is closed.
     Run(Box<RunArguments>),
     /// Load, activate, process, deactivate, destroy and unload a plug-in over and over in this process.
     Cycle(CycleArguments),
@@ -70,7 +70,7 @@ pub(crate) struct RunArguments {
     /// Seed of the random sizes.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// realtime, fast, or burst:K (K calls at once, then a wait).
+    /// realtime, fast (from the input's first frame on), or burst:K (K calls at once, then a wait).
     #[arg(long, default_value = "realtime", value_parser = parse_pace)]
     pub(crate) pace: Pace,
     /// Pace as a sound card does that is off by so many parts per million, and wanders by so many more once a minute.

@@ -113,25 +113,29 @@ impl Engine {
             widths.iter().map(|width| vec![vec![0.0; block_max]; *width]).collect()
         };
         let room = |width: usize| {
-            let channels = (0..width).map(|_| reserved(frames_max)).collect();
+            let channels = (0..width).map(|_| reserved(frames_max, frames_max, f32::MIN_POSITIVE)).collect();
             Audio { sample_rate, channels }
         };
         let calls = frames_max / block_min + 1;
+        // Blocks of random sizes are as long as the mean of their bounds, by and large.
+        let likely = 2 * frames_max / (block_min + block_max) + 1;
+        let records = reserved(calls, likely, Record { frames: 1, ..Record::default() });
+        let told = Told { frame: 1, playing: true, quarter: 1.0, bpm: 1.0, bar_start: 1.0 };
         let total = |widths: &[usize]| widths.iter().sum();
         let figures = Figures {
             heap_at_frames: Vec::with_capacity(HEAP_LISTED_MAX),
-            lateness_ns: Vec::with_capacity(calls),
+            lateness_ns: reserved(calls, likely, 1),
             ..Figures::default()
         };
         Self {
             switches: Arc::default(),
-            log: CallbackLog::with_capacity(calls),
+            log: CallbackLog { records, dropped: 0 },
             heard: Vec::with_capacity(EVENTS_HEARD_MAX),
             recorded: room(ports.outputs.first().copied().unwrap_or(0)),
             recorded_2: ports.outputs.get(1).copied().map(room),
             figures,
             tail: None,
-            told: Vec::with_capacity(calls),
+            told: reserved(calls, likely, told),
             transport_ahead: 0,
             parameters: Vec::with_capacity(64),
             transport: Transport::new(vec![Change { playing: Some(true), ..Change::default() }], sample_rate),
@@ -162,6 +166,11 @@ impl Engine {
         self.transport = transport;
     }
 
+    /// Whether the input has begun, or begins with the next call.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.input_from.is_some() || self.switches.start.load(Ordering::Acquire)
+    }
+
     /// How many frames the next call may have, of the `wanted` ones; 0 at the end of the reserved memory.
     pub(crate) fn frames(&self, wanted: u32) -> u32 {
         u32::try_from(self.frames_max.saturating_sub(self.position)).unwrap_or(u32::MAX).min(wanted)
@@ -186,7 +195,7 @@ impl Engine {
         live: Option<&[&[f32]]>,
     ) {
         let length = usize::try_from(frames).unwrap_or(0);
-        if self.input_from.is_none() && self.switches.start.load(Ordering::Acquire) {
+        if self.input_from.is_none() && self.has_begun() {
             self.input_from = Some(self.position);
             self.switches.input_from.store(self.position + 1, Ordering::Release);
         }
@@ -316,10 +325,18 @@ impl Engine {
                 let samples = &samples[..length];
                 let room = kept.capacity() - kept.len();
                 kept.extend_from_slice(&samples[..length.min(room)]);
-                for sample in samples {
-                    self.figures.not_finite += u64::from(!sample.is_finite());
-                    self.figures.peak = self.figures.peak.max(sample.abs());
+                // Each by itself, a vector at a time: what the rig does in a callback is counted with the plug-in.
+                let not_finite: u32 = samples.iter().map(|sample| u32::from(!sample.is_finite())).sum();
+                self.figures.not_finite += u64::from(not_finite);
+                let (vectors, rest) = samples.as_chunks::<8>();
+                let mut peaks = [self.figures.peak; 8];
+                for vector in vectors {
+                    for (peak, sample) in peaks.iter_mut().zip(vector) {
+                        *peak = if sample.abs() > *peak { sample.abs() } else { *peak };
+                    }
                 }
+                let all = peaks.into_iter().chain(rest.iter().map(|sample| sample.abs()));
+                self.figures.peak = all.fold(self.figures.peak, f32::max);
             }
         }
     }
@@ -379,9 +396,11 @@ fn transport_event(position: &Position, seconds: f64) -> TransportEvent {
     }
 }
 
-/// Memory that is there: touched, so that no call waits for a page.
-fn reserved(samples: usize) -> Vec<f32> {
-    let mut memory = vec![f32::MIN_POSITIVE; samples];
+/// Memory that is there: the first of it touched, so that no call waits for a page, and a run takes no more of it at its end
+/// than at its beginning.
+fn reserved<T: Clone>(room: usize, touched: usize, touch: T) -> Vec<T> {
+    let mut memory = Vec::with_capacity(room);
+    memory.resize(touched.min(room), touch);
     memory.clear();
     memory
 }

@@ -1,11 +1,12 @@
 //! When the next call is due, and the audio thread's scheduling.
 
-#![allow(unsafe_code, reason = "clock and scheduling calls of the C library")]
+#![allow(unsafe_code, reason = "a clock's call of the C library")]
 
 use audiocloud_rig::{
     card::Card,
     clock::now_ns,
     process::{Block, Pace},
+    scheduling,
 };
 
 /// A host that is later than this gives the lost time up, instead of racing through what it missed.
@@ -37,16 +38,9 @@ fn sleep_until(deadline_ns: i64) {
 /// Asks for `SCHED_FIFO` at `priority` for this thread and says what it got.
 pub(crate) fn schedule(priority: Option<u32>) -> String {
     let Some(priority) = priority else { return "ordinary".to_owned() };
-    let Ok(wanted) = libc::c_int::try_from(priority) else { return "ordinary (no such priority)".to_owned() };
-    let parameters = libc::sched_param { sched_priority: wanted };
-    // SAFETY: it has no preconditions.
-    let thread = unsafe { libc::pthread_self() };
-    // SAFETY: the calling thread exists, and `parameters` is read during the call only.
-    let result = unsafe { libc::pthread_setschedparam(thread, libc::SCHED_FIFO, &raw const parameters) };
-    if result == 0 {
-        format!("SCHED_FIFO {priority}")
-    } else {
-        format!("ordinary (SCHED_FIFO refused: {})", std::io::Error::from_raw_os_error(result))
+    match scheduling::fifo(priority) {
+        Ok(()) => format!("SCHED_FIFO {priority}"),
+        Err(refused) => format!("ordinary (SCHED_FIFO refused: {refused})"),
     }
 }
 
@@ -128,9 +122,10 @@ impl Pacer {
         self.origin_ns - self.given_up_ns
     }
 
-    /// Waits until the next call, of `frames`, is due, and returns how late it is, in nanoseconds.
-    pub(crate) fn wait(&mut self, frames: u32) -> i64 {
-        let deadline = self.deadline();
+    /// Waits until the next call, of `frames`, is due, and returns how late it is, in nanoseconds. Before the input begins
+    /// nobody is in a hurry: the memory of the recording is not endless.
+    pub(crate) fn wait(&mut self, frames: u32, has_begun: bool) -> i64 {
+        let deadline = self.deadline(has_begun);
         self.frames += i64::from(frames);
         let Some(deadline) = deadline else { return 0 };
         if self.card.is_some() {
@@ -153,7 +148,7 @@ impl Pacer {
         late
     }
 
-    fn deadline(&mut self) -> Option<i64> {
+    fn deadline(&mut self, has_begun: bool) -> Option<i64> {
         let since = match self.card {
             None => self.frames * 1_000_000_000 / i64::from(self.sample_rate),
             #[allow(
@@ -166,8 +161,8 @@ impl Pacer {
         let due = self.origin_ns + since - self.ahead_ns;
         let due = due.max(self.origin_ns);
         match self.pace {
-            Pace::Fast => None,
-            Pace::Realtime => Some(due),
+            Pace::Fast if has_begun => None,
+            Pace::Fast | Pace::Realtime => Some(due),
             Pace::Burst(calls) => {
                 if self.calls_in_group == 0 {
                     self.group_ns = due;
@@ -195,19 +190,25 @@ mod tests {
 
     #[test]
     fn deadlines_follow_the_rate_the_group_and_the_lead() {
-        let deadlines = |pace, ahead_ms| {
+        let deadlines_of = |pace, ahead_ms, has_begun| {
             let mut pacer = Pacer::new(pace, 1000, None, ahead_ms);
             let mut due = Vec::new();
             for _ in 0..5 {
-                due.push(pacer.deadline().map(|ns| ns / 1_000_000));
+                due.push(pacer.deadline(has_begun).map(|ns| ns / 1_000_000));
                 pacer.frames += 10;
             }
             due
         };
+        let deadlines = |pace, ahead_ms| deadlines_of(pace, ahead_ms, true);
         let all = |list: [i64; 5]| list.map(Some).to_vec();
         assert_eq!(deadlines(Pace::Realtime, 0), all([0, 10, 20, 30, 40]));
         assert_eq!(deadlines(Pace::Burst(2), 0), all([0, 0, 20, 20, 40]));
         assert_eq!(deadlines(Pace::Realtime, 25), all([0, 0, 0, 5, 15]));
         assert_eq!(deadlines(Pace::Fast, 0), vec![None; 5]);
+        assert_eq!(
+            deadlines_of(Pace::Fast, 0, false),
+            all([0, 10, 20, 30, 40]),
+            "nothing to be fast about yet"
+        );
     }
 }

@@ -187,14 +187,11 @@ impl Plugin {
         let Some(state) = handle.get_extension::<PluginState>() else { return Ok(b"null".to_vec()) };
         let mut bytes = Vec::new();
         state.save(&handle, &mut bytes).context("the plug-in did not save its state")?;
-        ensure!(bytes.len() > 8, "the plug-in's state is empty");
-        let json = bytes.split_off(8);
-        let length = <[u8; 8]>::try_from(bytes).map_or(0, u64::from_le_bytes);
-        ensure!(
-            usize::try_from(length) == Ok(json.len()),
-            "the plug-in's state has another length than it says"
-        );
-        Ok(json)
+        ensure!(!bytes.is_empty(), "the plug-in's state is empty");
+        let Some((length, json)) = bytes.split_first_chunk() else { return Ok(b"null".to_vec()) };
+        // What is not made with nice-plug keeps what it likes.
+        let is_ours = usize::try_from(u64::from_le_bytes(*length)) == Ok(json.len());
+        Ok(if is_ours { json.to_vec() } else { b"null".to_vec() })
     }
 
     pub(crate) fn latency(&mut self) -> Option<u32> {
@@ -248,6 +245,13 @@ impl Plugin {
 
     pub(crate) fn wants_restart(&self) -> bool {
         self.instance.access_shared_handler(|requests| requests.restart.swap(false, Ordering::AcqRel))
+    }
+
+    /// Whether anything that it asked for is still to be done.
+    pub(crate) fn wants_anything(&self) -> bool {
+        self.instance.access_shared_handler(|requests| {
+            requests.callback.load(Ordering::Acquire) || requests.restart.load(Ordering::Acquire)
+        })
     }
 
     pub(crate) fn activate(

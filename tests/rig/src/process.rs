@@ -1,6 +1,6 @@
 //! A rig in a process of its own: how it is started, told and heard.
 //!
-//! The rig reads commands as lines on its standard input (`start`, `stop`, `state`, `restart`, `parameter NAME=VALUE`)
+//! The rig reads commands as lines on its standard input (`start`, `stop`, `state`, `restart`, `settle`, `parameter NAME=VALUE`)
 //! and tells what happens as lines of JSON on its standard output, each an object with an `event`. It ends when its
 //! input is closed, so that it cannot outlive the test that started it.
 
@@ -35,7 +35,7 @@ pub enum Block {
 pub enum Pace {
     /// At the rate of an audio device.
     Realtime,
-    /// One call after the other.
+    /// One call after the other, from the input's first frame on.
     Fast,
     /// So many calls at once, then a wait until as much time has gone by.
     Burst(u32),

@@ -36,6 +36,9 @@ use crate::{
 
 /// How often the main thread looks after the plug-in's requests.
 const SERVICE: Duration = Duration::from_millis(20);
+/// Likewise inside a JACK client, whose processor time is compared with that of clients without a plug-in: each look wakes a
+/// thread.
+const SERVICE_IN_JACK: Duration = Duration::from_millis(250);
 
 /// Tells the parent process something, as a line of JSON.
 pub(crate) fn tell(event: &Value) {
@@ -167,6 +170,8 @@ struct Session {
     audio: Option<Sound>,
     parameters: Sender<(ClapId, f64)>,
     restarts: u32,
+    /// The parent waits until the plug-in wishes no restart.
+    is_settling: bool,
     /// When the plug-in was active for the first time.
     ready_ns: i64,
     scheduler: String,
@@ -185,6 +190,7 @@ impl Session {
             audio: None,
             parameters,
             restarts: 0,
+            is_settling: false,
             ready_ns: 0,
             scheduler: String::new(),
             given_up_ns: 0,
@@ -252,8 +258,9 @@ impl Session {
     fn serve(&mut self, commands: &Receiver<String>) -> Result<Returned> {
         let (mut told_ready, mut told_input, mut told_done) = (false, false, false);
         let mut run_on: Option<u64> = None;
+        let service = if self.jack.is_some() { SERVICE_IN_JACK } else { SERVICE };
         loop {
-            match commands.recv_timeout(SERVICE) {
+            match commands.recv_timeout(service) {
                 Ok(line) if line == "stop" => return self.halt(),
                 Ok(line) => self.obey(&line, &mut run_on)?,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -265,6 +272,11 @@ impl Session {
             }
             if self.plugin.wants_restart() {
                 self.restart(None)?;
+            } else if self.is_settling && !self.plugin.wants_anything() {
+                self.is_settling = false;
+                tell(
+                    &json!({ "event": "settled", "restarts": self.restarts, "latency": self.plugin.latency() }),
+                );
             }
             let position = self.switches.position.load(Ordering::Acquire);
             if position > 0 && !std::mem::replace(&mut told_ready, true) {
@@ -322,6 +334,7 @@ impl Session {
                 let returned = self.halt()?;
                 self.launch(returned.engine, returned.processor)?;
             }
+            "settle" => self.is_settling = true,
             "restart" => {
                 let rate = if rest.is_empty() { None } else { Some(rest.parse()?) };
                 self.restart(rate)?;
@@ -423,7 +436,7 @@ fn audio_thread(
         if frames == 0 {
             break;
         }
-        let late_ns = pacer.wait(frames);
+        let late_ns = pacer.wait(frames, engine.has_begun());
         engine.lateness(late_ns, frames, sample_rate);
         engine.parameters.extend(changes.try_iter());
         engine.call(&mut processor, frames, None);
