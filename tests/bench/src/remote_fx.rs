@@ -12,10 +12,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use audiocloud_rig::processors::Processors;
 use serde::Serialize;
 
 use self::client::{Round, Told};
-use crate::streams::processors::Processors;
 use crate::table::Row;
 
 #[derive(Debug, clap::Args)]

@@ -15,7 +15,6 @@ mod ours;
 mod packet_socket;
 mod picture;
 pub(crate) mod probe;
-pub(crate) mod processors;
 mod program;
 mod quality;
 mod rows;

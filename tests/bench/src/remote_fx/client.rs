@@ -3,10 +3,9 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use audiocloud_rig::processors::{Stall, stood_still_us};
 use serde::Deserialize;
 use serde_json::Value;
-
-use crate::streams::processors::Stall;
 
 /// One run of the example program `remote`.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,20 +43,9 @@ impl From<(f64, f64)> for Round {
 }
 
 impl Round {
-    /// How long it would have taken had no processor stood still meanwhile. Stalls of several processors at once count
-    /// once.
+    /// How long it would have taken had no processor stood still meanwhile.
     pub(super) fn without(&self, stalls: &[Stall]) -> f64 {
-        let end_us = self.at_us + self.took_us;
-        let inside = |stall: &Stall| (stall.from_us.max(self.at_us), stall.to_us.min(end_us));
-        let mut stood: Vec<(f64, f64)> = stalls.iter().map(inside).filter(|(from, to)| from < to).collect();
-        stood.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let mut until = self.at_us;
-        let mut sum = 0.0;
-        for (from, to) in stood {
-            sum += (to - from.max(until)).max(0.0);
-            until = until.max(to);
-        }
-        self.took_us - sum
+        self.took_us - stood_still_us(stalls, self.at_us, self.at_us + self.took_us)
     }
 }
 
@@ -83,17 +71,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stall_is_taken_off_once() {
-        let stall = |from_us, to_us| Stall { from_us, to_us };
-        let check = |stalls: &[Stall], expected: f64| {
-            let round = Round { at_us: 1_000.0, took_us: 500.0 };
-            assert_eq!(round.without(stalls), expected, "{stalls:?}");
-        };
-        check(&[], 500.0);
-        check(&[stall(0.0, 900.0), stall(1_600.0, 1_700.0)], 500.0);
-        check(&[stall(1_100.0, 1_200.0)], 400.0);
-        check(&[stall(1_100.0, 1_300.0), stall(1_150.0, 1_250.0), stall(1_290.0, 1_310.0)], 290.0);
-        check(&[stall(0.0, 9_000.0)], 0.0);
+    fn stalls_are_taken_off() {
+        let round = Round { at_us: 1_000.0, took_us: 500.0 };
+        assert_eq!(round.without(&[Stall { from_us: 1_100.0, to_us: 1_200.0 }]), 400.0);
+        assert_eq!(round.without(&[Stall { from_us: 1_600.0, to_us: 1_700.0 }]), 500.0);
     }
 
     #[test]

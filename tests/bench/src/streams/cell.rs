@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use audiocloud_rig::{callback_log::Record, report::Spread};
+use audiocloud_rig::{
+    callback_log::Record,
+    processors::{Processors, Stall},
+    report::Spread,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,7 +16,6 @@ use super::condition::Condition;
 use super::cycle_log::CycleLog;
 use super::forwarder::{Forwarder, Traffic};
 use super::network::{Site, at};
-use super::processors::{Processors, Stall};
 use super::program::Program;
 use super::quality::{self, Quality};
 use super::signal::{Kind, SAMPLE_RATE_HZ, Signal, count, frames};
