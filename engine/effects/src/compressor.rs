@@ -7,8 +7,9 @@
 use audiocloud_dsp::octave::{DECIBELS, exp2};
 
 use crate::decibels;
-use crate::effect::{Activation, Block, CHANNELS_MAX, Control, Effect, GRID, Kind, Tail};
-use crate::key::{self, Key, Levels, Measure, left_per_frame};
+use crate::dynamics::{Dynamics, Places, attack, release};
+use crate::effect::{Activation, Block, CHANNELS_MAX, Effect, GRID, Kind, Tail};
+use crate::key::{self, Levels, Measure};
 use crate::parameter::{Parameter, Unit};
 
 /// Of the list.
@@ -20,15 +21,15 @@ pub static COMPRESSOR: Kind = Kind {
         Parameter::linear(1, "Threshold", Unit::Decibels, -60.0, 0.0, -18.0),
         Parameter::logarithmic(2, "Ratio", Unit::Ratio, 1.0, 100.0, 4.0).without_glide(),
         Parameter::linear(3, "Knee", Unit::Decibels, 0.0, 24.0, 6.0).without_glide(),
-        Parameter::logarithmic(4, "Attack", Unit::Milliseconds, 0.05, 250.0, 5.0).without_glide(),
-        Parameter::logarithmic(5, "Release", Unit::Milliseconds, 5.0, 2500.0, 120.0).without_glide(),
+        attack(4, 0.05, 250.0, 5.0),
+        release(5, 2500.0),
         Parameter::linear(6, "Make-up", Unit::Decibels, -12.0, 36.0, 0.0),
         Parameter::choice(7, "Detector", &["Peak", "RMS"], 0),
         Parameter::linear(8, "Link", Unit::Percent, 0.0, 100.0, 100.0).without_glide(),
         Parameter::linear(9, "Mix", Unit::Percent, 0.0, 100.0, 100.0),
-        Parameter::choice(10, "Key", key::SOURCES, 0),
-        key::low_cut(11).without_glide(),
-        key::high_cut(12).without_glide(),
+        key::source(10),
+        key::low_cut(11),
+        key::high_cut(12),
     ],
     side_chain: true,
     oversamples: false,
@@ -40,30 +41,22 @@ pub static COMPRESSOR: Kind = Kind {
 const THRESHOLD: usize = 0;
 const RATIO: usize = 1;
 const KNEE: usize = 2;
-const ATTACK: usize = 3;
-const RELEASE: usize = 4;
 const MAKE_UP: usize = 5;
 const DETECTOR: usize = 6;
 const LINK: usize = 7;
 const MIX: usize = 8;
-const SOURCE: usize = 9;
-const LOW_CUT: usize = 10;
-const HIGH_CUT: usize = 11;
+const PLACES: Places = Places { attack: 3, release: 4, key: 9 };
 
 /// Less than this is no reduction: 10⁻⁶ dB, so that what is left alone is left to the bit.
 const NOTHING_DB: f32 = 1e-6;
 
 #[derive(Debug)]
 struct Compressor {
-    rate_hz: f64,
     width: usize,
-    control: Control,
-    key: Key,
+    dynamics: Dynamics,
     curve: Curve,
     measure: Measure,
     link: f32,
-    attack_left: f32,
-    release_left: f32,
     /// The reduction of each channel in dB: released, and what the attack has made of that.
     released: [f32; CHANNELS_MAX],
     reduction: [f32; CHANNELS_MAX],
@@ -99,15 +92,11 @@ impl Curve {
 impl Compressor {
     fn new(activation: &Activation) -> Self {
         Self {
-            rate_hz: activation.rate_hz(),
             width: activation.width(),
-            control: Control::default(),
-            key: Key::new(activation),
+            dynamics: Dynamics::new(activation, PLACES),
             curve: Curve::new(1.0, 0.0),
             measure: Measure::Peak,
             link: 1.0,
-            attack_left: 0.0,
-            release_left: 0.0,
             released: [0.0; CHANNELS_MAX],
             reduction: [0.0; CHANNELS_MAX],
         }
@@ -117,13 +106,6 @@ impl Compressor {
         self.curve = Curve::new(block.value(RATIO), block.value(KNEE));
         self.measure = if block.choice(DETECTOR) == 0 { Measure::Peak } else { Measure::Rms };
         self.link = block.value(LINK) / 100.0;
-        self.attack_left = self.left(block.value(ATTACK));
-        self.release_left = self.left(block.value(RELEASE));
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "the nearest single is what is asked for")]
-    fn left(&self, time_ms: f32) -> f32 {
-        left_per_frame(f64::from(time_ms), self.rate_hz) as f32
     }
 
     /// From levels to reductions that are not smoothed yet.
@@ -144,12 +126,13 @@ impl Compressor {
 
     /// The reductions over time.
     fn smooth(&mut self, reductions: &mut Levels, frames: usize) {
+        let Dynamics { attack_left, release_left, .. } = self.dynamics;
         for (channel, reductions) in reductions[..self.width].iter_mut().enumerate() {
             let (mut released, mut smooth) = (self.released[channel], self.reduction[channel]);
             for reduction in &mut reductions[..frames] {
                 let target = *reduction;
-                released = target.max(target + self.release_left * (released - target));
-                smooth = released + self.attack_left * (smooth - released);
+                released = target.max(target + release_left * (released - target));
+                smooth = released + attack_left * (smooth - released);
                 if smooth < NOTHING_DB && released < NOTHING_DB {
                     (released, smooth) = (0.0, 0.0);
                 }
@@ -162,21 +145,13 @@ impl Compressor {
 
 impl Effect for Compressor {
     fn process(&mut self, block: &mut Block<'_, '_>) {
-        if let Some(due) = self.control.due(block) {
+        if self.dynamics.follow(block) {
             self.set(block);
-            self.key.set(
-                due,
-                key::Setting {
-                    source: block.choice(SOURCE),
-                    low_cut_hz: block.value(LOW_CUT),
-                    high_cut_hz: block.value(HIGH_CUT),
-                },
-            );
         }
         let frames = block.frames();
         let mut lane = [0.0; GRID];
         block.ramp(THRESHOLD).fill(&mut lane[..frames]);
-        let mut levels = self.key.listen(block, self.measure);
+        let mut levels = self.dynamics.listen(block, self.measure);
         self.compute(&mut levels, &lane[..frames]);
         self.smooth(&mut levels, frames);
 
@@ -195,8 +170,7 @@ impl Effect for Compressor {
     }
 
     fn reset(&mut self) {
-        self.control.reset();
-        self.key.reset();
+        self.dynamics.reset();
         self.released = [0.0; CHANNELS_MAX];
         self.reduction = [0.0; CHANNELS_MAX];
     }

@@ -7,8 +7,9 @@
 
 use audiocloud_dsp::octave::{DECIBELS, exp2, log2};
 
-use crate::effect::{Activation, Block, Control, Effect, GRID, Kind, Tail};
-use crate::key::{self, Key, Measure, left_per_frame};
+use crate::dynamics::{Dynamics, Places, attack, release};
+use crate::effect::{Activation, Block, Effect, GRID, Kind, Tail};
+use crate::key::{self, Measure};
 use crate::parameter::{Parameter, Unit};
 
 /// Of the list.
@@ -21,12 +22,12 @@ pub static GATE: Kind = Kind {
         Parameter::linear(2, "Hysteresis", Unit::Decibels, 0.0, 24.0, 4.0).without_glide(),
         Parameter::logarithmic(3, "Ratio", Unit::Ratio, 1.0, 100.0, 20.0).without_glide(),
         Parameter::linear(4, "Range", Unit::Decibels, 0.0, 100.0, 80.0),
-        Parameter::logarithmic(5, "Attack", Unit::Milliseconds, 0.02, 100.0, 0.5).without_glide(),
+        attack(5, 0.02, 100.0, 0.5),
         Parameter::linear(6, "Hold", Unit::Milliseconds, 0.0, 2000.0, 40.0).without_glide(),
-        Parameter::logarithmic(7, "Release", Unit::Milliseconds, 5.0, 4000.0, 120.0).without_glide(),
-        Parameter::choice(8, "Key", key::SOURCES, 0),
-        key::low_cut(9).without_glide(),
-        key::high_cut(10).without_glide(),
+        release(7, 4000.0),
+        key::source(8),
+        key::low_cut(9),
+        key::high_cut(10),
     ],
     side_chain: true,
     oversamples: false,
@@ -39,12 +40,8 @@ const THRESHOLD: usize = 0;
 const HYSTERESIS: usize = 1;
 const RATIO: usize = 2;
 const RANGE: usize = 3;
-const ATTACK: usize = 4;
 const HOLD: usize = 5;
-const RELEASE: usize = 6;
-const SOURCE: usize = 7;
-const LOW_CUT: usize = 8;
-const HIGH_CUT: usize = 9;
+const PLACES: Places = Places { attack: 4, release: 6, key: 7 };
 
 /// Nearer to its target than this, 10⁻⁵ dB, the gain is there.
 const NOTHING_DB: f32 = 1e-5;
@@ -52,14 +49,11 @@ const NOTHING_DB: f32 = 1e-5;
 #[derive(Debug)]
 struct Gate {
     activation: Activation,
-    control: Control,
-    key: Key,
+    dynamics: Dynamics,
     hysteresis_db: f32,
     /// Reduction per dB below the threshold.
     slope: f32,
     hold_frames: u32,
-    attack_left: f32,
-    release_left: f32,
     is_open: bool,
     /// Until it closes.
     held_frames: u32,
@@ -70,13 +64,10 @@ impl Gate {
     fn new(activation: &Activation) -> Self {
         Self {
             activation: *activation,
-            control: Control::default(),
-            key: Key::new(activation),
+            dynamics: Dynamics::new(activation, PLACES),
             hysteresis_db: 0.0,
             slope: 0.0,
             hold_frames: 0,
-            attack_left: 0.0,
-            release_left: 0.0,
             is_open: true,
             held_frames: 0,
             reduction_db: 0.0,
@@ -88,13 +79,6 @@ impl Gate {
         self.slope = block.value(RATIO).max(1.0) - 1.0;
         self.hold_frames = self.activation.frames(f64::from(block.value(HOLD)));
         self.held_frames = self.held_frames.min(self.hold_frames);
-        self.attack_left = self.left(block.value(ATTACK));
-        self.release_left = self.left(block.value(RELEASE));
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "the nearest single is what is asked for")]
-    fn left(&self, time_ms: f32) -> f32 {
-        left_per_frame(f64::from(time_ms), self.activation.rate_hz()) as f32
     }
 
     /// The reduction that a level asks for.
@@ -118,11 +102,11 @@ impl Gate {
         self.reduction_db = if distance_db.abs() < NOTHING_DB {
             target_db
         } else if distance_db < 0.0 {
-            target_db + self.release_left * distance_db
+            target_db + self.dynamics.release_left * distance_db
         } else {
             let gain = octaves_down(self.reduction_db);
             let target = octaves_down(target_db);
-            -DECIBELS * log2(target + self.attack_left * (gain - target))
+            -DECIBELS * log2(target + self.dynamics.attack_left * (gain - target))
         };
         octaves_down(self.reduction_db)
     }
@@ -135,22 +119,14 @@ fn octaves_down(reduction_db: f32) -> f32 {
 
 impl Effect for Gate {
     fn process(&mut self, block: &mut Block<'_, '_>) {
-        if let Some(due) = self.control.due(block) {
+        if self.dynamics.follow(block) {
             self.set(block);
-            self.key.set(
-                due,
-                key::Setting {
-                    source: block.choice(SOURCE),
-                    low_cut_hz: block.value(LOW_CUT),
-                    high_cut_hz: block.value(HIGH_CUT),
-                },
-            );
         }
         let frames = block.frames();
         let (mut thresholds_db, mut ranges_db) = ([0.0; GRID], [0.0; GRID]);
         block.ramp(THRESHOLD).fill(&mut thresholds_db[..frames]);
         block.ramp(RANGE).fill(&mut ranges_db[..frames]);
-        let [mut gains, other] = self.key.listen(block, Measure::Peak);
+        let [mut gains, other] = self.dynamics.listen(block, Measure::Peak);
         if self.activation.width() == 2 {
             for (level, other) in gains.iter_mut().zip(other) {
                 *level = level.max(other);
@@ -168,8 +144,7 @@ impl Effect for Gate {
     }
 
     fn reset(&mut self) {
-        self.control.reset();
-        self.key.reset();
+        self.dynamics.reset();
         self.is_open = true;
         self.held_frames = 0;
         self.reduction_db = 0.0;

@@ -14,7 +14,7 @@ use crate::section::Section;
 pub(crate) type Levels = [[f32; GRID]; CHANNELS_MAX];
 
 /// Whose level decides.
-pub(crate) const SOURCES: &[&str] = &["Input", "Side-chain"];
+const SOURCES: &[&str] = &["Input", "Side-chain"];
 const SIDE_CHAIN: usize = 1;
 
 /// Crests of a tone down to 50 Hz are held until the next one comes, so that the level does not follow the wave.
@@ -27,12 +27,18 @@ const FLOOR: f32 = 1e-10;
 const LOW_CUT_OFF_HZ: f32 = 20.0;
 const HIGH_CUT_OFF_HZ: f32 = 20_000.0;
 
+pub(crate) const fn source(id: u32) -> Parameter {
+    Parameter::choice(id, "Key", SOURCES, 0)
+}
+
 pub(crate) const fn low_cut(id: u32) -> Parameter {
     Parameter::logarithmic(id, "Key low cut", Unit::Hertz, LOW_CUT_OFF_HZ, 2000.0, LOW_CUT_OFF_HZ)
+        .without_glide()
 }
 
 pub(crate) const fn high_cut(id: u32) -> Parameter {
     Parameter::logarithmic(id, "Key high cut", Unit::Hertz, 200.0, HIGH_CUT_OFF_HZ, HIGH_CUT_OFF_HZ)
+        .without_glide()
 }
 
 /// What is measured.

@@ -15,6 +15,7 @@ mod decibels;
 pub mod delay;
 mod dip;
 pub mod distortion;
+mod dynamics;
 pub mod effect;
 pub mod eq;
 mod finite;
