@@ -7,17 +7,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use audiocloud_rt::host_time;
 use audiocloud_rt::wake::{WakeReceiver, Waker, wake_pair};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::error::HostError;
 use crate::message::{Answer, BLOB_BYTES_MAX, Command, Decoder, Numbered, Reply, write_frame};
+use crate::process;
 use crate::shared::Shared;
 
 /// How often the process is looked at when it says nothing.
@@ -43,8 +44,9 @@ pub(crate) struct Link {
     pub(crate) process_id: u32,
     /// Its process is gone, or about to be killed. The audio half reads it for every block.
     gone: AtomicBool,
-    /// Why.
+    /// Why, and who waits to hear it.
     words: Mutex<Option<String>>,
+    explained: Condvar,
     /// Blocks that were not there in time.
     pub(crate) late_blocks: AtomicU64,
     /// Blocks that were not given to it, because it has too many already.
@@ -141,11 +143,15 @@ impl Link {
 
     fn gone_error(&self) -> HostError {
         // The pipe may break a moment before the keeper has looked why.
-        let deadline = Instant::now() + ENDS;
-        while !self.is_gone() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(1));
-        }
-        HostError::Gone(self.words().unwrap_or_else(|| "the plug-in's process has ended".into()))
+        let words = self.explained.wait_timeout_while(lock(&self.words), ENDS, |words| words.is_none());
+        let words = words.unwrap_or_else(PoisonError::into_inner).0.clone();
+        HostError::Gone(words.unwrap_or_else(|| "the plug-in's process has ended".into()))
+    }
+
+    /// From now on it is silent, and nobody waits for it any more.
+    fn mute(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.shared.ring();
     }
 
     fn hear(&self, reply: Reply, blob: Vec<u8>, replies: &Sender<(Reply, Vec<u8>)>) {
@@ -191,8 +197,7 @@ pub(crate) fn keep(
     let (stop, stopped) = wake_pair()?;
     let (send, replies) = mpsc::channel();
     let (commands, answers) = (child.stdin.take(), child.stdout.take());
-    let process = pid(&child).and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
-    let (process, answers) = match (process, answers) {
+    let (process, answers) = match (process::descriptor(&child), answers) {
         (Ok(process), Some(answers)) => (process, answers),
         (Err(error), _) => return Err(abandon(child, error)),
         (_, None) => return Err(abandon(child, io::ErrorKind::BrokenPipe.into())),
@@ -202,6 +207,7 @@ pub(crate) fn keep(
         process_id: child.id(),
         gone: AtomicBool::new(false),
         words: Mutex::new(None),
+        explained: Condvar::new(),
         late_blocks: AtomicU64::new(0),
         refused_blocks: AtomicU64::new(0),
         changed: AtomicU64::new(0),
@@ -217,11 +223,6 @@ pub(crate) fn keep(
     let life = Life { link };
     thread::Builder::new().name("plug-in keeper".into()).spawn(move || keeper.run(died))?;
     Ok(life)
-}
-
-fn pid(child: &Child) -> io::Result<Pid> {
-    let raw = i32::try_from(child.id()).ok();
-    raw.and_then(Pid::from_raw).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Ends a process that cannot be watched.
@@ -269,14 +270,15 @@ impl Keeper {
             {
                 killed = Some(words);
                 // What follows is muted from here on, not only when the process is gone.
-                self.link.gone.store(true, Ordering::Release);
+                self.link.mute();
                 self.kill();
             }
         };
         let death = death(killed, status);
         let ending = self.link.ending.load(Ordering::Acquire);
         *lock(&self.link.words) = Some(death.words.clone());
-        self.link.gone.store(true, Ordering::Release);
+        self.link.mute();
+        self.link.explained.notify_all();
         drop(lock(&self.link.commands).take());
         if !ending {
             died(&death);

@@ -6,7 +6,8 @@
 //! [`library::Library`] knows which CLAP plug-ins this machine has, and which of them are in quarantine.
 //! [`plugin::HostedPlugin`] is one of them as a node of a graph. Its audio half puts blocks of 64 frames
 //! into memory that it shares with the plug-in's process, and takes out what was answered: a fixed number of frames
-//! later, and without ever waiting. The process is a child that runs [`sandbox::run`].
+//! later, and without ever waiting. Who may wait, as a node's worker may, does so before the block: [`answers`]. The
+//! process is a child that runs [`sandbox::run`].
 //!
 //! What a child holds is its own mistakes, not malice: it runs with the rights of its user.
 //!
@@ -14,6 +15,8 @@
 
 pub mod error;
 
+#[cfg(target_os = "linux")]
+pub mod answers;
 #[cfg(target_os = "linux")]
 mod declick;
 #[cfg(target_os = "linux")]
@@ -30,6 +33,8 @@ mod memory;
 pub mod message;
 #[cfg(target_os = "linux")]
 pub mod plugin;
+#[cfg(target_os = "linux")]
+mod process;
 #[cfg(target_os = "linux")]
 mod processor;
 #[cfg(target_os = "linux")]

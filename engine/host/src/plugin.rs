@@ -13,6 +13,7 @@ use audiocloud_rt::wake::{WakeReceiver, Waker, wake_pair};
 use audiocloud_units::SampleRate;
 use serde::{Deserialize, Serialize};
 
+use crate::answers::Answers;
 use crate::description::{self, Description, PARAMETERS_MAX};
 use crate::error::HostError;
 use crate::hop::{self, Times};
@@ -107,7 +108,7 @@ pub struct Status {
 pub struct Handle {
     link: Arc<Link>,
     description: Arc<Mutex<Description>>,
-    pipeline_frames: u32,
+    setup: Setup,
 }
 
 /// The control half. Dropping it and its audio half ends the process.
@@ -173,8 +174,7 @@ impl HostedPlugin {
             other => return Err(HostError::Nonsense(format!("{other:?}"))),
         };
         let description = Arc::new(Mutex::new(bounded(description)));
-        let handle =
-            Handle { link: Arc::clone(&life.link), description, pipeline_frames: setup.pipeline_frames() };
+        let handle = Handle { link: Arc::clone(&life.link), description, setup: *setup };
         Ok(Self { life, handle, setup: *setup, waker: Mutex::new(Some(waker)), _woken: woken })
     }
 
@@ -218,9 +218,9 @@ impl Handle {
             id: description.listed.id,
             name: description.listed.name,
             running: !self.link.is_gone(),
-            words: self.link.words().or_else(|| self.misplaced(description.latency_frames)),
+            words: self.link.words().or_else(|| self.misplaced()),
             realtime: description.realtime,
-            pipeline_frames: self.pipeline_frames,
+            pipeline_frames: self.setup.pipeline_frames(),
             latency_frames: description.latency_frames,
             late_blocks: self.link.late_blocks.load(Ordering::Relaxed),
             refused_blocks: self.link.refused_blocks.load(Ordering::Relaxed),
@@ -231,12 +231,25 @@ impl Handle {
         }
     }
 
-    /// What is to be said of a plug-in that is later or earlier than the graph counts on.
-    fn misplaced(&self, counted: u32) -> Option<String> {
-        let late = self.link.late().filter(|late| *late != counted)?;
+    /// Where the plug-in is later or earlier now than when it was loaded, which is what the graph counts on: then, and now, in
+    /// frames of its own. One that is opened anew, with its state, is counted on as it is.
+    #[must_use]
+    pub fn moved(&self) -> Option<(u32, u32)> {
+        let counted = self.description().latency_frames;
+        self.link.late().filter(|late| *late != counted).map(|late| (counted, late))
+    }
+
+    fn misplaced(&self) -> Option<String> {
+        let (counted, late) = self.moved()?;
         Some(format!(
             "is {late} frames late now and was {counted}: take it out of the chain and put it in again"
         ))
+    }
+
+    /// Its answers, for who plays blocks as they come and may wait.
+    #[must_use]
+    pub fn answers(&self) -> Answers {
+        Answers::new(Arc::clone(&self.link), &self.setup)
     }
 
     /// The system's number of its process.

@@ -1,11 +1,11 @@
 //! The audio half of a plug-in that runs in another process: blocks in, and, a fixed number of frames later, blocks out.
 //!
 //! Whatever the host's block size, the plug-in is given whole blocks of 64 frames on the grid of positions, so what it
-//! makes does not depend on it. Nothing here waits, but in an offline render, which would rather wait than lose.
+//! makes does not depend on it. Nothing here waits, but in an offline render, which would rather wait than lose. Who plays
+//! live, and may wait, does it before the block: see [`crate::answers`].
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::Duration;
 
 use audiocloud_graph::event::{Body, Event};
@@ -21,9 +21,7 @@ use crate::words::PluginEvent;
 /// While a parameter glides, the plug-in hears of it so often, in frames: CLAP knows no ramps.
 const GLIDE_FRAMES: usize = 16;
 /// How long an offline render waits for one block.
-const PATIENCE_NS: u64 = 20_000_000_000;
-/// How often it looks.
-const LOOK: Duration = Duration::from_micros(20);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where the blocks that are under way began.
 #[derive(Clone, Copy, Debug)]
@@ -116,14 +114,8 @@ impl Piped {
 
     /// In an offline render alone.
     fn wait_until(&self, is_true: impl Fn() -> bool) -> bool {
-        let began = now();
-        while !is_true() {
-            if self.life.link.is_gone() || now().saturating_sub(began) > PATIENCE_NS {
-                return false;
-            }
-            thread::sleep(LOOK);
-        }
-        true
+        let link = &self.life.link;
+        link.shared.wait_until(|| is_true() || link.is_gone(), PATIENCE) && is_true()
     }
 
     fn submit(&mut self, block: &Block<'_>) {

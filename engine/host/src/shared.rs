@@ -9,9 +9,12 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use audiocloud_graph::event::Transport;
 use audiocloud_graph::node::{CHANNELS_MAX, GRID};
+use rustix::event::Timespec;
+use rustix::thread::futex;
 
 use crate::memory::Memory;
 use crate::words::{EVENT_WORDS, EventWords};
@@ -32,6 +35,13 @@ const ERRORS: usize = 24;
 const REFUSED_EVENTS: usize = 25;
 const WAKES: Range<usize> = 64..64 + BUCKETS;
 const TURNS: Range<usize> = 64 + BUCKETS..64 + 2 * BUCKETS;
+
+/// 32-bit words before those of the slots.
+const HEADER_WORDS: usize = 32;
+/// Changes with each answer, so that one can wait for the next.
+const RUNG: usize = 0;
+/// How many do.
+const WAITING: usize = 16;
 
 /// 64-bit words of a slot.
 const SLOT_LONGS: usize = 8;
@@ -78,7 +88,7 @@ impl Shape {
 
     fn lengths(self) -> (usize, usize) {
         let slots = self.slots as usize;
-        (HEADER_LONGS + slots * SLOT_LONGS, slots * self.slot_words())
+        (HEADER_LONGS + slots * SLOT_LONGS, HEADER_WORDS + slots * self.slot_words())
     }
 }
 
@@ -130,6 +140,40 @@ impl Shared {
     /// Only for the side that answers.
     pub(crate) fn set_done(&self, count: u64) {
         self.long(DONE).store(count, Ordering::Release);
+        self.ring();
+    }
+
+    /// Has who waits look again. *Realtime-safe: yes*: a system call only where somebody waits, and that does not block.
+    pub(crate) fn ring(&self) {
+        let rung = &self.memory.words()[RUNG];
+        rung.fetch_add(1, Ordering::SeqCst);
+        if self.memory.words()[WAITING].load(Ordering::SeqCst) > 0 {
+            // Whom it does not reach looks when their time is over.
+            futex::wake(rung, futex::Flags::empty(), 1 << 30).ok();
+        }
+    }
+
+    /// Waits for something that comes with an answer, or with an end; for at most so long. Whether it has come.
+    ///
+    /// *Realtime-safe: no* (waits).
+    pub(crate) fn wait_until(&self, has_come: impl Fn() -> bool, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let [rung, waiting] = [RUNG, WAITING].map(|word| &self.memory.words()[word]);
+        waiting.fetch_add(1, Ordering::SeqCst);
+        let come = loop {
+            // In this order: what rings after the look finds another number, and the wait does not begin.
+            let before = rung.load(Ordering::SeqCst);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if has_come() || left.is_zero() {
+                break has_come();
+            }
+            if let Ok(left) = Timespec::try_from(left) {
+                // Rung, interrupted or over: it looks again in any case.
+                futex::wait(rung, futex::Flags::empty(), before, Some(&left)).ok();
+            }
+        };
+        waiting.fetch_sub(1, Ordering::SeqCst);
+        come
     }
 
     /// Rises while the plug-in's main thread lives.
@@ -174,7 +218,7 @@ impl Shared {
         let slots = u64::from(self.shape.slots);
         let index = usize::try_from(number % slots).unwrap_or(0);
         let longs = HEADER_LONGS + index * SLOT_LONGS;
-        let words = index * self.shape.slot_words();
+        let words = HEADER_WORDS + index * self.shape.slot_words();
         Slot {
             shared: self,
             longs: &self.memory.longs()[longs..longs + SLOT_LONGS],
@@ -385,6 +429,22 @@ mod tests {
             assert_eq!(events[200], [200 << 8 | u32::try_from(number).unwrap(); EVENT_WORDS]);
             assert_eq!(slot.events(Direction::Out).collect::<Vec<_>>(), [[77; EVENT_WORDS]]);
         }
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_an_answer_and_by_nothing_else() {
+        let shared = Shared::create(Shape::new(1, 0, 4).unwrap()).unwrap();
+        assert!(!shared.wait_until(|| shared.done() > 0, Duration::from_millis(1)), "nothing came");
+        std::thread::scope(|scope| {
+            scope.spawn(|| (1..=2_000).for_each(|count| shared.set_done(count)));
+            for count in 1..=2_000 {
+                assert!(
+                    shared.wait_until(|| shared.done() >= count, Duration::from_secs(20)),
+                    "answer {count}"
+                );
+            }
+        });
+        assert_eq!(shared.memory.words()[WAITING].load(Ordering::SeqCst), 0);
     }
 
     #[test]

@@ -200,6 +200,25 @@ fn state_moves_from_process_to_process() {
 }
 
 #[test]
+fn a_long_state_and_another_latency_are_noticed() {
+    let (_folder, library) = library();
+    let mut rig = Rig::new(&library, GAIN, &setup(64), vec![vec![vec![1.0; 64_000]; 2]]);
+    let (handle, before) = (rig.handle.clone(), rig.handle.state_changes());
+    let mut set = |id, value| rig.controller.set_parameter(&mut rig.graph, rig.key, id, value).unwrap();
+    set(parameter::STATE, 3000.0);
+    set(parameter::LATENCY, 480.0);
+    rig.play_live(640, 64);
+    bed::wait("its word that its state changed", || handle.state_changes() > before);
+    assert_eq!(handle.save_state().unwrap().len(), 16 + 3000 * 1024);
+    bed::wait("its word that it is later", || handle.moved() == Some((0, 480)));
+    assert!(handle.status().words.unwrap().contains("480 frames late now and was 0"));
+    // With its state another one is as late from the beginning.
+    let again = HostedPlugin::open(&library, GAIN, &setup(64), Some(&handle.save_state().unwrap())).unwrap();
+    assert_eq!(again.latency_frames(&Activation { sample_rate: rate() }), 64 + 480);
+    assert_eq!(again.handle().moved(), None);
+}
+
+#[test]
 fn parameters_have_words() {
     let (_folder, library) = library();
     let plugin = HostedPlugin::open(&library, GAIN, &setup(64), None).unwrap();

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use audiocloud_host::error::HostError;
 use audiocloud_host::library::Library;
@@ -156,7 +156,7 @@ fn files_that_break_the_search_are_held() {
     let library = Library::open(&at("state"), program());
     let folders = [folder.path().to_owned()];
     let report = library.search_within(&folders, Duration::from_millis(300)).unwrap();
-    assert_eq!((report.files, report.searched, report.plugins), (4, 4, 4), "{report:?}");
+    assert_eq!((report.files, report.searched, report.plugins), (4, 4, 6), "{report:?}");
     let fault = |name: &str| {
         let found = report.faults.iter().find(|(path, _)| path == Path::new(&at(name)));
         found.map(|(_, words)| words.clone()).unwrap_or_default()
@@ -169,7 +169,7 @@ fn files_that_break_the_search_are_held() {
     // What is known is not loaded again, now or by the next process.
     let again = Library::open(&at("state"), program());
     let report = again.search_within(&folders, Duration::from_millis(300)).unwrap();
-    assert_eq!((report.searched, report.plugins, report.faults.len()), (0, 4, 3));
+    assert_eq!((report.searched, report.plugins, report.faults.len()), (0, 6, 3));
     // Released, it is tried again.
     assert_eq!(again.release(at("crashes.clap").to_str().unwrap()).unwrap(), 1);
     assert_eq!(again.search_within(&folders, Duration::from_millis(300)).unwrap().searched, 1);
@@ -212,6 +212,63 @@ fn the_process_ends_with_its_node() {
     node.kill().unwrap();
     node.wait().unwrap();
     wait("its end", || !lives(process));
+}
+
+/// Twenty times four blocks at once, as after a delay on the way, with as much time between them as four blocks have; whether
+/// each waits for its answer.
+fn play_bursts(rig: &mut Rig, waits: bool) {
+    const BLOCK: usize = 2048;
+    let mut answers = rig.handle.answers();
+    rig.host.offline = false;
+    while rig.host.at < rig.frames() {
+        for _ in 0..4 {
+            let to = (rig.host.at + BLOCK).min(rig.frames());
+            if waits && to > rig.host.at {
+                let frames = u64::try_from(to - rig.host.at).unwrap();
+                answers.wait(u64::try_from(rig.host.at).unwrap(), frames);
+            }
+            rig.play(to, &[]);
+        }
+        wait("what was asked for", || {
+            let status = rig.handle.status();
+            !status.running || status.turn.count + 32 > u64::try_from(rig.host.at / 64).unwrap()
+        });
+    }
+}
+
+#[test]
+fn blocks_that_come_at_once_cost_nothing_where_one_may_wait() {
+    const FRAMES: usize = 20 * 4 * 2048;
+    let (_folder, library) = library();
+    let input = noise(2, FRAMES);
+    let rig = || {
+        let mut rig = Rig::new(&library, GAIN, &setup(2048), vec![vec![input.clone(), input.clone()]]);
+        // Each 64 frames, of 1333 µs, take it 100 µs.
+        give(&mut rig, trouble::SLOW);
+        rig
+    };
+    let (mut waits, mut does_not) = (rig(), rig());
+    play_bursts(&mut waits, true);
+    play_bursts(&mut does_not, false);
+    assert_eq!(waits.host.output[0][2048..], input[..FRAMES - 2048]);
+    assert_eq!(waits.handle.status().late_blocks, 0);
+    assert!(does_not.handle.status().late_blocks > 20, "{:?}", does_not.handle.status());
+}
+
+#[test]
+fn one_that_hangs_is_waited_for_once() {
+    let (_folder, library) = library();
+    let mut rig = Rig::new(&library, GAIN, &setup(2048), vec![vec![vec![0.0; 65_536]; 2]]);
+    give(&mut rig, trouble::HANG);
+    rig.host.offline = false;
+    let mut answers = rig.handle.answers();
+    let began = Instant::now();
+    for block in 0..16 {
+        answers.wait(2048 * block, 2048);
+        rig.play(rig.host.at + 2048, &[]);
+    }
+    // Each time would be 15 times 43 ms.
+    assert!((42..300).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -69,7 +69,7 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-stream", 3, ENGINE),
     ("audiocloud-chain", 3, ENGINE),
     ("audiocloud-host", 3, HOST),
-    // Plug-ins that break down on purpose, for the tests of who hosts them: they see none of ours.
+    // Plug-ins that break down, or the rules, on purpose, for the tests of who hosts them: they see none of ours.
     ("audiocloud-misbehaving", 2, Sight::Only(&[])),
     ("audiocloud-session", 3, NET),
     ("audiocloud-membership", 2, NET),
@@ -88,8 +88,6 @@ const FLOORS: &[(&str, u8, Sight)] = &[
     ("audiocloud-remote-fx", 7, PLUG_IN),
     ("audiocloud-node", 7, PLUG_IN),
     ("audiocloud-suite", 8, SUITE),
-    // A plug-in that breaks the rules on purpose, for the rig's tests: it sees none of ours.
-    ("audiocloud-allocating", 8, Sight::Only(&[])),
     // The tools' floor has an order of its own: what measures and bundles, then what uses it.
     ("audiocloud-bundler", 9, Sight::Below),
     ("audiocloud-rig", 9, Sight::Below),

@@ -22,7 +22,7 @@ use clap_sys::plugin::clap_plugin;
 use clap_sys::stream::{clap_istream, clap_ostream};
 
 use crate::data;
-use crate::gain::{GAIN, TROUBLE};
+use crate::gain::{Form, GAIN, LATENCY, STATE, TROUBLE};
 
 pub(crate) unsafe extern "C" fn get(_plugin: *const clap_plugin, id: *const c_char) -> *const c_void {
     // SAFETY: the host passes a string that ends in a zero byte.
@@ -31,8 +31,8 @@ pub(crate) unsafe extern "C" fn get(_plugin: *const clap_plugin, id: *const c_ch
         _ if id == CLAP_EXT_AUDIO_PORTS => (&raw const AUDIO_PORTS).cast(),
         _ if id == CLAP_EXT_NOTE_PORTS => (&raw const NOTE_PORTS).cast(),
         _ if id == CLAP_EXT_PARAMS => (&raw const PARAMS).cast(),
-        _ if id == CLAP_EXT_STATE => (&raw const STATE).cast(),
-        _ if id == CLAP_EXT_LATENCY => (&raw const LATENCY).cast(),
+        _ if id == CLAP_EXT_STATE => (&raw const STATES).cast(),
+        _ if id == CLAP_EXT_LATENCY => (&raw const LATENCIES).cast(),
         _ if id == CLAP_EXT_TAIL => (&raw const TAIL).cast(),
         _ => ptr::null(),
     }
@@ -42,18 +42,18 @@ static AUDIO_PORTS: clap_plugin_audio_ports =
     clap_plugin_audio_ports { count: Some(port_count), get: Some(port_get) };
 
 unsafe extern "C" fn port_count(plugin: *const clap_plugin, _is_input: bool) -> u32 {
-    data(plugin).channels
+    data(plugin).form.ports
 }
 
-/// Input: main, side-chain. Output: main, and a mono one that nobody wants. The mono plug-in has the main ones alone.
+/// Input: main, side-chain. Output: main, and a mono one that nobody wants. Some have the main ones alone.
 unsafe extern "C" fn port_get(
     plugin: *const clap_plugin,
     index: u32,
     is_input: bool,
     info: *mut clap_audio_port_info,
 ) -> bool {
-    let channels = data(plugin).channels;
-    if index >= channels {
+    let Form { channels, ports, .. } = data(plugin).form;
+    if index >= ports {
         return false;
     }
     let width = if index == 1 && !is_input { 1 } else { channels };
@@ -106,20 +106,26 @@ static PARAMS: clap_plugin_params = clap_plugin_params {
 };
 
 unsafe extern "C" fn param_count(_plugin: *const clap_plugin) -> u32 {
-    2
+    4
 }
 
-unsafe extern "C" fn param_info(_plugin: *const clap_plugin, index: u32, info: *mut clap_param_info) -> bool {
+unsafe extern "C" fn param_info(plugin: *const clap_plugin, index: u32, info: *mut clap_param_info) -> bool {
     let (id, text, max, flags) = match index {
         0 => (GAIN, c"Gain", 4.0, CLAP_PARAM_IS_AUTOMATABLE),
-        1 => (TROUBLE, c"Trouble", 6.0, CLAP_PARAM_IS_AUTOMATABLE | CLAP_PARAM_IS_STEPPED),
+        1 => (TROUBLE, c"Trouble", 7.0, CLAP_PARAM_IS_AUTOMATABLE | CLAP_PARAM_IS_STEPPED),
+        2 => (STATE, c"State", 4096.0, CLAP_PARAM_IS_AUTOMATABLE | CLAP_PARAM_IS_STEPPED),
+        3 => (LATENCY, c"Latency", 4096.0, CLAP_PARAM_IS_AUTOMATABLE | CLAP_PARAM_IS_STEPPED),
         _ => return false,
     };
     let mut name = [0; 256];
     for (to, from) in name.iter_mut().zip(text.to_bytes()) {
         *to = (*from).cast_signed();
     }
-    let default = if id == GAIN { 1.0 } else { 0.0 };
+    let default = match id {
+        GAIN => 1.0,
+        LATENCY => data(plugin).form.latency.into(),
+        _ => 0.0,
+    };
     let described = clap_param_info {
         id,
         flags,
@@ -149,7 +155,7 @@ unsafe extern "C" fn value_to_text(
     text: *mut c_char,
     room: u32,
 ) -> bool {
-    let words = if id == GAIN { format!("{value:.2} times") } else { format!("trouble {value}") };
+    let words = if id == GAIN { format!("{value:.2} times") } else { value.to_string() };
     if words.len() >= room as usize {
         return false;
     }
@@ -183,35 +189,45 @@ unsafe extern "C" fn flush(
 ) {
 }
 
-static STATE: clap_plugin_state = clap_plugin_state { save: Some(save), load: Some(load) };
+static STATES: clap_plugin_state = clap_plugin_state { save: Some(save), load: Some(load) };
 
-/// The gain alone.
 unsafe extern "C" fn save(plugin: *const clap_plugin, stream: *const clap_ostream) -> bool {
-    let bytes = data(plugin).get(GAIN).unwrap_or(1.0).to_le_bytes();
+    let state = data(plugin).save();
     // SAFETY: the host passes a valid stream.
     let stream = unsafe { &*stream };
     let Some(write) = stream.write else { return false };
-    // SAFETY: the bytes live for the length of the call.
-    unsafe { write(stream, bytes.as_ptr().cast(), 8) == 8 }
-}
-
-unsafe extern "C" fn load(plugin: *const clap_plugin, stream: *const clap_istream) -> bool {
-    let mut bytes = [0_u8; 8];
-    // SAFETY: the host passes a valid stream.
-    let stream = unsafe { &*stream };
-    let Some(read) = stream.read else { return false };
-    // SAFETY: there is room for eight bytes.
-    if unsafe { read(stream, bytes.as_mut_ptr().cast(), 8) } != 8 {
-        return false;
+    let mut left = &state[..];
+    while !left.is_empty() {
+        // SAFETY: the bytes live for the length of the call.
+        let taken = unsafe { write(stream, left.as_ptr().cast(), left.len() as u64) };
+        match usize::try_from(taken) {
+            Ok(taken @ 1..) => left = &left[taken.min(left.len())..],
+            _ => return false,
+        }
     }
-    data(plugin).set(GAIN, f64::from_le_bytes(bytes));
     true
 }
 
-static LATENCY: clap_plugin_latency = clap_plugin_latency { get: Some(latency) };
+unsafe extern "C" fn load(plugin: *const clap_plugin, stream: *const clap_istream) -> bool {
+    // SAFETY: the host passes a valid stream.
+    let stream = unsafe { &*stream };
+    let Some(read) = stream.read else { return false };
+    let (mut state, mut piece) = (Vec::new(), [0_u8; 4096]);
+    loop {
+        // SAFETY: there is room for so many bytes.
+        let length = unsafe { read(stream, piece.as_mut_ptr().cast(), piece.len() as u64) };
+        match usize::try_from(length) {
+            Ok(0) => return data(plugin).load(&state),
+            Ok(length) => state.extend(&piece[..length.min(piece.len())]),
+            Err(_) => return false,
+        }
+    }
+}
+
+static LATENCIES: clap_plugin_latency = clap_plugin_latency { get: Some(latency) };
 
 unsafe extern "C" fn latency(plugin: *const clap_plugin) -> u32 {
-    data(plugin).latency
+    data(plugin).latency()
 }
 
 static TAIL: clap_plugin_tail = clap_plugin_tail { get: Some(tail) };

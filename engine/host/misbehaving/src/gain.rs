@@ -1,5 +1,6 @@
 //! What the plug-ins do, and how they break down.
 
+use std::ffi::CStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,6 +8,8 @@ use clap_sys::events::{
     CLAP_CORE_EVENT_SPACE_ID, CLAP_EVENT_NOTE_OFF, CLAP_EVENT_NOTE_ON, CLAP_EVENT_PARAM_VALUE,
     clap_event_header, clap_event_param_value, clap_input_events,
 };
+use clap_sys::ext::state::{CLAP_EXT_STATE, clap_host_state};
+use clap_sys::host::clap_host;
 use clap_sys::process::{CLAP_PROCESS_CONTINUE, CLAP_PROCESS_ERROR, clap_process, clap_process_status};
 
 /// The parameter that both inputs are multiplied by, 0 to 4.
@@ -25,40 +28,146 @@ pub const EXIT: f32 = 4.0;
 pub const NOT_A_NUMBER: f32 = 5.0;
 /// It says that it failed, as long as it is told to.
 pub const ERROR: f32 = 6.0;
+/// Every call takes a tenth of a millisecond, as long as it is told to.
+pub const SLOW: f32 = 7.0;
+/// The parameter that says how long its state is, in KiB, 0 to 4096; it says when that changes.
+pub const STATE: u32 = 30;
+/// The parameter that says how late it is, in frames, 0 to 4096: from the next activation on, which it asks for.
+pub const LATENCY: u32 = 40;
+
+/// What one of them is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// Of its main ports.
+    pub(crate) channels: u32,
+    /// In each direction.
+    pub(crate) ports: u32,
+    /// Frames, at first.
+    pub(crate) latency: u16,
+    /// In every call, once; and frees it.
+    pub(crate) allocates: bool,
+}
 
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Gain {
-    pub(crate) channels: u32,
-    pub(crate) latency: u32,
+    pub(crate) form: Form,
+    host: *const clap_host,
     gain: AtomicU64,
     trouble: AtomicU64,
+    state: AtomicU64,
+    latency: AtomicU64,
     /// The last frames of each channel, where it is late.
     line: Mutex<Vec<Vec<f32>>>,
 }
 
 impl Gain {
-    pub(crate) fn new(channels: u32, latency: u32) -> Self {
-        let line = vec![vec![0.0; latency as usize]; channels as usize];
-        let (gain, trouble) = (AtomicU64::new(1.0_f64.to_bits()), AtomicU64::new(0));
-        Self { channels, latency, gain, trouble, line: Mutex::new(line) }
+    pub(crate) fn new(form: Form, host: *const clap_host) -> Self {
+        let value = |value: f64| AtomicU64::new(value.to_bits());
+        let (gain, latency) = (value(1.0), value(form.latency.into()));
+        let gain = Self {
+            form,
+            host,
+            gain,
+            trouble: value(0.0),
+            state: value(0.0),
+            latency,
+            line: Mutex::default(),
+        };
+        gain.activate();
+        gain
+    }
+
+    fn value(&self, id: u32) -> Option<&AtomicU64> {
+        match id {
+            GAIN => Some(&self.gain),
+            TROUBLE => Some(&self.trouble),
+            STATE => Some(&self.state),
+            LATENCY => Some(&self.latency),
+            _ => None,
+        }
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<f64> {
-        let value = match id {
-            GAIN => &self.gain,
-            TROUBLE => &self.trouble,
-            _ => return None,
-        };
-        Some(f64::from_bits(value.load(Ordering::Relaxed)))
+        self.value(id).map(|value| f64::from_bits(value.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn set(&self, id: u32, value: f64) {
-        match id {
-            GAIN => self.gain.store(value.to_bits(), Ordering::Relaxed),
-            TROUBLE => self.trouble.store(value.to_bits(), Ordering::Relaxed),
-            _ => {}
+        let Some(place) = self.value(id) else { return };
+        if place.swap(value.to_bits(), Ordering::Relaxed) == value.to_bits() {
+            return;
         }
+        // SAFETY: the host lives as long as its plug-ins; tests of one alone have none.
+        let Some(host) = (unsafe { self.host.as_ref() }) else { return };
+        let ask = match id {
+            STATE => host.request_callback,
+            LATENCY => host.request_restart,
+            _ => None,
+        };
+        if let Some(ask) = ask {
+            // SAFETY: both may be called from any thread.
+            unsafe { ask(host) };
+        }
+    }
+
+    /// A parameter that is a whole number.
+    fn count(&self, id: u32) -> usize {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to its range")]
+        let count = self.get(id).unwrap_or(0.0).clamp(0.0, 4096.0) as usize;
+        count
+    }
+
+    /// How late it is, since it was made active last.
+    pub(crate) fn latency(&self) -> u32 {
+        let line = self.line.lock().map(|line| line.first().map_or(0, Vec::len));
+        line.ok().and_then(|frames| u32::try_from(frames).ok()).unwrap_or(0)
+    }
+
+    pub(crate) fn activate(&self) {
+        if let Ok(mut line) = self.line.lock() {
+            *line = vec![vec![0.0; self.count(LATENCY)]; self.form.channels as usize];
+        }
+    }
+
+    /// On the main thread, after it asked for that: its state is another.
+    pub(crate) fn mark_dirty(&self) {
+        // SAFETY: as in `set`.
+        let Some(host) = (unsafe { self.host.as_ref() }) else { return };
+        let Some(get) = host.get_extension else { return };
+        // SAFETY: the function is the host's own.
+        let state = unsafe { get(host, CStr::as_ptr(CLAP_EXT_STATE)) }.cast::<clap_host_state>();
+        // SAFETY: what the host gives by that name has that form.
+        if let Some(mark_dirty) = unsafe { state.as_ref() }.and_then(|state| state.mark_dirty) {
+            // SAFETY: this is the main thread.
+            unsafe { mark_dirty(host) };
+        }
+    }
+
+    /// The gain; where there is more to say, the latency too, and as many bytes as it is asked to have.
+    pub(crate) fn save(&self) -> Vec<u8> {
+        let bytes = 1024 * self.count(STATE);
+        let is_short = bytes == 0 && self.count(LATENCY) == usize::from(self.form.latency);
+        let ids: &[u32] = if is_short { &[GAIN] } else { &[GAIN, LATENCY] };
+        let mut state: Vec<u8> =
+            ids.iter().flat_map(|id| self.get(*id).unwrap_or(0.0).to_le_bytes()).collect();
+        state.extend((0..=255).cycle().take(bytes));
+        state
+    }
+
+    /// Whether that is a state.
+    pub(crate) fn load(&self, state: &[u8]) -> bool {
+        let value = |place: usize| {
+            let bytes = state.get(8 * place..8 * place + 8)?;
+            Some(f64::from_le_bytes(bytes.try_into().ok()?))
+        };
+        let Some(gain) = value(0) else { return false };
+        self.set(GAIN, gain);
+        if let Some(latency) = value(1) {
+            let kibibytes = u16::try_from((state.len() - 16) / 1024).unwrap_or(0);
+            self.state.store(f64::from(kibibytes).to_bits(), Ordering::Relaxed);
+            self.set(LATENCY, latency);
+        }
+        true
     }
 
     pub(crate) fn reset(&self) {
@@ -69,6 +178,9 @@ impl Gain {
 
     pub(crate) fn process(&self, process: &clap_process) -> clap_process_status {
         let frames = process.frames_count as usize;
+        if self.form.allocates {
+            drop(std::hint::black_box(vec![0.0_f32; frames]));
+        }
         let events = events(process.in_events);
         let mut at = 0;
         let mut next = events.iter().peekable();
@@ -102,6 +214,8 @@ impl Gain {
             hang();
         } else if self.is(EXIT) {
             std::process::exit(3);
+        } else if self.is(SLOW) {
+            std::thread::sleep(std::time::Duration::from_micros(100));
         }
     }
 
@@ -116,7 +230,7 @@ impl Gain {
             let Some(main) = samples(process.audio_inputs.cast_mut(), 0, channel, frames) else { return };
             let side = samples(process.audio_inputs.cast_mut(), 1, channel, frames);
             for frame in from..to {
-                let input = main[frame] + side.as_ref().map_or(0.0, |side| side[frame]);
+                let input = side.as_ref().map_or(main[frame], |side| main[frame] + side[frame]);
                 output[frame] = input * gain;
                 if !line.is_empty() {
                     line.push(output[frame]);

@@ -1,10 +1,14 @@
 //! CLAP plug-ins that crash, hang and lie when they are asked to, and are exact as long as they are not.
 //!
 //! - `org.audiocloud.test.gain`: stereo, with a stereo side-chain and a mono output that nobody wants. Its output is the
-//!   sum of its two inputs times *Gain*, set to the frame. Notes pass. *Trouble* says how it breaks down.
+//!   sum of its two inputs times *Gain*, set to the frame. Notes pass. *Trouble* says how it breaks down; *State* and
+//!   *Latency* change while it plays.
 //! - `org.audiocloud.test.mono`: the same with one channel, and no side-chain.
 //! - `org.audiocloud.test.late`: as the first one, 32 frames late, and says so.
 //! - `org.audiocloud.test.unmakeable`: crashes when it is made.
+//! - `org.audiocloud.test.clean`: stereo, without a side-chain: what comes in goes out. It owns nothing in its callback.
+//! - `org.audiocloud.test.allocating`: the same, but it allocates once and frees once in every call, with its own allocator
+//!   as any plug-in in Rust does.
 //!
 //! In a file whose name contains `crash` or `hang` the entry itself does that. None is ever shipped.
 
@@ -22,9 +26,9 @@ use clap_sys::version::CLAP_VERSION;
 mod extensions;
 mod gain;
 
-pub use gain::{CRASH, ERROR, EXIT, GAIN, GIVE_UP, HANG, NOT_A_NUMBER, TROUBLE};
+pub use gain::{CRASH, ERROR, EXIT, GAIN, GIVE_UP, HANG, LATENCY, NOT_A_NUMBER, SLOW, STATE, TROUBLE};
 
-use gain::Gain;
+use gain::{Form, Gain};
 
 struct Descriptor(clap_plugin_descriptor);
 
@@ -53,11 +57,13 @@ const fn descriptor(id: &'static CStr, name: &'static CStr) -> Descriptor {
     })
 }
 
-static DESCRIPTORS: [Descriptor; 4] = [
+static DESCRIPTORS: [Descriptor; 6] = [
     descriptor(c"org.audiocloud.test.gain", c"Gain with troubles"),
     descriptor(c"org.audiocloud.test.mono", c"Mono gain with troubles"),
     descriptor(c"org.audiocloud.test.late", c"Late gain with troubles"),
     descriptor(c"org.audiocloud.test.unmakeable", c"Crashes when it is made"),
+    descriptor(c"org.audiocloud.test.clean", c"Does not allocate in its callback"),
+    descriptor(c"org.audiocloud.test.allocating", c"Allocates in its callback"),
 ];
 
 /// The entry that a CLAP host looks for.
@@ -99,7 +105,7 @@ static FACTORY: clap_plugin_factory = clap_plugin_factory {
 };
 
 unsafe extern "C" fn plugin_count(_factory: *const clap_plugin_factory) -> u32 {
-    4
+    u32::try_from(DESCRIPTORS.len()).unwrap_or(0)
 }
 
 unsafe extern "C" fn plugin_descriptor(
@@ -112,7 +118,7 @@ unsafe extern "C" fn plugin_descriptor(
 
 unsafe extern "C" fn create_plugin(
     _factory: *const clap_plugin_factory,
-    _host: *const clap_host,
+    host: *const clap_host,
     id: *const c_char,
 ) -> *const clap_plugin {
     // SAFETY: the host passes a string that ends in a zero byte.
@@ -122,14 +128,16 @@ unsafe extern "C" fn create_plugin(
         let id = unsafe { CStr::from_ptr(descriptor.0.id) };
         id == wanted
     });
-    let gain = match found {
-        Some(0) => Gain::new(2, 0),
-        Some(1) => Gain::new(1, 0),
-        Some(2) => Gain::new(2, 32),
-        Some(_) => gain::crash(),
-        None => return ptr::null(),
+    let Some(index) = found else { return ptr::null() };
+    let full = Form { channels: 2, ports: 2, latency: 0, allocates: false };
+    let gain = match index {
+        0 => Gain::new(full, host),
+        1 => Gain::new(Form { channels: 1, ports: 1, ..full }, host),
+        2 => Gain::new(Form { latency: 32, ..full }, host),
+        3 => gain::crash(),
+        4 => Gain::new(Form { ports: 1, ..full }, host),
+        _ => Gain::new(Form { ports: 1, allocates: true, ..full }, host),
     };
-    let index = found.unwrap_or(0);
     Box::into_raw(Box::new(clap_plugin {
         desc: &raw const DESCRIPTORS[index].0,
         plugin_data: Box::into_raw(Box::new(gain)).cast(),
@@ -142,7 +150,7 @@ unsafe extern "C" fn create_plugin(
         reset: Some(reset),
         process: Some(process),
         get_extension: Some(extensions::get),
-        on_main_thread: Some(nothing),
+        on_main_thread: Some(on_main_thread),
     }))
 }
 
@@ -152,8 +160,13 @@ unsafe extern "C" fn always(_plugin: *const clap_plugin) -> bool {
 
 unsafe extern "C" fn nothing(_plugin: *const clap_plugin) {}
 
-unsafe extern "C" fn activate(_plugin: *const clap_plugin, _rate: f64, _min: u32, _max: u32) -> bool {
+unsafe extern "C" fn activate(plugin: *const clap_plugin, _rate: f64, _min: u32, _max: u32) -> bool {
+    data(plugin).activate();
     true
+}
+
+unsafe extern "C" fn on_main_thread(plugin: *const clap_plugin) {
+    data(plugin).mark_dirty();
 }
 
 unsafe extern "C" fn destroy(plugin: *const clap_plugin) {

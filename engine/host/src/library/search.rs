@@ -1,16 +1,14 @@
 //! Looking into files, each in a process of its own.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use crate::description::Listed;
 use crate::message::{Answer, Decoder, Reply};
+use crate::process;
 use crate::program::Program;
 
 /// How long a process that closed its output may take to end.
@@ -59,7 +57,8 @@ pub(super) fn search(program: &Program, file: &Path, limit: Duration) -> Result<
         Err(error) => return fault(format!("no process to search it: {error}"), false),
     };
     let answer = listen(&mut child, limit);
-    let signal = end(&mut child, matches!(&answer, Ok(None)));
+    let grace = if matches!(answer, Ok(None)) { ENDS } else { Duration::ZERO };
+    let signal = process::end(&mut child, grace).ok().and_then(|status| status.signal());
     match (answer, signal) {
         (Ok(Some(Answer::Scanned(plugins))), _) => Ok(plugins),
         (Ok(Some(Answer::Refused(words))), _) => fault(words, false),
@@ -72,19 +71,6 @@ pub(super) fn search(program: &Program, file: &Path, limit: Duration) -> Result<
     }
 }
 
-/// Has the process be gone, after a moment in which it may end by itself; the signal that ended it.
-fn end(child: &mut Child, is_ending: bool) -> Option<i32> {
-    let until = Instant::now() + if is_ending { ENDS } else { Duration::ZERO };
-    while Instant::now() < until {
-        match child.try_wait() {
-            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-            Ok(Some(status)) => return status.signal(),
-            Err(_) => return None,
-        }
-    }
-    child.kill().and_then(|()| child.wait()).ok()?.signal()
-}
-
 /// The one answer; none where the process ended without.
 fn listen(child: &mut Child, limit: Duration) -> io::Result<Option<Answer>> {
     let Some(mut answers) = child.stdout.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
@@ -95,13 +81,8 @@ fn listen(child: &mut Child, limit: Duration) -> io::Result<Option<Answer>> {
             return Ok(Some(reply.answer));
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        let mut fds = [PollFd::from_borrowed_fd(answers.as_fd(), PollFlags::IN)];
-        match poll(&mut fds, Some(&left)) {
-            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
+        if !process::wait_to_read(&answers, left)? {
+            return Err(io::ErrorKind::TimedOut.into());
         }
         match answers.read(&mut piece)? {
             0 => return Ok(None),

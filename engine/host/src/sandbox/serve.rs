@@ -14,7 +14,8 @@ use rustix::process::{Signal, getpid, kill_process};
 use super::audio::{AudioThread, Running};
 use super::instance::Instances;
 use crate::description::Description;
-use crate::message::{Answer, Command, Decoder, Numbered, Reply, read_frame, write_frame};
+use crate::error::HostError;
+use crate::message::{Answer, BLOB_BYTES_MAX, Command, Decoder, Numbered, Reply, read_frame, write_frame};
 use crate::shared::Shared;
 
 /// How often the plug-in's own wishes are looked at.
@@ -94,7 +95,14 @@ impl House {
         let guest = self.guest.as_mut().ok_or("no plug-in is loaded")?;
         Ok(match command {
             Command::Load { .. } => return Err("there is a plug-in already".into()),
-            Command::SaveState => return Ok((Answer::State, guest.instances.save()?)),
+            Command::SaveState => {
+                let state = guest.instances.save()?;
+                if state.len() > BLOB_BYTES_MAX {
+                    let (bytes, max) = (state.len(), BLOB_BYTES_MAX);
+                    return Err(HostError::TooLarge { bytes, max }.to_string());
+                }
+                return Ok((Answer::State, state));
+            }
             Command::LoadState => {
                 guest.instances.restore(blob)?;
                 (Answer::Taken, Vec::new())

@@ -52,7 +52,7 @@ pub(crate) fn library() -> (TempDir, Arc<Library>) {
     std::os::unix::fs::symlink(built(), plugins.join("test.clap")).unwrap();
     let library = Library::open(&folder.path().join("state"), program());
     let report = library.search_within(&[plugins], Duration::from_secs(10)).unwrap();
-    assert_eq!((report.plugins, report.faults.len()), (4, 0), "{report:?}");
+    assert_eq!((report.plugins, report.faults.len()), (6, 0), "{report:?}");
     (folder, Arc::new(library))
 }
 

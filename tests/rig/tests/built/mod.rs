@@ -9,7 +9,7 @@ use audiocloud_rig::process::{Options, Rig};
 fn plugin() -> PathBuf {
     let test = std::env::current_exe().expect("a path");
     let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    let library = test.with_file_name(format!("{prefix}audiocloud_allocating{suffix}"));
+    let library = test.with_file_name(format!("{prefix}audiocloud_misbehaving{suffix}"));
     assert!(library.exists(), "{} is missing", library.display());
     library
 }
