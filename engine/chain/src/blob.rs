@@ -9,6 +9,9 @@ use serde::ser::{Serialize, Serializer};
 
 /// The most bytes of one plug-in's state.
 pub const STATE_BYTES_MAX: usize = 2 << 20;
+/// And of all of a chain: as text they leave room in its document for the rest.
+pub const STATES_BYTES_MAX: usize = 11 << 18;
+const _: () = assert!(STATES_BYTES_MAX / 3 * 4 + (256 << 10) < crate::document::DOCUMENT_BYTES_MAX);
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::blob::{Blob, STATE_BYTES_MAX};
+use crate::blob::{Blob, STATE_BYTES_MAX, STATES_BYTES_MAX};
 use crate::document::{
     BRANCHES_MAX, Branch, CLAP, Chain, DOCUMENT_BYTES_MAX, Item, LEVEL_DB_MAX, LEVEL_DB_MIN, Parallel, Slot,
     at_most, check_name,
@@ -151,6 +151,11 @@ impl Chain {
             Edit::SetState(id, state) => {
                 at_most("plug-in's state", state.as_ref().map_or(&[], Blob::bytes), STATE_BYTES_MAX)?;
                 self.effect_mut(*id)?.state.clone_from(state);
+                let states = self.effects().into_iter().filter_map(|slot| slot.state.as_ref());
+                let bytes: usize = states.map(|state| state.bytes().len()).sum();
+                if state.is_some() && bytes > STATES_BYTES_MAX {
+                    return Err(ChainError::States { bytes, bytes_max: STATES_BYTES_MAX });
+                }
             }
             Edit::Replace(chain) => {
                 let Self { latency_frames, next_id, .. } = *self;

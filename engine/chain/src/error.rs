@@ -12,6 +12,12 @@ pub enum ChainError {
     /// Larger than is believed.
     #[error("a {what} of {bytes} bytes is too large; at most {bytes_max} are read")]
     TooLarge { what: &'static str, bytes: usize, bytes_max: usize },
+    /// All that its plug-ins keep, together.
+    #[error(
+        "the states of the chain's plug-ins would take {bytes} bytes, {bytes_max} are kept: take a plug-in out of the chain, \
+         or choose a smaller preset in it"
+    )]
+    States { bytes: usize, bytes_max: usize },
     /// Made by a later release.
     #[error(
         "this chain was made by a newer version (schema {schema}; up to {known} can be read here); update this one"

@@ -30,6 +30,9 @@ pub trait Foreign: Debug + Send {
         Description::default()
     }
 
+    /// What was made last for this effect, in the place of what plays, is too late for the chain: what plays stays.
+    fn refused(&mut self, _id: u32) {}
+
     /// The effect left the chain.
     fn left(&mut self, _id: u32) {}
 }

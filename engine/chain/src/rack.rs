@@ -335,7 +335,9 @@ impl RackControl {
     /// Those that were made for nothing.
     fn give_up(&mut self, fresh: &BTreeMap<u32, Fresh>) {
         for (id, _) in fresh.iter().filter(|(_, fresh)| matches!(fresh.source, Source::Foreign)) {
-            if !self.placed.contains_key(id) {
+            if self.placed.contains_key(id) {
+                self.foreign.refused(*id);
+            } else {
                 self.foreign.left(*id);
             }
         }

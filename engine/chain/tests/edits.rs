@@ -385,6 +385,28 @@ fn what_a_refused_edit_made_or_asked_for_is_undone() {
 }
 
 #[test]
+fn one_that_is_later_than_before_is_made_anew_where_there_is_room() {
+    let shelf = Shelf::default();
+    let (refused, left) = (Arc::clone(&shelf.refused), Arc::clone(&shelf.left));
+    let later_frames = Arc::clone(&shelf.later_frames);
+    let mut chain = Chain { latency_frames: Some(100), ..Chain::default() };
+    let effect = add(&mut chain, "clap:late:60");
+    let (mut control, mut audio) = rack(&chain, &setup(), Box::new(shelf)).unwrap();
+    *later_frames.lock().unwrap() = 50;
+    assert!(matches!(control.reload(effect), Err(ChainError::Latency { needed_frames: 110, frames: 100 })));
+    assert_eq!((&refused.lock().unwrap()[..], left.lock().unwrap().len()), (&[effect][..], 0));
+    let latencies =
+        |report: audiocloud_chain::rack::RackReport| (report.needed_frames, report.latency_frames);
+    assert_eq!(latencies(control.report()), (60, 100), "what plays stays");
+    *later_frames.lock().unwrap() = 40;
+    control.reload(effect).unwrap();
+    let mut host = steady(SETTLED);
+    settle(&mut host, &mut control, &mut audio);
+    assert_eq!(latencies(control.report()), (100, 100));
+    assert_eq!(refused.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn what_is_not_sound_is_muted_counted_and_named() {
     let mut chain = Chain::default();
     let bad = add(&mut chain, "clap:bad");

@@ -58,6 +58,21 @@ fn items_come_go_and_move() {
 }
 
 #[test]
+fn all_states_together_fit_into_a_document() {
+    let mut chain = row(3);
+    let mut keep = |effect, bytes| {
+        let said = chain.apply(&Edit::SetState(effect, Some(Blob::new(&vec![7; bytes]))));
+        (said.map_err(|error| error.to_string()), chain.to_json().len())
+    };
+    assert!(keep(0, STATE_BYTES_MAX).0.is_ok());
+    let (said, length) = keep(1, STATES_BYTES_MAX - STATE_BYTES_MAX);
+    assert!(said.is_ok() && length < DOCUMENT_BYTES_MAX, "{length}");
+    let (said, same) = keep(2, 1);
+    assert!(said.unwrap_err().contains("take a plug-in out") && same == length);
+    assert!(keep(0, 5).0.is_ok() && keep(2, 1).0.is_ok(), "in the place of a longer one");
+}
+
+#[test]
 fn what_does_not_suit_is_refused_and_changes_nothing() {
     let before = garden();
     let check = |edit: Edit, expected: &str| {

@@ -168,6 +168,10 @@ pub(crate) struct Shelf {
     pub left: Arc<Mutex<Vec<u32>>>,
     /// Those that were told of another state.
     pub stated: Arc<Mutex<Vec<u32>>>,
+    /// Whose successor was too late.
+    pub refused: Arc<Mutex<Vec<u32>>>,
+    /// How much later than they say those are that are made from now on.
+    pub later_frames: Arc<Mutex<u32>>,
 }
 
 impl Foreign for Shelf {
@@ -181,7 +185,10 @@ impl Foreign for Shelf {
             ("sum", _) => node(Sort::Sum),
             ("probe", _) => node(Sort::Probe),
             ("bad", _) => node(Sort::Bad),
-            (_, Some(frames)) => Toy { latency_frames: frames.parse().unwrap(), ..node(Sort::Late) },
+            (_, Some(frames)) => {
+                let frames: u32 = frames.parse().unwrap();
+                Toy { latency_frames: frames + *self.later_frames.lock().unwrap(), ..node(Sort::Late) }
+            }
             _ => return Err(format!("there is no “{sort}” here")),
         }))
     }
@@ -193,6 +200,10 @@ impl Foreign for Shelf {
 
     fn describe(&self, id: u32) -> Description {
         Description { words: Some(format!("toy {id}")), ..Description::default() }
+    }
+
+    fn refused(&mut self, id: u32) {
+        self.refused.lock().unwrap().push(id);
     }
 
     fn left(&mut self, id: u32) {
