@@ -5,7 +5,6 @@ track Tape records both. What came out of Here must be what came out of There, l
 """
 
 import json
-import struct
 import subprocess
 import threading
 import time
@@ -40,13 +39,7 @@ def recorded(session):
     files = list((session / "interchange" / "session" / "audiofiles").glob("Take1_Tape-*.wav"))
     files.sort(key=lambda path: int(path.stem.rsplit("%", 1)[1]))
     assert len(files) == 4, files
-    return [samples(path.read_bytes()) for path in files]
-
-
-def samples(data):
-    at = data.index(b"data")
-    (size,) = struct.unpack_from("<I", data, at + 4)
-    return numpy.frombuffer(data, "<f4", size // 4, at + 8)
+    return [ardour_host.samples(path)[0] for path in files]
 
 
 @ardour_host.needed
