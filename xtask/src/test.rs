@@ -23,8 +23,11 @@ const PYTHON_HOSTS: [(&str, &str); 4] = [
 ];
 
 /// The same in Ardour without a window.
-const ARDOUR: [(&str, &str); 2] =
-    [("Ardour", "test_ardour.py"), ("Ardour in a session", "test_ardour_session.py")];
+const ARDOUR: [(&str, &str); 3] = [
+    ("Ardour", "test_ardour.py"),
+    ("Ardour in a session", "test_ardour_session.py"),
+    ("Remote FX in Ardour", "test_ardour_remote_fx.py"),
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -101,7 +101,7 @@ pub(crate) fn connect(
     node: NodeChoice,
     document: Vec<u8>,
 ) -> (Way, Box<Ends>) {
-    let Running { setup, side_chain, wishes, patience, .. } = running;
+    let Running { setup, side_chain, wishes, .. } = running;
     let (blocks, samples) = Setup { channels: setup.channels + side_chain, ..*setup }.ring();
     let (to_node, from_host) = block_ring::block_ring(blocks, samples);
     let (blocks, samples) = setup.ring();
@@ -131,9 +131,7 @@ pub(crate) fn connect(
         transfer: terms.transfer,
         document,
     };
-    let remote = handle.remote(config, plug);
-    patience.set((terms.transfer == Transfer::Exact).then(|| remote.arrived()));
-    (Way { remote, terms }, Box::new(ends))
+    (Way { remote: handle.remote(config, plug), terms }, Box::new(ends))
 }
 
 impl Running {

@@ -10,6 +10,7 @@ use audiocloud_instance::editor::window;
 use audiocloud_instance::guard::Guard;
 use audiocloud_instance::guarded::{Notes, Part};
 use audiocloud_instance::time::{Epochs, Setup};
+use audiocloud_instance::transport::Transport;
 use audiocloud_instance::{events, layouts};
 use nice_plug::prelude::*;
 
@@ -50,6 +51,8 @@ pub(crate) struct Active {
     pub(crate) exact_from: u64,
     /// A wait took too long: none until answers come again by themselves.
     pub(crate) gave_up: bool,
+    /// Whether the host's transport ran in the last block.
+    pub(crate) is_playing: bool,
 }
 
 /// What the parameters ask for.
@@ -71,6 +74,11 @@ impl Orders {
         Self { wanted: Wanted { here: params.here.value(), late }, exact }
     }
 
+    /// Whether the callback may wait for the node.
+    fn may_wait(self) -> bool {
+        self.exact && !self.wanted.here
+    }
+
     /// Whether the chain is to run in this process, if only in case.
     fn runs_here(self) -> bool {
         self.wanted.here || self.wanted.late == Late::Local
@@ -90,6 +98,13 @@ fn rows<'a>(buffer: &'a Buffer<'_>, from: usize, frames: usize) -> (Rows<'a>, us
 }
 
 impl Active {
+    /// Whether an exact render begins with this block: the host's transport starts. What the chain heard until then, and for
+    /// how long, differs from one time to the next, and two renders of the same are to be the same.
+    fn is_render_begun(&mut self, params: &RemoteFxParams, transport: &Transport) -> bool {
+        let was_playing = std::mem::replace(&mut self.is_playing, transport.is_playing);
+        transport.is_playing && !was_playing && Orders::of(params, self.offline).exact
+    }
+
     fn process(
         &mut self,
         callback: &Callback<'_>,
@@ -98,11 +113,16 @@ impl Active {
         aux: &AuxiliaryBuffers<'_>,
         notes: &mut impl Notes,
     ) {
-        if self.insert.exchange() {
+        let orders = Orders::of(params, self.offline);
+        let mut is_new = self.insert.exchange();
+        if orders.may_wait() && !self.gave_up {
+            self.gave_up = !self.patience.wait_for_way();
+            is_new |= self.insert.exchange();
+        }
+        if is_new {
             self.exact_from = self.insert.position();
             self.automation.reset();
         }
-        let orders = Orders::of(params, self.offline);
         self.take_events(callback, params, orders, notes);
         let (mut from, frames) = (0, main.samples());
         while from < frames {
@@ -123,7 +143,7 @@ impl Active {
         notes: &mut impl Notes,
     ) {
         let Self { insert, player, automation, patience, .. } = self;
-        let mut wait = Wait::new(patience, orders.exact && !orders.wanted.here && !self.gave_up);
+        let mut wait = Wait::new(patience, orders.may_wait() && !self.gave_up);
         let (position, transport) = (insert.position(), notes.transport());
         let lost = insert.take_events_lost();
         let mut each = |offset: u32, body: ChainBody| {
@@ -153,7 +173,7 @@ impl Active {
         let position = self.insert.position();
         let due = position.saturating_sub(u64::from(self.insert.config().delay_frames));
         // What left before the way was one that loses nothing is not waited for.
-        let may_wait = orders.exact && !orders.wanted.here && !self.gave_up;
+        let may_wait = orders.may_wait() && !self.gave_up;
         let mut wait = Wait::new(&self.patience, may_wait && due >= self.exact_from);
         let mut room = Wait::new(&self.patience, may_wait);
         let (inputs, channels) = rows(main, from, frames);
@@ -183,7 +203,10 @@ impl Active {
             },
         );
         self.gave_up |= wait.is_over || room.is_over;
-        self.gave_up &= self.insert.missed() != missed;
+        // Of the first frames nothing is due yet: that nothing was missed then tells nothing.
+        if position >= u64::from(self.insert.config().delay_frames) {
+            self.gave_up &= self.insert.missed() != missed;
+        }
     }
 }
 
@@ -243,6 +266,10 @@ impl<const SIDE_CHAIN: bool> Part for RemoteFxPart<SIDE_CHAIN> {
         aux: &mut AuxiliaryBuffers<'_>,
         notes: &mut impl Notes,
     ) {
+        let is_render_begun = |active: &mut Active| active.is_render_begun(&self.params, &notes.transport());
+        if self.active.as_mut().is_some_and(is_render_begun) {
+            self.reset(callback);
+        }
         let Some(active) = &mut self.active else { return Self::after_panic(main, aux, notes) };
         self.begun = true;
         active.process(callback, &self.params, main, aux, notes);

@@ -10,6 +10,8 @@ use audiocloud_net::runtime::remote::Arrived;
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 /// From look to look, where nobody rings.
 const STEP: Duration = Duration::from_millis(20);
+/// From look to look, while there is nobody yet who could ring.
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// What the callbacks and the link know of waiting.
 #[derive(Debug, Default)]
@@ -24,10 +26,12 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Another way from now on; `None`: nobody to wait for.
+    /// Another way from now on, whose ends the callbacks have been given; `None`: nobody to wait for.
     pub(crate) fn set(&self, arrived: Option<Arrived>) {
-        self.is_exact.store(arrived.is_some(), Ordering::Relaxed);
+        let is_exact = arrived.is_some();
         *self.arrived.lock().unwrap_or_else(PoisonError::into_inner) = arrived;
+        self.is_hopeless.store(false, Ordering::Relaxed);
+        self.is_exact.store(is_exact, Ordering::Release);
     }
 
     pub(crate) fn set_hopeless(&self, is_hopeless: bool) {
@@ -38,8 +42,22 @@ impl Patience {
         self.given_up.load(Ordering::Relaxed)
     }
 
+    /// Waits until the way to the node is one on which nothing is lost, which takes the runtime a moment where *Render* was
+    /// just put to *exact*. False where there will be none, or it took too long.
+    pub(crate) fn wait_for_way(&self) -> bool {
+        let since = Instant::now();
+        while !self.is_exact.load(Ordering::Acquire) {
+            if since.elapsed() >= LIMIT || self.is_hopeless.load(Ordering::Relaxed) {
+                self.given_up.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
+            std::thread::sleep(MOMENT);
+        }
+        true
+    }
+
     fn arrived(&self) -> Option<Arrived> {
-        if !self.is_exact.load(Ordering::Relaxed) {
+        if !self.is_exact.load(Ordering::Acquire) {
             return None;
         }
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -78,5 +96,41 @@ impl<'a> Wait<'a> {
         }
         self.seen = arrived.wait(self.seen, STEP);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_on_which_nothing_is_lost_is_waited_for() {
+        let patience = Patience::default();
+        // One on which something may be lost.
+        patience.set(None);
+        assert!(!Wait::new(&patience, true).again());
+        std::thread::scope(|scope| {
+            scope.spawn(|| patience.set(Some(Arrived::default())));
+            assert!(patience.wait_for_way());
+        });
+        assert!(Wait::new(&patience, true).again());
+        assert!(!Wait::new(&patience, false).again(), "a callback that may not wait");
+        assert_eq!(patience.given_up(), 0);
+    }
+
+    #[test]
+    fn where_every_node_refuses_nothing_is_waited_for() {
+        let (patience, began) = (Patience::default(), Instant::now());
+        patience.set_hopeless(true);
+        assert!(!patience.wait_for_way());
+        assert_eq!(patience.given_up(), 1);
+        assert!(began.elapsed() < LIMIT);
+        // Another way is another chance.
+        patience.set(Some(Arrived::default()));
+        assert!(patience.wait_for_way() && Wait::new(&patience, true).again());
+        patience.set_hopeless(true);
+        let mut wait = Wait::new(&patience, true);
+        assert!(!wait.again() && wait.is_over);
+        assert_eq!(patience.given_up(), 2);
     }
 }

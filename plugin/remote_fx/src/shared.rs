@@ -141,6 +141,7 @@ impl Shared {
         link.worker = match crate::worker::Worker::start(Arc::downgrade(self), &self.guard) {
             Ok(worker) => Some(worker),
             Err(error) => {
+                patience.set_hopeless(true);
                 link.error = Some(error);
                 None
             }
@@ -156,6 +157,7 @@ impl Shared {
             block_frames_max,
             exact_from: 0,
             gave_up: false,
+            is_playing: false,
         })
     }
 
@@ -230,6 +232,7 @@ impl Shared {
         let handle = match link.session.join(self.reporter()) {
             Ok(handle) => handle,
             Err(error) => {
+                running.patience.set_hopeless(true);
                 link.error = Some(error);
                 return;
             }
@@ -240,8 +243,10 @@ impl Shared {
             (project.node, project.document(running.delay.head_room_frames).to_json())
         };
         running.way = None;
+        running.patience.set(None);
         let (way, ends) = connect(&handle, running, terms, self.name(), node, document);
         if running.ends.give(Some(ends)).is_ok() {
+            running.patience.set((terms.transfer == Transfer::Exact).then(|| way.remote.arrived()));
             running.way = Some(way);
         }
     }
