@@ -20,6 +20,7 @@ pub mod clock;
 mod cursor;
 pub mod event;
 pub mod extension;
+mod flags;
 pub mod packetizer;
 pub mod repair;
 pub mod report;
@@ -39,6 +40,11 @@ pub const CHANNELS_MAX: u8 = 64;
 /// The last frame index of an epoch: indices stay below 2⁶³, so that the difference of any two fits a signed
 /// 64-bit integer. At 192 kHz that is a million and a half years.
 pub const FRAME_INDEX_MAX: u64 = u64::MAX >> 1;
+
+/// Whether these frames, and the one after them, have indices.
+fn are_indices(first_frame: u64, frames: u16) -> bool {
+    first_frame.checked_add(frames.into()).is_some_and(|end| end <= FRAME_INDEX_MAX)
+}
 
 /// What a packet is about: the low nibble of its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -18,11 +18,10 @@
 
 use crate::codec::Codec;
 use crate::id::{ConfigId, StreamId};
-use crate::packet::cursor::{Reader, Writer};
+use crate::packet::cursor::{Fields, Reader, Writer};
 use crate::packet::extension::{self, Extension, Extensions, LINK_OFFSET, SESSION_TIME};
-use crate::packet::{
-    CHANNELS_MAX, DecodeError, EncodeError, FRAME_INDEX_MAX, Kind, PACKET_BYTES_MAX, repair,
-};
+use crate::packet::flags::flags;
+use crate::packet::{CHANNELS_MAX, DecodeError, EncodeError, Kind, PACKET_BYTES_MAX, are_indices, repair};
 use crate::pcm::Interleaved;
 
 /// Bytes of the header without extensions.
@@ -46,51 +45,17 @@ pub const PAYLOAD_BYTES_MAX: usize = AUDIO_BYTES_MAX - HEADER_BYTES;
 const FLAGS_AT: usize = 1;
 const EXTENSIONS_LENGTH_AT: usize = 25;
 
-/// What a receiver must know about a packet besides its samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(u8);
-
-impl Flags {
-    /// None of them.
-    pub const NONE: Self = Self(0);
-    /// The signal does not continue from the frame before: fade in.
-    pub const DISCONTINUITY: Self = Self(1);
-    /// This packet was sent before, with the same sequence number and everything else.
-    pub const REPEAT: Self = Self(2);
-    /// All samples are zero, and none is in the packet.
-    pub const SILENCE: Self = Self(4);
-    /// The samples are integers, and packed without loss into fewer bytes, as `audiocloud-codec` does it.
-    pub const PACKED: Self = Self(8);
-
-    const KNOWN: u8 = 15;
-
-    /// The flags of these bits; those that version 1 does not assign are dropped.
-    pub const fn from_bits(bits: u8) -> Self {
-        Self(bits & Self::KNOWN)
-    }
-
-    /// The bits, as in the packet.
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether all of `other` are set.
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Both sets together.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl std::ops::BitOr for Flags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        self.union(other)
+flags! {
+    /// What a receiver must know about a packet besides its samples.
+    Flags {
+        /// The signal does not continue from the frame before: fade in.
+        DISCONTINUITY = 1,
+        /// This packet was sent before, with the same sequence number and everything else.
+        REPEAT = 2,
+        /// All samples are zero, and none is in the packet.
+        SILENCE = 4,
+        /// The samples are integers, and packed without loss into fewer bytes, as `audiocloud-codec` does it.
+        PACKED = 8,
     }
 }
 
@@ -126,7 +91,45 @@ pub struct Header {
     pub flags: Flags,
 }
 
+/// Bytes of the header that stand for something else.
+#[derive(Clone, Copy, Debug)]
+struct Coded {
+    codec: u8,
+    extensions_length: u8,
+}
+
 impl Header {
+    /// One that is about to be read.
+    const BLANK: Self = Self {
+        stream: StreamId(0),
+        epoch: 0,
+        config: ConfigId(0),
+        sequence: 0,
+        first_frame: 0,
+        frames: 0,
+        first_channel: 0,
+        channels: 0,
+        codec: Codec::PcmF32,
+        session_time_ns: 0,
+        link_offset_us: 0,
+        flags: Flags::NONE,
+    };
+
+    /// All bytes before the extensions, but for the first: read, or written.
+    fn pass<F: Fields>(&mut self, coded: &mut Coded, fields: &mut F) -> Result<(), F::Error> {
+        fields.byte(&mut self.flags.0)?;
+        fields.short(&mut self.config.0)?;
+        fields.word(&mut self.epoch)?;
+        fields.long(&mut self.stream.0)?;
+        fields.word(&mut self.sequence)?;
+        fields.short(&mut self.frames)?;
+        fields.byte(&mut self.first_channel)?;
+        fields.byte(&mut self.channels)?;
+        fields.byte(&mut coded.codec)?;
+        fields.byte(&mut coded.extensions_length)?;
+        fields.long(&mut self.first_frame)
+    }
+
     /// Bytes of the payload that this header asks for: none for silence, all samples for PCM. None where the
     /// codec decides: for Opus, and where samples are packed.
     pub fn payload_bytes(&self) -> Option<usize> {
@@ -155,14 +158,9 @@ impl Header {
         }
         let room = out.len().min(AUDIO_BYTES_MAX);
         let mut writer = Writer::new(&mut out[..room]);
-        writer.put(&[Kind::Audio.first_byte(), self.flags.bits()])?;
-        writer.put(&self.config.0.to_be_bytes())?;
-        writer.put(&self.epoch.to_be_bytes())?;
-        writer.put(&self.stream.to_bytes())?;
-        writer.put(&self.sequence.to_be_bytes())?;
-        writer.put(&self.frames.to_be_bytes())?;
-        writer.put(&[self.first_channel, self.channels, self.codec.number(), 0])?;
-        writer.put(&self.first_frame.to_be_bytes())?;
+        writer.put(&[Kind::Audio.first_byte()])?;
+        // The length is set in the end.
+        { *self }.pass(&mut Coded { codec: self.codec.number(), extensions_length: 0 }, &mut writer)?;
         debug_assert_eq!(writer.length(), HEADER_BYTES);
         if self.session_time_ns != 0 {
             let value = self.session_time_ns.to_be_bytes();
@@ -185,7 +183,7 @@ impl Header {
         if self.frames == 0 {
             return Err(EncodeError::NoFrames);
         }
-        if index_past_end(self.first_frame, self.frames) {
+        if !are_indices(self.first_frame, self.frames) {
             return Err(EncodeError::FrameIndex);
         }
         if self.is_packed_in_vain() { Err(EncodeError::Packed) } else { Ok(()) }
@@ -219,11 +217,6 @@ fn channels_past_end(first: u8, count: u8) -> bool {
     count == 0 || u16::from(first) + u16::from(count) > u16::from(CHANNELS_MAX)
 }
 
-/// Whether the index after the last frame is out of range: it must be an index too.
-fn index_past_end(first_frame: u64, frames: u16) -> bool {
-    first_frame.checked_add(frames.into()).is_none_or(|end| end > FRAME_INDEX_MAX)
-}
-
 /// Says in an encoded audio packet whether it is a repeat: to send it again, and to have what was sent first
 /// for repair. Nothing else in it changes. An empty slice is left alone.
 pub fn set_repeat(packet: &mut [u8], is_repeat: bool) {
@@ -250,48 +243,32 @@ impl<'a> AudioPacket<'a> {
         if bytes.len() > AUDIO_BYTES_MAX {
             return Err(DecodeError::TooLong);
         }
-        let [_, flags] = reader.array()?;
-        let config = ConfigId(reader.u16()?);
-        let epoch = reader.u32()?;
-        let stream = StreamId(reader.u64()?);
-        let sequence = reader.u32()?;
-        let frames = reader.u16()?;
-        let [first_channel, channels, codec, extensions_length] = reader.array()?;
-        let first_frame = reader.u64()?;
+        reader.u8()?;
+        let (mut header, mut coded) = (Header::BLANK, Coded { codec: 0, extensions_length: 0 });
+        header.pass(&mut coded, &mut reader)?;
+        let Header { first_channel, channels, first_frame, frames, .. } = header;
         if channels_past_end(first_channel, channels) {
             return Err(DecodeError::Channels { first: first_channel, count: channels });
         }
         if frames == 0 {
             return Err(DecodeError::NoFrames);
         }
-        if index_past_end(first_frame, frames) {
+        if !are_indices(first_frame, frames) {
             return Err(DecodeError::FrameIndex);
         }
-        let codec = Codec::from_number(codec).ok_or(DecodeError::UnknownCodec(codec))?;
+        let Coded { codec, extensions_length } = coded;
+        header.codec = Codec::from_number(codec).ok_or(DecodeError::UnknownCodec(codec))?;
+        header.flags = Flags::from_bits(header.flags.0);
         let extensions = reader.bytes(extensions_length.into()).map_err(|_| DecodeError::Extensions)?;
         let extensions = Extensions::decode(extensions)?;
-        let session_time_ns = match extensions.find(SESSION_TIME) {
-            Some(value) => i64::from_be_bytes(value.try_into().map_err(|_| DecodeError::Extensions)?),
-            None => 0,
-        };
-        let link_offset_us = match extensions.find(LINK_OFFSET) {
-            Some(value) => u32::from_be_bytes(value.try_into().map_err(|_| DecodeError::Extensions)?),
-            None => 0,
-        };
-        let header = Header {
-            stream,
-            epoch,
-            config,
-            sequence,
-            first_frame,
-            frames,
-            first_channel,
-            channels,
-            codec,
-            session_time_ns,
-            link_offset_us,
-            flags: Flags::from_bits(flags),
-        };
+        if let Some(value) = extensions.find(SESSION_TIME) {
+            header.session_time_ns =
+                i64::from_be_bytes(value.try_into().map_err(|_| DecodeError::Extensions)?);
+        }
+        if let Some(value) = extensions.find(LINK_OFFSET) {
+            header.link_offset_us =
+                u32::from_be_bytes(value.try_into().map_err(|_| DecodeError::Extensions)?);
+        }
         if header.is_packed_in_vain() {
             return Err(DecodeError::Packed);
         }
@@ -333,6 +310,7 @@ impl<'a> AudioPacket<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::FRAME_INDEX_MAX;
 
     const HEADER: Header = Header {
         stream: StreamId(0x0102_0304_0506_0708),

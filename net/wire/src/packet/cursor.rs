@@ -2,6 +2,50 @@
 
 use crate::packet::{DecodeError, EncodeError, Kind, PACKET_BYTES_MAX};
 
+/// One way through the fields of a header, in their order, for who reads them and for who writes them: a [`Reader`] sets
+/// each, a [`Writer`] puts it.
+pub(super) trait Fields {
+    /// There are too few bytes.
+    type Error;
+
+    /// The field as it stands in the packet, before and after.
+    fn pass<const N: usize>(&mut self, field: [u8; N]) -> Result<[u8; N], Self::Error>;
+
+    fn byte(&mut self, field: &mut u8) -> Result<(), Self::Error> {
+        self.pass([*field]).map(|[byte]| *field = byte)
+    }
+
+    fn short(&mut self, field: &mut u16) -> Result<(), Self::Error> {
+        self.pass(field.to_be_bytes()).map(|bytes| *field = u16::from_be_bytes(bytes))
+    }
+
+    fn word(&mut self, field: &mut u32) -> Result<(), Self::Error> {
+        self.pass(field.to_be_bytes()).map(|bytes| *field = u32::from_be_bytes(bytes))
+    }
+
+    fn long(&mut self, field: &mut u64) -> Result<(), Self::Error> {
+        self.pass(field.to_be_bytes()).map(|bytes| *field = u64::from_be_bytes(bytes))
+    }
+}
+
+impl Fields for Reader<'_> {
+    type Error = DecodeError;
+
+    #[inline]
+    fn pass<const N: usize>(&mut self, _unknown: [u8; N]) -> Result<[u8; N], DecodeError> {
+        self.array()
+    }
+}
+
+impl Fields for Writer<'_> {
+    type Error = EncodeError;
+
+    #[inline]
+    fn pass<const N: usize>(&mut self, field: [u8; N]) -> Result<[u8; N], EncodeError> {
+        self.put(&field).map(|()| field)
+    }
+}
+
 /// Takes fields from the front of a slice.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);

@@ -214,12 +214,7 @@ impl<'a> Body<'a> {
     }
 
     pub(super) fn decode(kind: u8, bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader(bytes);
-        let body = Self::read(kind, bytes, &mut reader).map_err(|error| match error {
-            DecodeError::Truncated => DecodeError::EventLength(kind),
-            other => other,
-        })?;
-        if reader.0.is_empty() { Ok(body) } else { Err(DecodeError::EventLength(kind)) }
+        whole(kind, bytes, |reader| Self::read(kind, bytes, reader))
     }
 
     fn read(kind: u8, bytes: &'a [u8], reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
@@ -243,6 +238,20 @@ impl<'a> Body<'a> {
             },
             _ => Self::Unknown { kind, bytes: reader.bytes(bytes.len())? },
         })
+    }
+}
+
+/// What is read of all bytes of a body: more or fewer are not its kind's.
+pub(super) fn whole<'a, B>(
+    kind: u8,
+    bytes: &'a [u8],
+    read: impl FnOnce(&mut Reader<'a>) -> Result<B, DecodeError>,
+) -> Result<B, DecodeError> {
+    let mut reader = Reader(bytes);
+    match read(&mut reader) {
+        Ok(body) if reader.0.is_empty() => Ok(body),
+        Ok(_) | Err(DecodeError::Truncated) => Err(DecodeError::EventLength(kind)),
+        Err(other) => Err(other),
     }
 }
 

@@ -21,9 +21,10 @@
 //! are none; nor where there are no frames, for events that a slice of audio has no room for.
 
 use crate::id::RemoteId;
-use crate::packet::cursor::{Reader, Writer};
+use crate::packet::cursor::{Fields, Reader, Writer};
 use crate::packet::event;
-use crate::packet::{CHANNELS_MAX, DecodeError, EncodeError, FRAME_INDEX_MAX, Kind};
+use crate::packet::flags::flags;
+use crate::packet::{CHANNELS_MAX, DecodeError, EncodeError, FRAME_INDEX_MAX, Kind, are_indices};
 
 /// Bytes before the events.
 pub const HEADER_BYTES: usize = 36;
@@ -46,45 +47,17 @@ const PARAMETER: u8 = 16;
 const BYPASS: u8 = 17;
 const TRANSPORT: u8 = 18;
 
-/// What there is to know of a slice besides events and samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(u8);
-
-impl Flags {
-    /// None of them.
-    pub const NONE: Self = Self(0);
-    /// It comes back from the node.
-    pub const BACK: Self = Self(1);
-    /// It was sent before: the same but for this flag.
-    pub const REPEAT: Self = Self(2);
-    /// The frame before its first was never sent.
-    pub const DISCONTINUITY: Self = Self(4);
-    /// All samples are zero, and none is in the packet.
-    pub const SILENCE: Self = Self(8);
-
-    const KNOWN: u8 = 15;
-
-    /// The flags of these bits; those that version 1 does not assign are dropped.
-    pub const fn from_bits(bits: u8) -> Self {
-        Self(bits & Self::KNOWN)
-    }
-
-    /// The bits, as in the packet.
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether all of `other` are set.
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-}
-
-impl std::ops::BitOr for Flags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+flags! {
+    /// What there is to know of a slice besides events and samples.
+    Flags {
+        /// It comes back from the node.
+        BACK = 1,
+        /// It was sent before: the same but for this flag.
+        REPEAT = 2,
+        /// The frame before its first was never sent.
+        DISCONTINUITY = 4,
+        /// All samples are zero, and none is in the packet.
+        SILENCE = 8,
     }
 }
 
@@ -110,6 +83,18 @@ pub struct Header {
 }
 
 impl Header {
+    /// One that is about to be read.
+    const BLANK: Self = Self {
+        remote: RemoteId(0),
+        flags: Flags::NONE,
+        epoch: 0,
+        sequence: 0,
+        first_event: 0,
+        first_frame: 0,
+        frames: 0,
+        channels: 0,
+    };
+
     /// Bytes of the samples that the header asks for.
     pub fn sample_bytes(&self) -> usize {
         if self.flags.contains(Flags::SILENCE) {
@@ -125,12 +110,29 @@ impl Header {
         if self.frames > SLICE_FRAMES_MAX {
             return Err(DecodeError::TooLong);
         }
-        let end = self.first_frame.checked_add(self.frames.into());
-        if end.is_none_or(|end| end > FRAME_INDEX_MAX) {
-            return Err(DecodeError::FrameIndex);
-        }
-        Ok(())
+        if are_indices(self.first_frame, self.frames) { Ok(()) } else { Err(DecodeError::FrameIndex) }
     }
+
+    /// All bytes before the events, but for the first: read, or written.
+    fn pass<F: Fields>(&mut self, lengths: &mut EventLengths, fields: &mut F) -> Result<(), F::Error> {
+        fields.byte(&mut self.flags.0)?;
+        fields.byte(&mut self.channels)?;
+        fields.byte(&mut lengths.count)?;
+        fields.word(&mut self.epoch)?;
+        fields.long(&mut self.remote.0)?;
+        fields.word(&mut self.sequence)?;
+        fields.word(&mut self.first_event)?;
+        fields.long(&mut self.first_frame)?;
+        fields.short(&mut self.frames)?;
+        fields.short(&mut lengths.bytes)
+    }
+}
+
+/// Of a slice's events.
+#[derive(Clone, Copy, Debug, Default)]
+struct EventLengths {
+    count: u8,
+    bytes: u16,
 }
 
 /// The most frames of `channels` channels that one slice holds, with no events beside them.
@@ -230,12 +232,7 @@ impl<'a> Body<'a> {
         if !matches!(kind, PARAMETER | BYPASS | TRANSPORT) {
             return event::Body::decode(kind, bytes).map(Self::Voice);
         }
-        let mut reader = Reader(bytes);
-        let body = Self::read(kind, &mut reader).map_err(|error| match error {
-            DecodeError::Truncated => DecodeError::EventLength(kind),
-            other => other,
-        })?;
-        if reader.0.is_empty() { Ok(body) } else { Err(DecodeError::EventLength(kind)) }
+        event::whole(kind, bytes, |reader| Self::read(kind, reader))
     }
 
     fn read(kind: u8, reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
@@ -334,17 +331,14 @@ impl<'a> SlicePacket<'a> {
         if bytes.len() > SLICE_BYTES_MAX {
             return Err(DecodeError::TooLong);
         }
-        let [_, flags, channels, count] = reader.array()?;
-        let epoch = reader.u32()?;
-        let remote = RemoteId(reader.u64()?);
-        let (sequence, first_event) = (reader.u32()?, reader.u32()?);
-        let first_frame = reader.u64()?;
-        let frames = reader.u16()?;
-        let events_length = reader.u16()?;
-        let flags = Flags::from_bits(flags);
-        let header = Header { remote, flags, epoch, sequence, first_event, first_frame, frames, channels };
+        reader.u8()?;
+        let (mut header, mut lengths) = (Header::BLANK, EventLengths::default());
+        header.pass(&mut lengths, &mut reader)?;
+        header.flags = Flags::from_bits(header.flags.0);
         header.check()?;
-        let events = reader.bytes(events_length.into())?;
+        let Header { channels, frames, first_frame, .. } = header;
+        let EventLengths { count, bytes: length } = lengths;
+        let events = reader.bytes(length.into())?;
         let mut each = Reader(events);
         for _ in 0..count {
             read_event(first_frame, &mut each)?;
@@ -431,14 +425,9 @@ impl<'a> Encoder<'a> {
             return Err(EncodeError::NoRoom);
         }
         let mut writer = Writer::new(&mut out[..room]);
-        writer.put(&[Kind::Slice.first_byte(), header.flags.bits(), header.channels, 0])?;
-        writer.put(&header.epoch.to_be_bytes())?;
-        writer.put(&header.remote.to_bytes())?;
-        writer.put(&header.sequence.to_be_bytes())?;
-        writer.put(&header.first_event.to_be_bytes())?;
-        writer.put(&header.first_frame.to_be_bytes())?;
-        writer.put(&header.frames.to_be_bytes())?;
-        writer.put(&[0, 0])?;
+        writer.put(&[Kind::Slice.first_byte()])?;
+        // What is not known yet is set in the end.
+        { *header }.pass(&mut EventLengths::default(), &mut writer)?;
         debug_assert_eq!(writer.length(), HEADER_BYTES);
         Ok(Self { writer, header: *header, count: 0 })
     }
