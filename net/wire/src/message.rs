@@ -94,6 +94,8 @@ pub enum Message {
     RemoteDocument(RemoteDocument),
     /// How it fares.
     RemoteReport(RemoteReport),
+    /// What its owner is to keep of it.
+    RemoteStates(RemoteDocument),
     /// What the peer can run as a node.
     RemoteCapacity(RemoteCapacity),
     /// Chains of the peer.
@@ -324,6 +326,7 @@ impl Message {
             Self::RemoteClose(_) => "remote-close",
             Self::RemoteDocument(_) => "remote-document",
             Self::RemoteReport(_) => "remote-report",
+            Self::RemoteStates(_) => "remote-states",
             Self::RemoteCapacity(_) => "remote-capacity",
             Self::RemoteChains(_) => "remote-chains",
             Self::RemoteWatch(_) => "remote-watch",
@@ -370,7 +373,7 @@ impl Message {
             Self::Hello(hello) => hello.memberships.len() <= MEMBERSHIPS_MAX,
             Self::Directory(directory) => return directory.check(),
             Self::RemoteOpen(open) => return open.check(),
-            Self::RemoteDocument(document) => return document.check(),
+            Self::RemoteDocument(document) | Self::RemoteStates(document) => return document.check(),
             Self::RemoteView(view) => return view.check(),
             Self::RemoteChains(chains) => chains.chains.len() <= CHAINS_MAX,
             Self::SessionRoster(roster) => {
@@ -429,6 +432,7 @@ impl Message {
             "remote-close" => read(kind, body).map(Self::RemoteClose),
             "remote-document" => checked(kind, body, RemoteDocument::check).map(Self::RemoteDocument),
             "remote-report" => read(kind, body).map(Self::RemoteReport),
+            "remote-states" => checked(kind, body, RemoteDocument::check).map(Self::RemoteStates),
             "remote-capacity" => read(kind, body).map(Self::RemoteCapacity),
             "remote-chains" => read(kind, body).map(Self::RemoteChains),
             "remote-watch" => read(kind, body).map(Self::RemoteWatch),

@@ -113,12 +113,13 @@ pub struct RemoteClose {
     pub remote: RemoteId,
 }
 
-/// A part of what a chain is, to the node that runs it. All parts of a revision follow each other.
+/// A part of what a chain is, to the node that runs it; or, as remote-states, of what has become of its plug-ins, from
+/// there. All parts of a revision follow each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteDocument {
     /// Which opening.
     pub remote: RemoteId,
-    /// Grows with every document of the opening.
+    /// Grows with every document of the opening, either way by itself.
     pub revision: u64,
     /// Which part, from 0.
     pub part: u16,
@@ -307,6 +308,7 @@ mod tests {
         check(RemoteOpen { outputs: 65, ..open() });
         check_refused(Message::RemoteDocument(document(0, 0)));
         check_refused(Message::RemoteDocument(document(3, 3)));
+        check_refused(Message::RemoteStates(document(3, 3)));
         check_refused(Message::RemoteDocument(document(0, DOCUMENT_PARTS_MAX + 1)));
         let RemoteDocument { revision, part, parts, bytes, .. } = document(1, 1);
         check_refused(Message::RemoteView(RemoteView { chain: ChainId(1), revision, part, parts, bytes }));
@@ -327,6 +329,7 @@ mod tests {
         check_refused(chains(129));
         for full in [
             Message::RemoteDocument(document(340, 341)),
+            Message::RemoteStates(document(0, 1)),
             Message::RemoteReport(RemoteReport {
                 remote: RemoteId(1),
                 revision: 1,

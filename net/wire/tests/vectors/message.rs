@@ -34,6 +34,7 @@ fn encode(fields: &Value) -> Vec<u8> {
         "remote-close" => Message::RemoteClose(read(fields)),
         "remote-document" => Message::RemoteDocument(read(fields)),
         "remote-report" => Message::RemoteReport(read(fields)),
+        "remote-states" => Message::RemoteStates(read(fields)),
         "remote-capacity" => Message::RemoteCapacity(read(fields)),
         "remote-chains" => Message::RemoteChains(read(fields)),
         "remote-watch" => Message::RemoteWatch(read(fields)),

@@ -68,6 +68,7 @@ pub(super) fn cases() -> Vec<Case> {
             "report",
             json!({ "kind": "remote-report", "remote": REMOTE, "revision": 3, "report": "7b7d" }),
         ),
+        valid("states", with(document(0, 2), &[("kind", json!("remote-states"))])),
         valid("capacity", capacity.clone()),
         valid(
             "capacity of a node that ends, with details",
