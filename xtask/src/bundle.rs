@@ -93,6 +93,9 @@ pub(crate) struct Build<'a> {
     pub(crate) exports: Exports,
     /// Packages whose programs are built along with the library.
     pub(crate) programs: &'a [&'a str],
+    /// With everything else of the workspace, and with the features that only tests ask for: what tests need as well is
+    /// the same and is not compiled again.
+    pub(crate) for_tests: bool,
 }
 
 /// What was built.
@@ -140,9 +143,14 @@ impl Build<'_> {
 
     fn cargo(&self) -> std::process::Command {
         let mut cargo = cargo::command();
-        cargo.args(["build", "--package", SUITE]);
-        for package in self.programs {
-            cargo.args(["--package", package]);
+        cargo.arg("build");
+        if self.for_tests {
+            // It is examples, which may use what tests may, that make cargo ask for features of tests.
+            cargo.args(["--workspace", "--lib", "--bins", "--examples", "--locked"]);
+        } else {
+            for package in [SUITE].iter().chain(self.programs) {
+                cargo.args(["--package", package]);
+            }
         }
         if self.release {
             cargo.arg("--release");
@@ -183,9 +191,14 @@ mod tests {
                 target: Some("x86_64-pc-windows-msvc"),
                 exports: Exports::OnlySend,
                 programs: &["audiocloud-node"],
+                ..Build::default()
             },
             "build --package audiocloud-suite --package audiocloud-node --release \
              --target x86_64-pc-windows-msvc --features audiocloud-suite/only-send",
+        );
+        check(
+            Build { for_tests: true, ..Build::default() },
+            "build --workspace --lib --bins --examples --locked",
         );
     }
 

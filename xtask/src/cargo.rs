@@ -15,9 +15,15 @@ pub(crate) fn root() -> &'static Path {
 ///
 /// `cargo run` tells xtask about its own package through the environment. Build scripts (ring's, for one) would take
 /// that for a change and build again.
+///
+/// What is built is built in one piece: the pieces that an edit would leave valid are half of the disk and a good part
+/// of the time. Who edits uses cargo itself, or sets `CARGO_INCREMENTAL`.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    if std::env::var_os("CARGO_INCREMENTAL").is_none() {
+        command.env("CARGO_INCREMENTAL", "0");
+    }
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(is_about_xtask) {
             command.env_remove(name);

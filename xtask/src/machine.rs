@@ -46,11 +46,25 @@ pub(crate) fn in_own_network(command: Command) -> Command {
     if !answers("unshare", &["--net", "sh", "-c", IN_OWN_NETWORK, "sh", "true"]) {
         return command;
     }
-    let mut wrapped = Command::new("unshare");
-    wrapped
-        .args(["--net", "sh", "-c", IN_OWN_NETWORK, "sh"])
-        .arg(command.get_program())
-        .args(command.get_args());
+    through("unshare", &["--net", "sh", "-c", IN_OWN_NETWORK, "sh"], &command)
+}
+
+/// The same command for whatever time nothing else wants: what it starts has the lowest priority of the system.
+pub(crate) fn at_leisure(command: Command) -> Command {
+    // Linux has a class for it, from which everything else takes the processor at once.
+    let classes: [(&str, &[&str]); 2] = [("chrt", &["--idle", "0"]), ("nice", &["-n", "19"])];
+    for (program, arguments) in classes {
+        if answers(program, &[arguments, &["true"]].concat()) {
+            return through(program, arguments, &command);
+        }
+    }
+    command
+}
+
+/// The same command, started by another, whose arguments it follows.
+fn through(program: &str, arguments: &[&str], command: &Command) -> Command {
+    let mut wrapped = Command::new(program);
+    wrapped.args(arguments).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => wrapped.env(name, value),
@@ -61,6 +75,19 @@ pub(crate) fn in_own_network(command: Command) -> Command {
         wrapped.current_dir(folder);
     }
     wrapped
+}
+
+/// Bytes free in the file system of `folder`, or of the nearest of its parents that is there.
+#[cfg(unix)]
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let there = folder.ancestors().find(|folder| folder.exists())?;
+    let system = rustix::fs::statvfs(there).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn free_bytes(_: &Path) -> Option<u64> {
+    None
 }
 
 /// Installs Debian packages where that is possible.
@@ -175,7 +202,15 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo $AUDIOCLOUD_WORD-$1; pwd", "sh", "a b"]);
         command.env("AUDIOCLOUD_WORD", "kept").current_dir("/");
-        let output = in_own_network(command).output().unwrap();
+        let output = at_leisure(in_own_network(command)).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "kept-a b\n/\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn space_is_looked_for_where_a_folder_will_be() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(free_bytes(&folder.path().join("a/b")).is_some(), free_bytes(folder.path()).is_some());
+        assert!(free_bytes(folder.path()).is_some_and(|bytes| bytes > 0));
     }
 }

@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// How many checks passed and failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,78 @@ struct Step {
     failure: Option<String>,
 }
 
+impl Step {
+    /// Does it. A step that counts no checks of its own is one check.
+    fn done<T>(name: &str, step: impl FnOnce(&mut Tally) -> Result<T>) -> (Step, Option<T>) {
+        let began = Instant::now();
+        let mut tally = Tally::default();
+        let result = step(&mut tally);
+        let failure = result.as_ref().err().map(|error| format!("{error:#}"));
+        if failure.is_some() {
+            tally.failed = tally.failed.max(1);
+        } else if tally == Tally::default() {
+            tally.passed = 1;
+        }
+        (Step { name: name.to_owned(), took: began.elapsed(), tally, failure }, result.ok())
+    }
+
+    /// What is said when it has ended.
+    fn verdict(&self) -> String {
+        let word = if self.failure.is_some() { "FAILED" } else { "passed" };
+        let why = self.failure.as_ref().map(|failure| format!("\n    {failure}")).unwrap_or_default();
+        format!("=== {}: {word} after {:.1} s{why}", self.name, self.took.as_secs_f64())
+    }
+}
+
+/// A step of one command, for which it does not matter when it gets the processor.
+pub(crate) struct Aside {
+    pub(crate) name: &'static str,
+    pub(crate) command: Command,
+    /// Whether it has failed when it counted no check.
+    pub(crate) counts: bool,
+}
+
+/// Steps that run beside others, one after another. What each printed is shown in one piece when it has ended.
+pub(crate) struct Beside(JoinHandle<Vec<Step>>);
+
+impl Beside {
+    pub(crate) fn start(asides: Vec<Aside>) -> Beside {
+        Beside(std::thread::spawn(|| asides.into_iter().map(Aside::run).collect()))
+    }
+}
+
+impl Aside {
+    fn run(mut self) -> Step {
+        let printed = Printed::default();
+        let (step, _) = Step::done(self.name, |tally| {
+            execute_into(&mut self.command, tally, printed.clone(), printed.clone())?;
+            ensure!(!self.counts || tally.passed > 0, "no check was made");
+            Ok(())
+        });
+        let mut text = format!("\n=== {}, beside what else runs\n", self.name).into_bytes();
+        text.append(&mut printed.0.lock().expect("nobody panics while it prints"));
+        text.extend_from_slice(step.verdict().as_bytes());
+        text.push(b'\n');
+        // In one write, so that no line of another step comes between. Whoever read our output may have gone.
+        drop(std::io::stdout().lock().write_all(&text));
+        step
+    }
+}
+
+/// What a command that runs beside others has printed so far.
+#[derive(Clone, Default)]
+struct Printed(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panics while it prints").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The steps that were run.
 pub(crate) struct Steps {
     began: Instant,
@@ -59,27 +133,18 @@ impl Steps {
         Steps { began: Instant::now(), steps: Vec::new() }
     }
 
-    /// Runs a step and returns what it made, or nothing when it failed. A step that counts no checks of its own is
-    /// one check.
+    /// Runs a step and returns what it made, or nothing when it failed.
     pub(crate) fn run<T>(&mut self, name: &str, step: impl FnOnce(&mut Tally) -> Result<T>) -> Option<T> {
         println!("\n=== {name}");
-        let began = Instant::now();
-        let mut tally = Tally::default();
-        let result = step(&mut tally);
-        let took = began.elapsed();
-        let failure = result.as_ref().err().map(|error| format!("{error:#}"));
-        if failure.is_some() {
-            tally.failed = tally.failed.max(1);
-        } else if tally == Tally::default() {
-            tally.passed = 1;
-        }
-        let word = if failure.is_some() { "FAILED" } else { "passed" };
-        println!("=== {name}: {word} after {:.1} s", took.as_secs_f64());
-        if let Some(failure) = &failure {
-            println!("    {failure}");
-        }
-        self.steps.push(Step { name: name.to_owned(), took, tally, failure });
-        result.ok()
+        let (step, made) = Step::done(name, step);
+        println!("{}", step.verdict());
+        self.steps.push(step);
+        made
+    }
+
+    /// Waits for steps that run beside others.
+    pub(crate) fn join(&mut self, beside: Beside) {
+        self.steps.extend(beside.0.join().expect("a step that fails does not panic"));
     }
 
     /// A step that cannot be run because another failed counts as failed.
@@ -122,6 +187,15 @@ impl Steps {
 
 /// Runs a command, shows its output as it comes, and counts the checks that it says it made.
 pub(crate) fn execute(command: &mut Command, tally: &mut Tally) -> Result<()> {
+    execute_into(command, tally, std::io::stdout(), std::io::stderr())
+}
+
+fn execute_into(
+    command: &mut Command,
+    tally: &mut Tally,
+    to_out: impl Write,
+    to_err: impl Write + Send,
+) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdin(Stdio::null())
@@ -132,8 +206,8 @@ pub(crate) fn execute(command: &mut Command, tally: &mut Tally) -> Result<()> {
     let stdout = child.stdout.take().expect("piped");
     let stderr = child.stderr.take().expect("piped");
     let (from_out, from_err) = std::thread::scope(|scope| {
-        let err = scope.spawn(|| pass_on(stderr, std::io::stderr()));
-        let out = pass_on(stdout, std::io::stdout());
+        let err = scope.spawn(|| pass_on(stderr, to_err));
+        let out = pass_on(stdout, to_out);
         (out, err.join().expect("reading lines does not panic"))
     });
     tally.add(from_out);
@@ -205,6 +279,28 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         assert_eq!(text.lines().last(), Some("6 passed, 2 failed"));
         assert!(text.contains("three: no such thing"), "{text}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_runs_beside_is_counted_where_it_is_joined() {
+        let aside = |name, script: &str, counts| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            Aside { name, command, counts }
+        };
+        let mut steps = Steps::new();
+        let beside = Beside::start(vec![
+            aside("counts", "echo 'test result: ok. 3 passed; 0 failed; '", true),
+            aside("counts nothing", "true", true),
+            aside("need not count", "true", false),
+        ]);
+        steps.run("meanwhile", |_| Ok(()));
+        steps.join(beside);
+        let mut text = Vec::new();
+        assert_eq!(steps.summary(&mut text).unwrap(), Tally { passed: 5, failed: 1 });
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("counts nothing: no check was made"), "{text}");
     }
 
     #[cfg(unix)]

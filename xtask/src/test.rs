@@ -1,17 +1,22 @@
-//! `cargo xtask test`: everything that continuous integration runs, from the cheapest check to the dearest.
+//! `cargo xtask test`: everything that continuous integration runs.
+//!
+//! The cheapest checks first. Then everything is built, once, with the features that all of it needs together. What
+//! wants the processor but no particular moment runs beside the tests that wait for sockets and for other processes, at
+//! a priority at which it takes nothing from them; the tests that measure time run alone.
+
+mod built;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::bundle::{Build, Built, Exports};
-use crate::steps::{Steps, Tally, execute};
+use crate::steps::{Aside, Beside, Steps, Tally, execute};
 use crate::{cargo, machine, tidy};
+use built::{Part, Tests};
 
-/// The package of the tests that drive the built bundle.
-const END_TO_END: &str = "audiocloud-e2e";
-/// The programs that those tests start.
+/// The programs that the end-to-end tests start.
 const PROGRAMS: &[&str] = &["audiocloud-node", "audiocloud-rig"];
 
 /// What the VST3 bundle is loaded into, and the file of its tests.
@@ -29,6 +34,9 @@ const ARDOUR: [(&str, &str); 3] = [
     ("Remote FX in Ardour", "test_ardour_remote_fx.py"),
 ];
 
+/// What a run writes that finds nothing built, as measured, and half as much again.
+const SPACE_BYTES: u64 = 8_000_000_000;
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Also rolls a project in Ardour without a window, opens projects of a session there again, and pulls cables for a minute
@@ -37,43 +45,38 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    let slow = args.slow;
+    if let Some(warning) = cargo::target_directory().ok().and_then(|folder| little_space(&folder)) {
+        println!("{warning}");
+    }
+    // Downloads take time and no processor.
+    let machine = std::thread::spawn(move || prepare_machine(slow));
     let mut steps = Steps::new();
     steps.run("format", |tally| {
         machine::ensure_component("fmt", "rustfmt")?;
         execute(cargo::command().args(["fmt", "--all", "--check"]), tally)
     });
     steps.run("tidy", |_| tidy::run());
-    steps.run("clippy", |tally| {
-        machine::ensure_component("clippy", "clippy")?;
-        let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"];
-        execute(cargo::command().args(arguments), tally)
-    });
-    let built = steps.run("bundle", |_| bundle_all());
-    steps.run("unit and property tests", |tally| cargo_tests(Part::Units, tally));
-    if nextest() {
-        // Which runs none of them; `cargo test` does.
-        let arguments = ["test", "--workspace", "--doc", "--locked", "--no-fail-fast"];
-        steps.run("documentation", |tally| execute(cargo::command().args(arguments), tally));
+    let bundle = steps.run("bundle", |_| bundle_all());
+    let tests = steps.run("build of the tests", |_| Tests::build());
+    for missing in machine.join().expect("what cannot be had is no panic") {
+        println!("{missing:#}");
     }
-    steps.run("Loom", loom);
-    if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        steps.run("RealtimeSanitizer", realtime_sanitizer);
+    let beside = asides().map(Beside::start);
+    run_part(&mut steps, "unit and property tests", tests.as_ref(), Part::Units);
+    if let Some(bundle) = &bundle {
+        let part = Part::Unhurried { bundle, slow };
+        run_part(&mut steps, "end to end, beside other steps", tests.as_ref(), part);
     }
-    match &built {
-        Some(built) => {
-            steps.run("end to end", |tally| cargo_tests(Part::EndToEnd { built, slow: args.slow }, tally));
-            for (name, tests) in PYTHON_HOSTS {
-                steps.run(name, |tally| python_host(built, tests, tally));
-            }
-            if args.slow {
-                for (name, tests) in ARDOUR {
-                    steps.run(name, |tally| {
-                        machine::ensure_ardour()?;
-                        python_host(built, tests, tally)
-                    });
-                }
-            }
-        }
+    match beside {
+        Ok(beside) => steps.join(beside),
+        Err(error) => steps.impossible("clippy, Loom and documentation", &format!("for {error:#}")),
+    }
+    if sanitizes() {
+        steps.run("RealtimeSanitizer", |tally| execute(&mut realtime_sanitizer()?, tally));
+    }
+    match &bundle {
+        Some(bundle) => end_alone(&mut steps, tests.as_ref(), bundle, slow),
         None => {
             for name in ["end to end"].into_iter().chain(PYTHON_HOSTS.map(|(name, _)| name)) {
                 steps.impossible(name, "for there is no bundle");
@@ -87,100 +90,105 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
+/// The steps beside which nothing runs, for they measure time in real hosts.
+fn end_alone(steps: &mut Steps, tests: Option<&Tests>, bundle: &Built, slow: bool) {
+    run_part(steps, "end to end, alone", tests, Part::Measuring { bundle, slow });
+    for (name, file) in PYTHON_HOSTS {
+        steps.run(name, |tally| python_host(bundle, file, tally));
+    }
+    for (name, file) in ARDOUR.into_iter().filter(|_| slow) {
+        steps.run(name, |tally| {
+            machine::ensure_ardour()?;
+            python_host(bundle, file, tally)
+        });
+    }
+}
+
+fn run_part(steps: &mut Steps, name: &str, tests: Option<&Tests>, part: Part<'_>) {
+    match tests {
+        Some(tests) => {
+            steps.run(name, |tally| tests.run(part, tally));
+        }
+        None => steps.impossible(name, "for the tests do not build"),
+    }
+}
+
+/// One line of warning where the disk of the target folder may not do.
+fn little_space(folder: &Path) -> Option<String> {
+    let free = machine::free_bytes(folder).filter(|&bytes| bytes < SPACE_BYTES)?;
+    let gigabytes = |bytes: u64| format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10);
+    Some(format!(
+        "little space: the disk of {} has {} left, and a run that finds nothing built needs {}: it may end with \
+         \"No space left on device\" (remedy: free some, or set CARGO_TARGET_DIR to a folder of another disk)",
+        folder.display(),
+        gigabytes(free),
+        gigabytes(SPACE_BYTES)
+    ))
+}
+
+/// Gets what tests want of the machine, and returns what cannot be had. The tests that need it say so, and have nothing
+/// to do.
+fn prepare_machine(slow: bool) -> Vec<anyhow::Error> {
+    let mut got = vec![
+        machine::ensure_plugins(),
+        machine::ensure_jack(),
+        machine::ensure_networks(),
+        python().map(|_| ()),
+    ];
+    if slow {
+        got.extend([machine::ensure_ardour().map(|_| ()), machine::ensure_supercollider()]);
+    }
+    got.into_iter().filter_map(Result::err).collect()
+}
+
 /// The bundles of one class first: the last build's programs and library are the ones that stay.
 fn bundle_all() -> Result<Built> {
+    let build = Build { programs: PROGRAMS, for_tests: true, ..Build::default() };
     for exports in [Exports::OnlySend, Exports::OnlyReceive, Exports::OnlyClock, Exports::OnlyRemoteFx] {
-        Build { exports, programs: PROGRAMS, ..Build::default() }.run()?;
+        Build { exports, ..build }.run()?;
     }
-    Build { programs: PROGRAMS, ..Build::default() }.run()
+    build.run()
 }
 
-fn nextest() -> bool {
-    machine::answers("cargo-nextest", &["nextest", "--version"])
-}
-
-enum Part<'a> {
-    /// All but the end-to-end tests.
-    Units,
-    /// These alone, one at a time, on the built bundle; those that take minutes too, where asked for.
-    EndToEnd { built: &'a Built, slow: bool },
-}
-
-fn cargo_tests(part: Part<'_>, tally: &mut Tally) -> Result<()> {
-    let mut command = cargo::command();
-    // Both parts select the whole workspace where they can: another selection would unify features differently, and
-    // compile dependencies again.
-    match (&part, nextest()) {
-        (Part::Units, true) => {
-            let filter = format!("not package({END_TO_END})");
-            command.args(["nextest", "run", "--workspace", "--locked", "-E"]).arg(filter);
-        }
-        (Part::EndToEnd { .. }, true) => {
-            let filter = format!("package({END_TO_END})");
-            command.args(["nextest", "run", "--workspace", "--locked", "-E"]).arg(filter);
-        }
-        (Part::Units, false) => {
-            command.args(["test", "--workspace", "--locked", "--no-fail-fast", "--exclude", END_TO_END]);
-        }
-        (Part::EndToEnd { .. }, false) => {
-            command.args([
-                "test",
-                "--locked",
-                "--no-fail-fast",
-                "--package",
-                END_TO_END,
-                "--",
-                "--test-threads=1",
-            ]);
-        }
+/// What runs beside tests, the build of a later step too.
+fn asides() -> Result<Vec<Aside>> {
+    machine::ensure_component("clippy", "clippy")?;
+    let mut clippy = cargo::command();
+    clippy.args(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]);
+    // cargo-nextest runs none of them.
+    let mut documentation = cargo::command();
+    documentation.args(["test", "--workspace", "--doc", "--locked", "--no-fail-fast"]);
+    let aside = |name, command, counts| Aside { name, command: machine::at_leisure(command), counts };
+    let mut asides = vec![aside("clippy", clippy, false)];
+    if sanitizes() {
+        let mut command = realtime_sanitizer()?;
+        command.arg("--no-run");
+        asides.push(aside("RealtimeSanitizer, built", command, false));
     }
-    // Where they cannot be had, the tests that need them say so and have nothing to do.
-    if let Err(missing) = machine::ensure_plugins() {
-        println!("{missing:#}");
-    }
-    if let Part::EndToEnd { built, slow } = part {
-        describe(&mut command, built);
-        // Peers of tempo Link are started in it. Where it cannot be made, the tests of Python's hosts say why.
-        if let Ok(python) = python() {
-            command.env("AUDIOCLOUD_PYTHON", python);
-        }
-        // Where they cannot be had, the tests that need them say so and have nothing to do.
-        for missing in
-            [machine::ensure_jack(), machine::ensure_networks()].into_iter().filter_map(Result::err)
-        {
-            println!("{missing:#}");
-        }
-        if slow {
-            command.env("AUDIOCLOUD_SLOW", "1");
-            machine::ensure_ardour()?;
-            machine::ensure_supercollider()?;
-        }
-        command = machine::in_own_network(command);
-    }
-    let before = tally.passed;
-    execute(&mut command, tally)?;
-    ensure!(tally.passed > before, "no test was run");
-    Ok(())
+    asides.extend([aside("Loom", loom()?, true), aside("documentation", documentation, true)]);
+    Ok(asides)
 }
 
 /// What threads share, in every order in which their operations may take effect. The model checker stands in for the
 /// standard library's atomics, so this is a build of its own.
-fn loom(tally: &mut Tally) -> Result<()> {
+fn loom() -> Result<Command> {
     let mut command = cargo::command();
     command
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", cargo::target_directory()?.join("loom"))
         .args(["test", "--locked", "--package", "audiocloud-rt", "--test", "loom"]);
-    let before = tally.passed;
-    execute(&mut command, tally)?;
-    ensure!(tally.passed > before, "no model was run");
-    Ok(())
+    Ok(command)
 }
 
-/// The callbacks of graph, effects, sender and receiver, and what callbacks share with other threads, under a sanitizer
-/// that ends the process at a lock, an allocation or a system call other than the wake. It is not stable in the compiler
-/// yet, hence the bootstrap; its build is kept apart.
-fn realtime_sanitizer(tally: &mut Tally) -> Result<()> {
+/// Whether the compiler has the sanitizer for this system.
+fn sanitizes() -> bool {
+    cfg!(all(target_os = "linux", target_arch = "x86_64"))
+}
+
+/// The callbacks of graph, effects, chains, sender and receiver, and what callbacks share with other threads, under a
+/// sanitizer that ends the process at a lock, an allocation or a system call other than the wake. It is not stable in
+/// the compiler yet, hence the bootstrap; its build is kept apart.
+fn realtime_sanitizer() -> Result<Command> {
     let mut command = cargo::command();
     command
         .env("RUSTC_BOOTSTRAP", "1")
@@ -188,16 +196,10 @@ fn realtime_sanitizer(tally: &mut Tally) -> Result<()> {
         .env("CARGO_TARGET_DIR", cargo::target_directory()?.join("sanitizer"))
         .args(["test", "--locked", "--package", "audiocloud-rt", "--package", "audiocloud-stream"])
         .args(["--package", "audiocloud-graph", "--package", "audiocloud-effects"])
-        .args(["--package", "audiocloud-host", "--features", "rtsan"])
-        .args([
-            "--target",
-            "x86_64-unknown-linux-gnu",
-            "--test",
-            "allocations",
-            "--test",
-            "realtime_sanitizer",
-        ]);
-    execute(&mut command, tally)
+        .args(["--package", "audiocloud-chain", "--package", "audiocloud-host", "--features", "rtsan"])
+        .args(["--target", "x86_64-unknown-linux-gnu"])
+        .args(["--test", "allocations", "--test", "realtime_sanitizer"]);
+    Ok(command)
 }
 
 /// Tells a test where the built things are.
