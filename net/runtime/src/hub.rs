@@ -465,7 +465,7 @@ impl Hub {
         let Some(link) = self.links.get_mut(&id) else { return };
         // Documents of chains have an allowance of their own.
         let taken = match message {
-            Message::RemoteDocument(_) => self.remote.allow_document(id, bytes),
+            Message::RemoteDocument(_) | Message::RemoteStates(_) => self.remote.allow_document(id, bytes),
             _ => link.allowance.take(bytes, Instant::now()),
         };
         if let Err(why) = taken {

@@ -124,6 +124,7 @@ impl Hub {
             Order::StopServing { serial } => self.stop_serving(Some(serial)),
             Order::Opened { serving, result } => self.served_opened(serving, result),
             Order::Report { serving, report } => self.served_reports(serving, report),
+            Order::States { serving, states } => self.served_states(serving, states),
             Order::Ended { serving } => self.served_ended(serving),
         }
     }
@@ -135,6 +136,7 @@ impl Hub {
             Message::RemoteOpened(opened) => self.opened(id, opened.remote),
             Message::RemoteRefused(refused) => self.remote_refused(id, &refused),
             Message::RemoteReport(report) => self.take_report(id, report),
+            Message::RemoteStates(states) => self.take_states(id, &states),
             Message::RemoteOpen(open) => self.asked_to_open(id, *open),
             Message::RemoteDocument(document) => self.take_document(id, &document),
             Message::RemoteClose(close) => self.close_served(id, close.remote),

@@ -22,6 +22,8 @@ pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
 pub const EDIT_BYTES_MAX: usize = 48 << 10;
 /// Proposals that wait to be taken. More are refused: whoever should take them does not.
 const PROPOSALS_MAX: usize = 64;
+/// Likewise, of what nodes say of states: each may be as long as a document.
+const STATES_MAX: usize = 4;
 
 /// Which node a chain is to run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -230,6 +232,13 @@ impl Remote {
         lock(&self.shared.proposals).drain(..).collect()
     }
 
+    /// What nodes told since the last call that its owner is to keep, in their order and in their host's form; to be asked for
+    /// a few times a second.
+    #[must_use]
+    pub fn states(&self) -> Vec<Vec<u8>> {
+        lock(&self.shared.states).drain(..).collect()
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn status(&self) -> RemoteStatus {
@@ -279,6 +288,16 @@ impl RemoteShared {
             return Err("too many edits wait for its owner; try again in a moment".to_owned());
         }
         proposals.push_back(proposal);
+        Ok(())
+    }
+
+    /// Hands the owner what is to be kept.
+    pub(crate) fn keep(&self, states: Vec<u8>) -> Result<(), String> {
+        let mut waiting = lock(&self.states);
+        if waiting.len() >= STATES_MAX {
+            return Err("the plug-in does not take them; reload it".to_owned());
+        }
+        waiting.push(states);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::api::DOCUMENT_BYTES_MAX;
 use super::host::{Host, OpenRequest, ServedChain};
 use super::order::{Order, tell};
 use super::status::HostShared;
@@ -16,7 +17,10 @@ const REPORT_BYTES_MAX: usize = 32 << 10;
 /// What such a thread is to do. It ends when nobody can ask it any more.
 pub(crate) enum Job {
     Document(Vec<u8>),
-    Report,
+    /// And its states, if they can be carried now.
+    Report {
+        states: bool,
+    },
 }
 
 /// Says that the thread has ended, however it did.
@@ -65,12 +69,12 @@ pub(crate) fn spawn(
 
 fn work(mut chain: Box<dyn ServedChain>, queue: &Receiver<Job>, ending: &Ending) {
     while let Ok(job) = queue.recv() {
-        let (mut document, mut report) = (None, false);
+        let (mut document, mut report, mut states) = (None, false, false);
         // Of documents that wait only the last one counts.
         for job in std::iter::once(job).chain(queue.try_iter()) {
             match job {
                 Job::Document(latest) => document = Some(latest),
-                Job::Report => report = true,
+                Job::Report { states: too } => (report, states) = (true, states | too),
             }
         }
         if let Some(document) = document {
@@ -82,6 +86,13 @@ fn work(mut chain: Box<dyn ServedChain>, queue: &Receiver<Job>, ending: &Ending)
                 tell(&ending.commands, Order::Report { serving: ending.serving, report });
             } else {
                 tracing::warn!(target: "audiocloud::net", bytes = report.len(), "a chain's report is too long");
+            }
+        }
+        if let Some(states) = states.then(|| chain.states()).flatten() {
+            if states.len() <= DOCUMENT_BYTES_MAX {
+                tell(&ending.commands, Order::States { serving: ending.serving, states });
+            } else {
+                tracing::warn!(target: "audiocloud::net", bytes = states.len(), "a chain's states are too long");
             }
         }
     }

@@ -38,6 +38,12 @@ pub trait ServedChain: Send {
 
     /// How it stands, in a form that the owner's plug-in reads; of at most 32 KiB. Asked for about once a second.
     fn report(&mut self) -> Vec<u8>;
+
+    /// What its owner is to keep of it from now on, such as states of plug-ins, where there is something new; of at most
+    /// [`DOCUMENT_BYTES_MAX`](super::DOCUMENT_BYTES_MAX). Asked for with the report, unless what it said before is still on its way.
+    fn states(&mut self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// Whose chain it is.

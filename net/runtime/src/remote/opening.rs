@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use audiocloud_rt::host_time;
+use audiocloud_session::remote::document::Assembler;
 use audiocloud_units::{HostTime, Nanos};
 use audiocloud_wire::id::RemoteId;
 
@@ -58,6 +59,8 @@ pub(crate) struct Chain {
     pub(crate) revision: u64,
     /// The one that the node has.
     pub(crate) told: u64,
+    /// What the node says of its plug-ins' states.
+    pub(crate) states: Assembler,
     /// By link.
     pub(crate) refusals: BTreeMap<u64, Refusal>,
     /// Of the way to its node.
@@ -81,6 +84,7 @@ impl Chain {
             opening: None,
             revision: 1,
             told: 0,
+            states: Assembler::default(),
             refusals: BTreeMap::new(),
             rtt: Nanos::ZERO,
             silence: Nanos::new(3 * block.get()) + SILENCE,
@@ -104,6 +108,7 @@ impl Chain {
     /// Leaves its node. The opening that is over.
     pub(crate) fn leave(&mut self) -> Option<(u64, RemoteId)> {
         self.stage = Stage::Idle;
+        self.states = Assembler::default();
         self.end.borrow_mut().end();
         self.opening.take()
     }

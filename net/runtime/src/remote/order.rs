@@ -64,6 +64,11 @@ pub(crate) enum Order {
         serving: u64,
         report: Vec<u8>,
     },
+    /// For its owner to keep.
+    States {
+        serving: u64,
+        states: Vec<u8>,
+    },
     /// The thread has ended, for whatever cause.
     Ended {
         serving: u64,

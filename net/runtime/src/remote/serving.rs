@@ -1,7 +1,7 @@
 //! Chains that are played here for others.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -138,6 +138,9 @@ pub(crate) struct Served {
     pub(crate) assembly: Assembler,
     /// Of the document that plays.
     pub(crate) revision: u64,
+    /// What its owner is to keep, until there is room for it on the link; and how often there was something.
+    pub(crate) states: VecDeque<Vec<u8>>,
+    pub(crate) states_revision: u64,
     /// To the chain's thread, which ends without it.
     pub(crate) jobs: Option<Sender<Job>>,
     pub(crate) end: Rc<RefCell<End>>,
@@ -199,6 +202,8 @@ impl Served {
             phase: Phase::Assembling(Instant::now(), Box::new(ends)),
             assembly: Assembler::default(),
             revision: 0,
+            states: VecDeque::new(),
+            states_revision: 0,
             jobs: None,
             end: Rc::new(RefCell::new(end)),
             shared: Arc::new(ServedShared { status: status.into() }),

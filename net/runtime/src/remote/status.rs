@@ -281,6 +281,8 @@ pub(crate) struct RemoteShared {
     pub(crate) session: Option<SessionId>,
     pub(crate) document: Mutex<Arc<Vec<u8>>>,
     pub(crate) proposals: Mutex<VecDeque<Proposal>>,
+    /// What nodes told to be kept.
+    pub(crate) states: Mutex<Vec<Vec<u8>>>,
     pub(crate) arrived: Arrived,
     /// Whether others may edit it.
     pub(crate) open: AtomicBool,
@@ -308,6 +310,7 @@ impl RemoteShared {
             session,
             document: Mutex::new(Arc::new(document)),
             proposals: Mutex::default(),
+            states: Mutex::default(),
             arrived: Arrived::default(),
             open: AtomicBool::new(true),
             #[cfg(test)]

@@ -130,6 +130,24 @@ fn a_new_document_reaches_the_node_and_long_ones_too() {
 }
 
 #[test]
+fn states_of_plug_ins_come_to_the_owner_whole_and_once() {
+    let machine = Machine::new();
+    let (daw, node) = (machine.start("daw"), Node::start(&machine, "Studio"));
+    let plug_in = PlugIn::new(&daw, config());
+    plug_in.until_live();
+    let states = |seed: u8, bytes: usize| (seed..=255).cycle().take(bytes).collect::<Vec<u8>>();
+    let told = [states(1, 4 << 20), states(2, 20), states(3, 60_000)];
+    told.iter().for_each(|states| node.host.tell(states.clone()));
+    let mut kept = Vec::new();
+    until("all of them", || {
+        kept.extend(plug_in.remote.states());
+        kept.len() >= told.len()
+    });
+    assert!(kept == told, "as they were, in their order");
+    assert_eq!(plug_in.remote.states(), Vec::<Vec<u8>>::new());
+}
+
+#[test]
 fn a_refusal_is_told_in_words_and_asked_for_again() {
     let machine = Machine::new();
     let (daw, node) = (machine.start("daw"), Node::start(&machine, "Studio"));

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use audiocloud_session::remote::document::split;
+use audiocloud_session::remote::document::{Assembler, split};
 use audiocloud_wire::id::{ChainId, DeviceId, RemoteId, SessionId};
 use audiocloud_wire::message::{
     DOCUMENT_PART_BYTES_MAX, Message, RemoteCapacity, RemoteClose, RemoteDocument, RemoteOpen, RemoteRefused,
@@ -16,7 +16,7 @@ use crate::congestion;
 use crate::health::PathFigures;
 use crate::hub::{Connected, Hub};
 use crate::random_stream;
-use crate::remote::api::{NodeChoice, PlugEnds, RemoteConfig, check_document};
+use crate::remote::api::{DOCUMENT_BYTES_MAX, NodeChoice, PlugEnds, RemoteConfig, check_document};
 use crate::remote::choice::{self, Candidate};
 use crate::remote::end::{End, Form};
 use crate::remote::opening::{Chain, OPENING_MAX, SILENT_MAX, Stage};
@@ -268,6 +268,32 @@ impl Hub {
         let chain = self.remote.openings.get(&(id, report.remote)).and_then(|id| self.remote.chains.get(id));
         if let Some(chain) = chain {
             lock(&chain.shared.state).node_report = report.report.into_vec();
+        }
+    }
+
+    /// States of plug-ins, for the project.
+    pub(super) fn take_states(&mut self, id: u64, states: &RemoteDocument) {
+        let RemoteDocument { remote, revision, part, parts, bytes } = states;
+        let Some(chain) =
+            self.remote.openings.get(&(id, *remote)).and_then(|id| self.remote.chains.get_mut(id))
+        else {
+            return;
+        };
+        let taken = if chain.states.waiting() + bytes.len() > DOCUMENT_BYTES_MAX {
+            Err("they are longer than any".to_owned())
+        } else {
+            let whole = chain.states.take(*revision, *part, *parts, bytes.clone());
+            whole.map_err(|why| why.to_string()).and_then(|whole| match whole {
+                Some(states) => chain.shared.keep(states),
+                None => Ok(()),
+            })
+        };
+        if let Err(why) = taken {
+            chain.states = Assembler::default();
+            let (node, name) = (called(self.links.get(&id)), lock(&chain.shared.name).clone());
+            self.shared
+                .journal
+                .note(&format!("states of plug-ins of \"{name}\" from {node} are lost: {why}"));
         }
     }
 

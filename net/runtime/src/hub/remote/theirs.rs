@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use audiocloud_membership::rights::Operation;
+use audiocloud_session::remote::document::split;
 use audiocloud_wire::id::{RemoteId, SessionId};
 use audiocloud_wire::message::{
     Bytes, Message, RemoteCapacity, RemoteDocument, RemoteOpen, RemoteOpened, RemoteRefusal, RemoteRefused,
     RemoteReport, Text,
 };
 
+use super::ours::has_room;
 use crate::congestion;
 use crate::hub::{Connected, Hub};
 use crate::remote::chain_thread::{self, Job};
@@ -242,6 +244,26 @@ impl Hub {
         }
     }
 
+    /// States of its plug-ins are not to be lost: they wait until there is room.
+    pub(super) fn served_states(&mut self, serving: u64, states: Vec<u8>) {
+        if let Some(served) = self.remote.served.get_mut(&serving) {
+            served.states.push_back(states);
+            self.send_states(serving);
+        }
+    }
+
+    fn send_states(&mut self, serving: u64) {
+        let Some(served) = self.remote.served.get_mut(&serving) else { return };
+        let Some(link) = self.links.get(&served.link) else { return };
+        let Some(states) = served.states.pop_front_if(|states| has_room(link, states)) else { return };
+        let Some((parts, all)) = split(&states) else { return };
+        served.states_revision += 1;
+        let (remote, revision) = (served.remote, served.states_revision);
+        for (part, bytes) in all {
+            link.send(Message::RemoteStates(RemoteDocument { remote, revision, part, parts, bytes }));
+        }
+    }
+
     pub(super) fn served_ended(&mut self, serving: u64) {
         let why = "its host has failed there; look at the node's log".to_owned();
         self.refuse_served(serving, (RemoteRefusal::Failed, why));
@@ -284,25 +306,27 @@ impl Hub {
     // ---- Now and then.
 
     pub(super) fn tick_served(&mut self, now: Instant, asks: bool) {
-        let mut late = Vec::new();
+        let (mut late, mut waiting) = (Vec::new(), Vec::new());
         for (serving, served) in &self.remote.served {
             if let Some(link) = self.links.get(&served.link) {
                 let may_double = congestion::rate_cap(&link.connection).is_none();
                 served.end.borrow_mut().set_path(link.connection.rtt().into(), may_double);
             }
             served.show();
+            waiting.extend((!served.states.is_empty()).then_some(*serving));
             match &served.phase {
                 Phase::Assembling(since, _) if now.saturating_duration_since(*since) > ASSEMBLING_MAX => {
                     late.push(*serving);
                 }
                 Phase::Live if asks => {
                     if let Some(jobs) = &served.jobs {
-                        jobs.send(Job::Report).ok();
+                        jobs.send(Job::Report { states: served.states.is_empty() }).ok();
                     }
                 }
                 _ => {}
             }
         }
+        waiting.into_iter().for_each(|serving| self.send_states(serving));
         for serving in late {
             let why = "its document did not come in time; open it again".to_owned();
             self.refuse_served(serving, (RemoteRefusal::BadChain, why));

@@ -209,6 +209,8 @@ pub(super) struct GainHost {
 #[derive(Default)]
 struct State {
     documents: Mutex<Vec<Vec<u8>>>,
+    /// To be told, one each time that it is asked.
+    states: Mutex<VecDeque<Vec<u8>>>,
     open: AtomicUsize,
     /// Takes nothing, and gives nothing back.
     stalled: AtomicBool,
@@ -219,6 +221,10 @@ struct State {
 impl GainHost {
     pub(super) fn documents(&self) -> Vec<Vec<u8>> {
         lock(&self.state.documents).clone()
+    }
+
+    pub(super) fn tell(&self, states: Vec<u8>) {
+        lock(&self.state.states).push_back(states);
     }
 
     pub(super) fn open(&self) -> usize {
@@ -278,6 +284,10 @@ impl ServedChain for GainChain {
 
     fn report(&mut self) -> Vec<u8> {
         format!("{{\"played\":\"{}\"}}", String::from_utf8_lossy(&self.document)).into_bytes()
+    }
+
+    fn states(&mut self) -> Option<Vec<u8>> {
+        lock(&self.state.states).pop_front()
     }
 }
 
