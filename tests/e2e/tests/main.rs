@@ -9,6 +9,10 @@ mod everyday;
 mod faults;
 mod heal;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod hosting;
+#[cfg(target_os = "linux")]
+mod insert;
 mod latency;
 mod link;
 mod midi;
