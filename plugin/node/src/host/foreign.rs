@@ -37,6 +37,24 @@ pub(crate) struct Playing {
     plug_ins: Option<library::Playing>,
 }
 
+/// The answers of the plug-ins of one chain, as its worker waits for them.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    #[cfg(target_os = "linux")]
+    of_each: Vec<audiocloud_engine::host::answers::Answers>,
+}
+
+impl Answers {
+    /// Waits until what a block needs has been answered, or its time is over. They have all been asked by then, and answer
+    /// side by side.
+    pub(crate) fn wait(&mut self, start: u64, frames: u64) {
+        #[cfg(target_os = "linux")]
+        self.of_each.iter_mut().for_each(|answers| answers.wait(start, frames));
+        #[cfg(not(target_os = "linux"))]
+        let _of_none = (start, frames);
+    }
+}
+
 impl PlugIns {
     /// Those that the settings allow; they are looked for from now on.
     pub(crate) fn find(settings: &HostSettings, config_dir: &Path) -> anyhow::Result<Self> {
@@ -85,13 +103,31 @@ impl Playing {
         json!({})
     }
 
-    /// States that changed by themselves, for the owner to keep, by the effect's number in the chain.
-    pub(crate) fn changed_states(&self) -> Value {
+    /// States that changed by themselves, for the owner to keep, by the effect's number in the chain, where there are any.
+    pub(crate) fn changed_states(&self) -> Option<Value> {
         #[cfg(target_os = "linux")]
         if let Some(plug_ins) = &self.plug_ins {
             return plug_ins.changed_states();
         }
-        json!({})
+        None
+    }
+
+    /// Effects that are later or earlier than the chain counts on: to be made anew, with the state that they have.
+    pub(crate) fn moved(&self) -> Vec<u32> {
+        #[cfg(target_os = "linux")]
+        if let Some(plug_ins) = &self.plug_ins {
+            return plug_ins.moved();
+        }
+        Vec::new()
+    }
+
+    /// The answers of all that play now.
+    pub(crate) fn answers(&self) -> Answers {
+        #[cfg(target_os = "linux")]
+        if let Some(plug_ins) = &self.plug_ins {
+            return Answers { of_each: plug_ins.answers() };
+        }
+        Answers::default()
     }
 }
 

@@ -170,6 +170,8 @@ pub(crate) struct Served {
     /// Why the last document is not what plays.
     mistake: Option<String>,
     workers_failed: Arc<AtomicU64>,
+    /// The worker does not know yet whom to wait for.
+    are_answers_due: bool,
 }
 
 impl Served {
@@ -186,14 +188,35 @@ impl Served {
             inputs: request.inputs,
             side_chain: request.side_chain,
             outputs: request.outputs,
-            block_frames_max: request.block_frames_max,
             transfer: request.transfer,
         };
         let worker = Worker::start(audio, shape, request.ends, fifo)
             .map_err(|error| format!("the node cannot start a worker: {error}; take chains off it"))?;
-        worker.set_foreign(has_foreign(control.chain()));
         *shown.played.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.reader());
-        Ok(Self { control, playing, worker, shown, mistake: None, workers_failed })
+        let (mistake, are_answers_due) = (None, true);
+        let mut served = Self { control, playing, worker, shown, mistake, workers_failed, are_answers_due };
+        served.tell_answers();
+        Ok(served)
+    }
+
+    /// Has the worker wait for the plug-ins that play now.
+    fn tell_answers(&mut self) {
+        if self.are_answers_due {
+            self.are_answers_due = !self.worker.set_answers(self.playing.answers());
+        }
+    }
+
+    /// Takes in that plug-ins are later or earlier than they were.
+    fn follow_latencies(&mut self) {
+        for id in self.playing.moved() {
+            if let Err(why) = self.control.reload(id) {
+                let name =
+                    self.control.chain().slot(id).map(|slot| slot.title().to_owned()).unwrap_or_default();
+                tracing::warn!(target: "audiocloud::node", chain = self.shown.name, plug_in = name, %why, "its new latency");
+                self.mistake = Some(format!("“{name}” has become later: {why}"));
+            }
+            self.are_answers_due = true;
+        }
     }
 
     /// Sentences for the owner.
@@ -230,11 +253,14 @@ impl ServedChain for Served {
         if let Some(why) = &self.mistake {
             tracing::warn!(target: "audiocloud::node", chain = self.shown.name, why, "an edit is not played");
         }
-        self.worker.set_foreign(has_foreign(self.control.chain()));
         self.control.collect();
+        self.are_answers_due = true;
+        self.tell_answers();
     }
 
     fn report(&mut self) -> Vec<u8> {
+        self.follow_latencies();
+        self.tell_answers();
         self.control.collect();
         let played = self.worker.played();
         if self.worker.has_failed() && !self.shown.has_failed.swap(true, Ordering::Relaxed) {
@@ -248,16 +274,20 @@ impl ServedChain for Served {
             "realtime": played.realtime,
             "beginnings": played.counters.beginnings,
             "plug_ins": self.playing.status(),
-            "states": self.playing.changed_states(),
             "words": self.words(&played),
         });
         bounded(&mut report)
+    }
+
+    fn states(&mut self) -> Option<Vec<u8>> {
+        let states = self.playing.changed_states()?;
+        Some(json!({ "states": states }).to_string().into_bytes())
     }
 }
 
 /// A report as it can be carried: a plug-in with thousands of parameters has to leave them out.
 fn bounded(report: &mut serde_json::Value) -> Vec<u8> {
-    for field in ["", "parameters", "words", "states"] {
+    for field in ["", "parameters", "words"] {
         if let Some(effects) = report["rack"]["effects"].as_array_mut() {
             effects
                 .iter_mut()

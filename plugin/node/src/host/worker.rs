@@ -4,6 +4,9 @@
 //! the blocks' lengths are, and rings the network thread after each. Where the system permits it, it runs at
 //! `SCHED_FIFO`, below the network thread: a packet that waits to leave is worth more than one that waits to be played.
 //!
+//! Blocks that were held up on their way come at once. Between them it waits for plug-ins in other processes, whose answers
+//! to one block are needed by the next, as long as they would have had time if nothing had been held up.
+//!
 //! What goes back carries the number of the frame that it answers. A chain is late by its own latency, so what comes out
 //! first answers nothing, and is left out.
 
@@ -23,9 +26,11 @@ use audiocloud_engine::rt::block_ring::{Epoch, Flags, Header, Samples};
 use audiocloud_engine::rt::callback::{self, Callback};
 use audiocloud_engine::rt::chain_event::ChainBody;
 use audiocloud_engine::rt::event::{self, Event};
-use audiocloud_engine::rt::{host_time, priority, snapshot};
+use audiocloud_engine::rt::{hand_off, host_time, priority, snapshot};
 use audiocloud_engine::units::{HostTime, MediaTime, Nanos, SampleRate};
 use audiocloud_net::runtime::remote::{NodeEnds, Transfer};
+
+use super::foreign::Answers;
 
 /// The longest block that is played at once.
 pub(crate) const FRAMES_MAX: usize = 8192;
@@ -33,9 +38,6 @@ pub(crate) const FRAMES_MAX: usize = 8192;
 const EVENTS_MAX: usize = 1024;
 /// How soon a worker without work notices that it is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a plug-in in another process is given for what was just asked of it, where several blocks came at once: what
-/// the second one needs of it is not there yet when it is played without a pause.
-const PAUSE: Duration = Duration::from_micros(200);
 /// How often it says how it stands.
 const TELL_EVERY: Nanos = Nanos::new(100_000_000);
 /// A worker that has said nothing for so long is stuck.
@@ -51,8 +53,6 @@ pub(crate) struct Shape {
     pub(crate) inputs: u16,
     pub(crate) side_chain: u16,
     pub(crate) outputs: u16,
-    /// The most frames that its owner's host processes at once.
-    pub(crate) block_frames_max: u32,
     pub(crate) transfer: Transfer,
 }
 
@@ -88,7 +88,7 @@ pub(crate) struct Played {
 #[derive(Debug)]
 pub(crate) struct Worker {
     stop: Arc<AtomicBool>,
-    has_foreign: Arc<AtomicBool>,
+    answers: hand_off::Giver<Answers>,
     played: snapshot::Reader<Played>,
     thread: Option<JoinHandle<()>>,
 }
@@ -103,8 +103,8 @@ impl Worker {
         let played =
             Played { counters: Counters::default(), load: None, realtime: false, at: host_time::now() };
         let (writer, reader) = snapshot::snapshot(played);
-        let has_foreign = Arc::new(AtomicBool::new(false));
-        let player = Player::new(rack, shape, ends, writer, Arc::clone(&has_foreign));
+        let (giver, answers) = hand_off::hand_off(None);
+        let player = Player::new(rack, shape, ends, writer, answers);
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("audiocloud-fx".to_owned()).spawn(move || {
             let realtime = fifo > 0 && priority::realtime(fifo).is_ok();
@@ -114,16 +114,16 @@ impl Worker {
                 tracing::error!(target: "audiocloud::node", "a worker has panicked; this is a mistake of ours");
             }
         })?;
-        Ok(Self { stop, has_foreign, played: reader, thread: Some(thread) })
+        Ok(Self { stop, answers: giver, played: reader, thread: Some(thread) })
     }
 
     pub(crate) fn played(&self) -> Played {
         self.played.read()
     }
 
-    /// Whether plug-ins of others are in the chain, which answer from their own processes.
-    pub(crate) fn set_foreign(&self, is_there: bool) {
-        self.has_foreign.store(is_there, Ordering::Relaxed);
+    /// Whose answers it waits for from now on. Whether it will hear of it: else it stands still, and is to be told again.
+    pub(crate) fn set_answers(&mut self, answers: Answers) -> bool {
+        self.answers.give(Some(Box::new(answers))).is_ok()
     }
 
     pub(crate) fn reader(&self) -> snapshot::Reader<Played> {
@@ -190,9 +190,7 @@ struct Player {
     output: Vec<f32>,
     /// Played, and not yet taken: exact transfers alone wait.
     pending: Option<(Header, usize)>,
-    has_foreign: Arc<AtomicBool>,
-    /// Since the last pause.
-    frames_at_once: u32,
+    answers: hand_off::Taker<Answers>,
     statistics: Statistics,
     counters: Counters,
     writer: snapshot::Writer<Played>,
@@ -204,7 +202,7 @@ impl Player {
         shape: Shape,
         ends: NodeEnds,
         writer: snapshot::Writer<Played>,
-        has_foreign: Arc<AtomicBool>,
+        answers: hand_off::Taker<Answers>,
     ) -> Self {
         Self {
             rack,
@@ -214,8 +212,7 @@ impl Player {
             events: Vec::with_capacity(EVENTS_MAX),
             output: vec![0.0; usize::from(shape.outputs) * FRAMES_MAX],
             pending: None,
-            has_foreign,
-            frames_at_once: 0,
+            answers,
             statistics: Statistics::new(LOAD_TAU_NS, LOAD_WINDOW_NS),
             counters: Counters::default(),
             writer,
@@ -227,7 +224,7 @@ impl Player {
         self.tell(realtime, told);
         while !stop.load(Ordering::Relaxed) {
             self.ends.due.wait(LOOK_EVERY);
-            self.frames_at_once = 0;
+            self.answers.exchange(|_| ());
             while !stop.load(Ordering::Relaxed) && self.play_next() {
                 self.ends.waker.wake();
             }
@@ -251,7 +248,9 @@ impl Player {
             return false;
         }
         let Some(header) = self.ends.blocks.peek() else { return false };
-        self.pause_for_plug_ins(&header);
+        if let (Some(answers), Transfer::Live) = (self.answers.current(), self.shape.transfer) {
+            answers.wait(header.start.get(), header.frames.into());
+        }
         let began = host_time::now();
         let channels = self.shape.inputs + self.shape.side_chain;
         let fits = header.channels == channels
@@ -281,16 +280,6 @@ impl Player {
             self.statistics.observe(spent, period);
         }
         true
-    }
-
-    /// A host's block may come in several, which plug-ins are prepared for; what comes at once beyond one was delayed on
-    /// its way.
-    fn pause_for_plug_ins(&mut self, header: &Header) {
-        self.frames_at_once = self.frames_at_once.saturating_add(header.frames);
-        if self.frames_at_once > self.shape.block_frames_max && self.has_foreign.load(Ordering::Relaxed) {
-            std::thread::sleep(PAUSE);
-            self.frames_at_once = header.frames;
-        }
     }
 
     /// Plays the next block but for its first `skip` frames: what comes of it, and from where on in `output`.

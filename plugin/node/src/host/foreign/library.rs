@@ -7,11 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use audiocloud_engine::chain::blob::Blob;
+use audiocloud_engine::chain::blob::{Blob, STATE_BYTES_MAX, STATES_BYTES_MAX};
 use audiocloud_engine::chain::document::{CLAP, Slot};
 use audiocloud_engine::chain::foreign::{Description, Foreign, ForeignParameter};
 use audiocloud_engine::chain::rack::RackSetup;
 use audiocloud_engine::graph::node::Node;
+use audiocloud_engine::host::answers::Answers;
 use audiocloud_engine::host::library::Library;
 use audiocloud_engine::host::plugin::{BLOCK_FRAMES_MAX, Handle, HostedPlugin, Setup};
 use audiocloud_engine::host::program::Program;
@@ -23,8 +24,8 @@ use crate::node::settings::HostSettings;
 const FOLDER: &str = "plug-ins";
 /// A plug-in that says without end that its state changed is asked for it no more often.
 const STATE_EVERY: Duration = Duration::from_secs(5);
-/// States that go back with a report.
-const STATES_BYTES_MAX: usize = 16 << 10;
+/// Nor than so many bytes of it go back in a second, beside the sound.
+const STATE_BYTES_PER_S: u32 = 256 << 10;
 
 /// What is known of this machine's plug-ins.
 pub(crate) fn library(config_dir: &Path) -> anyhow::Result<Library> {
@@ -92,6 +93,7 @@ impl Shelf {
         let made = Made {
             shelf: Arc::clone(self),
             playing: playing.clone(),
+            replaced: None,
             block_frames_max: block_frames_max.clamp(1, BLOCK_FRAMES_MAX),
             fifo: (fifo > 0).then_some(fifo),
         };
@@ -105,10 +107,85 @@ struct One {
     handle: Handle,
     /// The state that the document has of it.
     kept: Option<Vec<u8>>,
-    /// Up to which of its changes, and when it was asked for last.
+    /// Why its state is not kept.
+    unkept: Option<String>,
+    /// Up to which of its changes, when it was asked for last, and how long it was then.
     seen: u64,
     asked: Instant,
+    bytes: u32,
     was_running: bool,
+    /// How late it was counted on and was, when that was looked at last, and when it was made anew for it last.
+    moved: Option<(u32, u32)>,
+    mended: Option<(u32, u32)>,
+    /// What it is made anew with.
+    newest: Option<Vec<u8>>,
+}
+
+impl One {
+    /// One that was opened with this state of the document's; or with a newer one, which the document is to have yet.
+    fn new(handle: Handle, kept: Option<Vec<u8>>, before: Option<Before>) -> Self {
+        let is_newer = before.as_ref().is_some_and(|before| before.newest.is_some());
+        let seen = if is_newer { u64::MAX } else { handle.state_changes() };
+        Self {
+            handle,
+            kept,
+            unkept: before.as_ref().and_then(|before| before.unkept.clone()),
+            seen,
+            asked: Instant::now(),
+            bytes: 0,
+            was_running: true,
+            moved: None,
+            mended: before.and_then(|before| before.mended),
+            newest: None,
+        }
+    }
+
+    /// Whether it is time to ask for its state.
+    fn is_due(&self) -> bool {
+        let long = Duration::from_secs(self.bytes.into()) / STATE_BYTES_PER_S;
+        self.handle.state_changes() != self.seen && self.asked.elapsed() >= STATE_EVERY.max(long)
+    }
+
+    /// Its state, where that can be kept; else it is said why not. `left`: how long it may be this time.
+    fn state(&mut self, left: usize) -> Option<Vec<u8>> {
+        let changes = self.handle.state_changes();
+        let state = self.handle.save_state();
+        self.asked = Instant::now();
+        let bytes = state.as_ref().map_or(0, Vec::len);
+        if bytes > left && bytes <= STATE_BYTES_MAX {
+            return None;
+        }
+        self.seen = changes;
+        self.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.unkept = match &state {
+            Ok(_) if bytes > STATE_BYTES_MAX => Some(format!(
+                "its state of {bytes} bytes is not kept in the project, {STATE_BYTES_MAX} can be: choose a smaller preset, or \
+                 have it refer to its files"
+            )),
+            Err(error) if self.handle.description().state && self.was_running => {
+                Some(format!("its state is not kept in the project: {error}"))
+            }
+            _ => None,
+        };
+        if let Some(why) = &self.unkept {
+            tracing::warn!(target: "audiocloud::node", plug_in = self.handle.description().listed.id, why, "a plug-in's state");
+        }
+        state.ok().filter(|_| self.unkept.is_none())
+    }
+
+    /// What is to be said of it, besides what its host says.
+    fn words(&self, of_host: Option<String>) -> Option<String> {
+        let all: Vec<String> = of_host.into_iter().chain(self.unkept.clone()).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
+/// What there is to know of one that is made anew.
+#[derive(Debug)]
+struct Before {
+    newest: Option<Vec<u8>>,
+    unkept: Option<String>,
+    mended: Option<(u32, u32)>,
 }
 
 /// What plays in one chain.
@@ -123,40 +200,49 @@ impl Playing {
     pub(super) fn status(&self) -> Value {
         let mut all = json!({});
         for (id, one) in &mut *self.lock() {
-            let status = one.handle.status();
+            let mut status = one.handle.status();
             if std::mem::replace(&mut one.was_running, status.running) && !status.running {
                 tracing::warn!(target: "audiocloud::node", plug_in = status.name, words = status.words, "a plug-in is silent");
             }
+            status.words = one.words(status.words);
             all[id.to_string()] = serde_json::to_value(status).unwrap_or_default();
         }
         all
     }
 
-    pub(super) fn changed_states(&self) -> Value {
+    /// What does not fit this time is told the next time.
+    pub(super) fn changed_states(&self) -> Option<Value> {
         let mut all = json!({});
-        let mut bytes = 0;
-        for (id, one) in &mut *self.lock() {
-            let changes = one.handle.state_changes();
-            if changes == one.seen || one.asked.elapsed() < STATE_EVERY {
-                continue;
+        let mut left = STATES_BYTES_MAX;
+        for (id, one) in self.lock().iter_mut().filter(|(_, one)| one.is_due()) {
+            let state = one.state(left).filter(|state| one.kept.as_ref() != Some(state));
+            if let Some(state) = state {
+                left -= state.len();
+                all[id.to_string()] = serde_json::to_value(Blob::new(&state)).unwrap_or_default();
+                one.kept = Some(state);
             }
-            one.asked = Instant::now();
-            // A plug-in that keeps none, or is gone, has nothing to tell.
-            let Ok(state) = one.handle.save_state() else { continue };
-            one.seen = changes;
-            if one.kept.as_ref() == Some(&state) {
-                continue;
-            }
-            bytes += state.len();
-            if bytes > STATES_BYTES_MAX {
-                tracing::debug!(target: "audiocloud::node", id, bytes, "a plug-in's state is too long to go back");
-                continue;
-            }
-            let blob = Blob::new(&state);
-            one.kept = Some(state);
-            all[id.to_string()] = serde_json::to_value(blob).unwrap_or_default();
         }
-        all
+        all.as_object().is_some_and(|all| !all.is_empty()).then_some(all)
+    }
+
+    /// Those whose latency is another, and the same since the last look: they are made anew once for it. One that is as it
+    /// was after that will not be otherwise, which its words say.
+    pub(super) fn moved(&self) -> Vec<u32> {
+        let mut found = Vec::new();
+        for (id, one) in &mut *self.lock() {
+            let moved = one.handle.moved();
+            let stays = std::mem::replace(&mut one.moved, moved) == moved;
+            if stays && moved.is_some() && moved != one.mended {
+                one.mended = moved;
+                one.newest = one.handle.save_state().ok();
+                found.push(*id);
+            }
+        }
+        found
+    }
+
+    pub(super) fn answers(&self) -> Vec<Answers> {
+        self.lock().values().map(|one| one.handle.answers()).collect()
     }
 }
 
@@ -165,6 +251,8 @@ impl Playing {
 struct Made {
     shelf: Arc<Shelf>,
     playing: Playing,
+    /// Whose place the last one took, for the case that it is refused.
+    replaced: Option<(u32, One)>,
     block_frames_max: u32,
     fifo: Option<u8>,
 }
@@ -179,16 +267,27 @@ impl Foreign for Made {
             block_frames_max: self.block_frames_max,
             priority: self.fifo,
         };
-        let state = slot.state.as_ref().map(|state| state.bytes().to_vec());
-        let plugin = HostedPlugin::open(&self.shelf.library, id, &setup, state.as_deref());
+        let kept = slot.state.as_ref().map(|state| state.bytes().to_vec());
+        let before = self.playing.lock().get_mut(&slot.id).map(|one| Before {
+            newest: one.newest.take(),
+            unkept: one.unkept.clone(),
+            mended: one.mended,
+        });
+        let newest = before.as_ref().and_then(|before| before.newest.as_ref());
+        let state = newest.or(kept.as_ref());
+        let plugin = HostedPlugin::open(&self.shelf.library, id, &setup, state.map(Vec::as_slice));
         // It may be in quarantine now.
         self.shelf.tell();
         let plugin = plugin.map_err(|error| error.to_string())?;
-        let handle = plugin.handle();
-        let seen = handle.state_changes();
-        let one = One { handle, kept: state, seen, asked: Instant::now(), was_running: true };
-        self.playing.lock().insert(slot.id, one);
+        let one = One::new(plugin.handle(), kept, before);
+        self.replaced = self.playing.lock().insert(slot.id, one).map(|before| (slot.id, before));
         Ok(Box::new(plugin))
+    }
+
+    fn refused(&mut self, id: u32) {
+        if let Some((_, before)) = self.replaced.take_if(|(of, _)| *of == id) {
+            self.playing.lock().insert(id, before);
+        }
     }
 
     fn set_state(&mut self, slot: &Slot) -> bool {
@@ -201,6 +300,7 @@ impl Foreign for Made {
         let is_taken = one.handle.load_state(state.bytes()).is_ok();
         if is_taken {
             one.kept = Some(state.bytes().to_vec());
+            one.unkept = None;
         }
         is_taken
     }
@@ -218,7 +318,7 @@ impl Foreign for Made {
             max: single(parameter.max),
             default: single(parameter.default),
         });
-        Description { words: one.handle.status().words, parameters: parameters.collect() }
+        Description { words: one.words(one.handle.status().words), parameters: parameters.collect() }
     }
 
     fn left(&mut self, id: u32) {
