@@ -273,13 +273,13 @@ impl Shared {
         let proposals = {
             let mut link = self.lock();
             self.follow_way(&mut link);
-            let Link { running: Some(running), progress, .. } = &mut *link else { return };
+            let Link { running: Some(running), progress, refused, .. } = &mut *link else { return };
             running.ends.free_returned();
             running.rack.collect();
             self.follow_slots(running, progress);
             self.give_slots(running);
             if progress.is_status_due(Instant::now()) {
-                self.take_status(running, progress);
+                self.take_status(running, refused);
             }
             running.way.as_ref().map(|way| way.remote.proposals()).unwrap_or_default()
         };
@@ -309,21 +309,26 @@ impl Shared {
     }
 
     /// What the node tells: whether it is worth waiting for, and states of plug-ins of others, which belong to the project.
-    fn take_status(&self, running: &Running, progress: &mut status::Progress) {
+    fn take_status(&self, running: &Running, refused: &mut Option<String>) {
         let Some(way) = &running.way else { return };
         let remote = way.remote.status();
         running.patience.set_hopeless(remote.state == RemoteState::Refused);
-        if !progress.is_new_report(&remote.node_report) {
+        let told = way.remote.states();
+        let states: Vec<_> = told.iter().flat_map(|states| status::states(states)).collect();
+        if states.is_empty() {
             return;
         }
         let mut project = self.params.board.lock();
-        let mut is_new = false;
-        for (id, state) in status::states(&remote.node_report) {
-            is_new |= project.chain.apply(&Edit::SetState(id, Some(state))).is_ok();
+        for (id, state) in states {
+            if let Err(error) = project.chain.apply(&Edit::SetState(id, Some(state))) {
+                tracing::warn!(effect = id, %error, "a plug-in's state is not kept");
+                *refused = Some(format!("what a plug-in changed by itself is not kept in the project: {error}"));
+            }
         }
-        if is_new {
-            self.params.stored.set_chain(&project.to_kept());
-        }
+        self.params.stored.set_chain(&project.to_kept());
+        drop(project);
+        // The next node is to have them too.
+        self.send_document(running);
     }
 
     /// Changes the chain, everywhere.

@@ -28,7 +28,6 @@ pub(crate) struct Progress {
     pub(crate) is_moved: bool,
     followed: Option<Instant>,
     asked: Option<Instant>,
-    report: Vec<u8>,
 }
 
 impl Progress {
@@ -59,14 +58,6 @@ impl Progress {
             self.asked = Some(now);
         }
         is_due
-    }
-
-    pub(crate) fn is_new_report(&mut self, report: &[u8]) -> bool {
-        let is_new = self.report != report;
-        if is_new {
-            self.report = report.to_vec();
-        }
-        is_new
     }
 }
 
@@ -394,7 +385,5 @@ mod tests {
         assert_eq!((states.len(), states[0].0, states[0].1.bytes()), (1, 3, &[0, 1, 2][..]));
         assert_eq!(self::states(b"[1,2"), []);
         assert_eq!(sentence("no node answers."), "No node answers.");
-        let mut progress = Progress::default();
-        assert!(progress.is_new_report(report) && !progress.is_new_report(report));
     }
 }
