@@ -127,6 +127,8 @@ fn unasked(field: &Field) {
         let report = Bytes::try_from(vec![b'x'; 1000]).expect("a length");
         puppet.say(&Message::RemoteReport(RemoteReport { remote, revision: 1, report }));
         let (revision, part, parts) = (1, 0, 1);
+        let states = RemoteDocument { remote, revision, part, parts, bytes: bytes() };
+        puppet.say(&Message::RemoteStates(states));
         puppet.say(&Message::RemoteView(RemoteView { chain, revision, part, parts, bytes: bytes() }));
         let edit = Bytes::try_from(vec![b'x'; 1000]).expect("a length");
         puppet.say(&Message::RemoteProposal(RemoteProposal { chain, token: number, edit }));
