@@ -170,9 +170,9 @@ fn play(cell: &mut Cell, condition: Condition, stage: &Stage, signal: &Signal) -
     std::thread::sleep(SETTLE);
     recorder.command("go")?;
     player.command("go")?;
-    let (began, time_before, traffic_before) = (Instant::now(), running.thread_time(), forwarder.traffic());
+    let (began, time_before, traffic_before) = (Instant::now(), running.run_time(), forwarder.traffic());
     player.wait_for("done", Duration::from_secs_f64(signal.seconds() + 20.0), &stage.folder)?;
-    let (time_after, traffic_after) = (running.thread_time(), forwarder.traffic());
+    let (time_after, traffic_after) = (running.run_time(), forwarder.traffic());
     let seconds = began.elapsed().as_secs_f64();
     std::thread::sleep(Duration::from_secs_f64(TAIL_SECONDS));
     for mut probe in [player, recorder] {

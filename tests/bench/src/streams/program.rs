@@ -1,4 +1,4 @@
-//! What is started: programs at a site, their threads' time, and their end.
+//! What is started: programs at a site, the time they take, and their end.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write as _};
@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use audiocloud_rig::clock::process_cpu_ns;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A program that was asked to end is killed after so long.
@@ -77,13 +78,11 @@ impl Program {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The time that its threads have run so far.
-    pub(crate) fn thread_time(&self) -> Duration {
-        let of_task = |task: fs::DirEntry| -> Option<u64> {
-            fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()
-        };
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten();
-        Duration::from_nanos(tasks.filter_map(Result::ok).filter_map(of_task).sum())
+    /// The processor time that its threads have taken so far, those that have ended included: zita-n2j begins its network
+    /// thread anew whenever it has lost the stream. Nothing once it is gone.
+    pub(crate) fn run_time(&self) -> Duration {
+        let nanos = process_cpu_ns(self.child.id()).unwrap_or(0);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
     }
 
     /// Puts those of its threads at SCHED_FIFO `priority` that gave up the scheduling they were started with.

@@ -144,7 +144,7 @@ impl Stage {
 /// A system that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
-    /// Everything of it: their threads' time is its cost.
+    /// Everything of it: the processor time that they take is its cost.
     pub(crate) programs: Vec<Program>,
     /// JACK ports at A.
     pub(crate) inputs: [String; 2],
@@ -154,8 +154,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn thread_time(&self) -> Duration {
-        self.programs.iter().map(Program::thread_time).sum()
+    pub(crate) fn run_time(&self) -> Duration {
+        self.programs.iter().map(Program::run_time).sum()
     }
 
     /// Ends all of it; ours tells what it has to tell.
