@@ -88,6 +88,11 @@ impl Packer {
         let room = pcm.len().saturating_sub(1).min(out.len());
         let mut writer = BitWriter::new(&mut out[..room]);
         for first in (0..channels).step_by(2) {
+            if stride == 6 && bytes == 3 {
+                read_stereo_24(pcm, &mut self.left, &mut self.right);
+                self.write_pair(&mut writer);
+                continue;
+            }
             read_channel(pcm, stride, first, bytes, &mut self.left);
             if first + 1 < channels {
                 read_channel(pcm, stride, first + 1, bytes, &mut self.right);
@@ -115,14 +120,10 @@ impl Packer {
         pcm: &mut Vec<u8>,
     ) -> Result<(), PackError> {
         let bytes = bytes_per_sample(bits).ok_or(PackError::Malformed)?;
-        let stride = channels.checked_mul(bytes).ok_or(PackError::Malformed)?;
-        let length = stride.checked_mul(frames).ok_or(PackError::Malformed)?;
-        // No partition is shorter than its parameter: bounds what a few bytes can ask for.
-        if length / bytes / PARTITION > payload.len() * 8 / 5 {
-            return Err(PackError::Truncated);
-        }
+        let samples = samples_in(payload, channels, frames)?;
+        let stride = channels * bytes;
         pcm.clear();
-        pcm.resize(length, 0);
+        pcm.resize(samples * bytes, 0);
         let mut reader = BitReader::new(payload);
         for first in (0..channels).step_by(2) {
             let is_pair = first + 1 < channels;
@@ -130,6 +131,31 @@ impl Packer {
             write_channel(pcm, stride, first, bytes, &self.left, shift)?;
             if is_pair {
                 write_channel(pcm, stride, first + 1, bytes, &self.right, shift)?;
+            }
+        }
+        reader.finish()
+    }
+
+    /// As [`Self::unpack`], but to a slice of floats for each channel, full scale being 1.0: what reading the payload as it
+    /// was would give, bit for bit. Of `channels` there are then so many; what they hold after an error means nothing.
+    ///
+    /// *Realtime-safe: no* (as [`Self::pack`])
+    pub fn unpack_planar(
+        &mut self,
+        payload: &[u8],
+        channels: usize,
+        frames: usize,
+        bits: u8,
+        planar: &mut Vec<Vec<f32>>,
+    ) -> Result<(), PackError> {
+        bytes_per_sample(bits).ok_or(PackError::Malformed)?;
+        samples_in(payload, channels, frames)?;
+        planar.resize_with(channels, Vec::new);
+        let mut reader = BitReader::new(payload);
+        for pair in planar.chunks_mut(2) {
+            let shift = self.read_pair(&mut reader, pair.len() == 2, frames)?;
+            for (to, samples) in pair.iter_mut().zip([&self.left, &self.right]) {
+                to_floats(samples, bits, shift, to)?;
             }
         }
         reader.finish()
@@ -209,6 +235,14 @@ const fn bytes_per_sample(bits: u8) -> Option<usize> {
     }
 }
 
+/// How many samples so many frames have; an error where the payload cannot hold them.
+fn samples_in(payload: &[u8], channels: usize, frames: usize) -> Result<usize, PackError> {
+    let samples = channels.checked_mul(frames).filter(|samples| *samples <= usize::MAX / 8);
+    let samples = samples.ok_or(PackError::Malformed)?;
+    // No partition is shorter than its parameter: bounds what a few bytes can ask for.
+    if samples / PARTITION > payload.len() * 8 / 5 { Err(PackError::Truncated) } else { Ok(samples) }
+}
+
 /// Takes the low bits that are zero in all samples off all of them: how many.
 fn shift_out(channels: &mut [&mut Vec<i32>]) -> u32 {
     let any = channels.iter().flat_map(|channel| channel.iter()).fold(0, |any, sample| any | sample);
@@ -219,6 +253,19 @@ fn shift_out(channels: &mut [&mut Vec<i32>]) -> u32 {
         }
     }
     shift
+}
+
+/// Copies both channels out of a stereo payload of 24 bits, the usual one: twice as fast as one after the other.
+fn read_stereo_24(pcm: &[u8], left: &mut Vec<i32>, right: &mut Vec<i32>) {
+    let frames = pcm.as_chunks::<6>().0;
+    left.clear();
+    left.extend(
+        frames.iter().map(|[high, middle, low, ..]| i32::from_be_bytes([*high, *middle, *low, 0]) >> 8),
+    );
+    right.clear();
+    right.extend(
+        frames.iter().map(|[.., high, middle, low]| i32::from_be_bytes([*high, *middle, *low, 0]) >> 8),
+    );
 }
 
 /// Copies a channel out of an interleaved payload.
@@ -257,6 +304,22 @@ fn write_channel(
         }
     }
     if overflow { Err(PackError::Malformed) } else { Ok(()) }
+}
+
+/// Copies a channel as floats, its low bits put back.
+fn to_floats(samples: &[i32], bits: u8, shift: u32, floats: &mut Vec<f32>) -> Result<(), PackError> {
+    // Above the sample's bits there must be its sign alone.
+    let spare = 32 - u32::from(bits) + shift;
+    let overflow =
+        spare > 31 || samples.iter().any(|sample| sample.wrapping_shl(spare).wrapping_shr(spare) != *sample);
+    if overflow {
+        return Err(PackError::Malformed);
+    }
+    let scale = if bits == 16 { 1.0 / 32_768.0 } else { 1.0 / 8_388_608.0 };
+    floats.clear();
+    #[allow(clippy::cast_precision_loss, reason = "at most 24 bits fit the 24 of an f32's mantissa exactly")]
+    floats.extend(samples.iter().map(|sample| (sample << shift) as f32 * scale));
+    Ok(())
 }
 
 #[cfg(test)]

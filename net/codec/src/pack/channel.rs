@@ -1,5 +1,7 @@
 //! One signal: its prediction, and what the prediction misses.
 
+use std::array;
+
 use super::bits::{BitReader, BitWriter};
 use super::{FIELD_BITS, PARTITION, PackError};
 
@@ -47,9 +49,14 @@ impl Plan {
 }
 
 /// The sums of what the orders 0 to 4 miss, from the fifth sample on: one pass, for a vector at a time.
-fn magnitudes(samples: &[i32]) -> [u64; ORDER_MAX + 1] {
-    let at = |from: usize| samples.get(from..).unwrap_or_default().iter();
+pub(super) fn magnitudes(samples: &[i32]) -> [u64; ORDER_MAX + 1] {
     let mut sums = [0; ORDER_MAX + 1];
+    let mut left = samples;
+    while let Some(block) = left.first_chunk() {
+        add_magnitudes(&mut sums, block);
+        left = left.get(BLOCK..).unwrap_or_default();
+    }
+    let at = |from: usize| left.get(from..).unwrap_or_default().iter();
     for ((((a, b), c), d), e) in at(0).zip(at(1)).zip(at(2)).zip(at(3)).zip(at(4)) {
         let first = [b - a, c - b, d - c, e - d];
         let second = [first[1] - first[0], first[2] - first[1], first[3] - first[2]];
@@ -60,6 +67,33 @@ fn magnitudes(samples: &[i32]) -> [u64; ORDER_MAX + 1] {
         }
     }
     sums
+}
+
+/// Samples whose misses are summed at once, after those that all orders predict from.
+const BLOCK: usize = 16;
+
+fn add_magnitudes(sums: &mut [u64; ORDER_MAX + 1], samples: &[i32; BLOCK + ORDER_MAX]) {
+    // Each order from the last one's misses. Lengths that the compiler knows are what lets it take four at a time.
+    let first: [i32; BLOCK + 3] = array::from_fn(|index| samples[index + 1] - samples[index]);
+    let second: [i32; BLOCK + 2] = array::from_fn(|index| first[index + 1] - first[index]);
+    let third: [i32; BLOCK + 1] = array::from_fn(|index| second[index + 1] - second[index]);
+    let fourth: [i32; BLOCK] = array::from_fn(|index| third[index + 1] - third[index]);
+    sums[0] += magnitude(&samples[4..]);
+    sums[1] += magnitude(&first[3..]);
+    sums[2] += magnitude(&second[2..]);
+    sums[3] += magnitude(&third[1..]);
+    sums[4] += magnitude(&fourth);
+}
+
+/// The sum of a block's misses: each is below 2^28, so that sums of four fit.
+fn magnitude(misses: &[i32]) -> u64 {
+    let mut sums = [0_u32; 4];
+    for misses in misses.as_chunks::<4>().0 {
+        for (sum, miss) in sums.iter_mut().zip(misses) {
+            *sum += miss.unsigned_abs();
+        }
+    }
+    sums.into_iter().map(u64::from).sum()
 }
 
 /// Orders as they are written.

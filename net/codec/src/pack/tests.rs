@@ -12,6 +12,18 @@ fn payload(samples: impl IntoIterator<Item = i32>, bits: u8) -> Vec<u8> {
     samples.into_iter().flat_map(bytes).collect()
 }
 
+/// A payload's samples, a slice for each channel, full scale being 1.0.
+fn floats(pcm: &[u8], channels: usize, bits: u8) -> Vec<Vec<f32>> {
+    let bytes = usize::from(bits / 8);
+    #[allow(clippy::cast_possible_truncation, reason = "24 bits are exact")]
+    let float = |sample: &[u8]| {
+        let high = sample.iter().fold(0_i32, |value, byte| value << 8 | i32::from(*byte)) << (32 - bits);
+        (f64::from(high) / 2_147_483_648.0) as f32
+    };
+    let of_channel = |channel| pcm.chunks(bytes).skip(channel).step_by(channels).map(float).collect();
+    (0..channels).map(of_channel).collect()
+}
+
 /// Packs and unpacks; the packed length, none when it would not have been shorter.
 fn round_trip(pcm: &[u8], channels: usize, bits: u8) -> Option<usize> {
     let mut packer = Packer::default();
@@ -22,6 +34,9 @@ fn round_trip(pcm: &[u8], channels: usize, bits: u8) -> Option<usize> {
     let mut unpacked = vec![1; 7];
     assert_eq!(packer.unpack(&packed[..length], channels, frames, bits, &mut unpacked), Ok(()));
     assert_eq!(unpacked, pcm);
+    let mut planar = vec![vec![7.0; 3]; 2];
+    assert_eq!(packer.unpack_planar(&packed[..length], channels, frames, bits, &mut planar), Ok(()));
+    assert_eq!(planar, floats(pcm, channels, bits));
     assert!(packer.unpack(&packed[..length - 1], channels, frames, bits, &mut unpacked).is_err());
     assert!(packer.unpack(&packed[..length + 1], channels, frames, bits, &mut unpacked).is_err());
     Some(length)
@@ -68,6 +83,22 @@ fn low_bits_that_are_zero_cost_nothing() {
     let narrow = payload(sine(440.0, 9e3).take(128), 16);
     let wide = payload(sine(440.0, 9e3).take(128).map(|sample| sample << 8), 24);
     assert_eq!(round_trip(&narrow, 1, 16), round_trip(&wide, 1, 24));
+}
+
+#[test]
+fn misses_are_summed_alike_in_blocks_and_one_by_one() {
+    let samples: Vec<i32> = noise(24).take(131).collect();
+    let differences = |values: &[i32]| values.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
+    for length in 0..samples.len() {
+        let mut values = samples[..length].to_vec();
+        for (order, sum) in channel::magnitudes(&samples[..length]).into_iter().enumerate() {
+            // Of each order, from the fifth sample on.
+            let from = (4 - order).min(values.len());
+            let expected: u64 = values[from..].iter().map(|miss| u64::from(miss.unsigned_abs())).sum();
+            assert_eq!(sum, expected, "{length} samples, order {order}");
+            values = differences(&values);
+        }
+    }
 }
 
 /// Noise has no other redundancy than its headroom: two bits of 24 at −12 dBFS, less what Rice's code wastes
@@ -143,8 +174,12 @@ proptest! {
     ) {
         let bits = if narrow { 16 } else { 24 };
         let mut pcm = Vec::new();
-        if Packer::default().unpack(&bytes, channels, frames, bits, &mut pcm).is_ok() {
+        let unpacked = Packer::default().unpack(&bytes, channels, frames, bits, &mut pcm);
+        if unpacked.is_ok() {
             prop_assert_eq!(pcm.len(), channels * frames * usize::from(bits / 8));
         }
+        let mut planar = Vec::new();
+        let alike = Packer::default().unpack_planar(&bytes, channels, frames, bits, &mut planar);
+        prop_assert_eq!(alike, unpacked);
     }
 }
