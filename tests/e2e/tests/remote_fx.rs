@@ -268,11 +268,20 @@ fn a_node_that_is_killed_leaves_the_policy_without_a_seam_and_comes_back() {
     }
     let Played { run, heard, .. } = play(&stage, rig, seconds(&source));
     assert_calm(&run);
-    assert_eq!(figure(&last, "came_late_frames") + figure(&last, "strange_frames"), 0, "{last:#}");
+    // Answers may come after they are due, as a machine stands still; answers to nothing that was asked may not.
+    assert_eq!(figure(&last, "strange_frames"), 0, "{last:#}");
     let delay = usize::try_from(delay_frames(128)).expect("an index");
     let (worst, at) = kink(&heard.channels[0][delay + 3..source.frames()]);
     let worst_db = 20.0 * worst.log10();
-    println!("{kills} kills: the worst discontinuity has {worst_db:.1} dBFS, at frame {at}");
+    println!(
+        "{kills} kills: the worst discontinuity has {worst_db:.1} dBFS, at frame {at}; callbacks late {}, unanswered {}, \
+         frames that came late {}, host stalls {} (longest {:.1} ms)",
+        last["late_callbacks"],
+        last["unanswered_callbacks"],
+        last["came_late_frames"],
+        run.report.stalls,
+        run.report.stall_max_ms,
+    );
     assert!(worst_db < -60.0, "{worst_db:.1} dBFS at frame {at}: {last:#}");
     // Each sample is the node's, the track's, or between the two; a gap of the fill is short.
     let level = |frame: usize| heard.channels[0][frame + delay] / source.channels[0][frame];

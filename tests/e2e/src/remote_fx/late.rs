@@ -59,15 +59,32 @@ impl Calls<'_> {
         self.log.call_of(self.input_from + u64::try_from(frame).ok()?)
     }
 
-    /// Whether the callback that plays `frame` needed something for which there was less time than there should have been.
-    fn is_machines(&self, frame: usize, stalls: &[Stall]) -> bool {
+    /// When what the callback that plays `frame` needs was handed over, when it was due, and the time between by the sample
+    /// clock, µs.
+    fn times_us(&self, frame: usize) -> Option<[f64; 3]> {
         let first = frame - frame % self.block;
-        let needed = first.saturating_sub(self.delay);
-        let (Some(played), Some(handed)) = (self.call(first), self.call(needed)) else { return false };
-        let [from_us, to_us] = [handed, played].map(|call| us_of(call.entered_ns));
-        let due_us = self.us(usize::try_from(played.first_frame - handed.first_frame).unwrap_or(0));
+        let (played, handed) = (self.call(first)?, self.call(first.saturating_sub(self.delay))?);
+        let clock_us = self.us(usize::try_from(played.first_frame - handed.first_frame).unwrap_or(0));
+        Some([us_of(handed.entered_ns), us_of(played.entered_ns), clock_us])
+    }
+
+    /// Whether there was less time for what the callback that plays `frame` needs than there should have been.
+    fn is_machines(&self, frame: usize, stalls: &[Stall]) -> bool {
+        let Some([from_us, to_us, clock_us]) = self.times_us(frame) else { return false };
         let had_us = to_us - from_us - stood_still_us(stalls, from_us, to_us);
-        had_us < due_us - STALL_BLOCKS * self.us(self.block)
+        had_us < clock_us - STALL_BLOCKS * self.us(self.block)
+    }
+
+    /// What is known of a late callback, in words.
+    fn account(&self, frame: usize, stalls: &[Stall]) -> String {
+        let Some([from_us, to_us, clock_us]) = self.times_us(frame) else { return format!("frame {frame}") };
+        let before = stalls.iter().filter(|stall| stall.from_us < to_us);
+        let last = before.max_by(|one, other| one.to_us.total_cmp(&other.to_us));
+        let last = last.map_or_else(String::new, |stall| {
+            let (ended, lasted) = (from_us - stall.to_us, stall.to_us - stall.from_us);
+            format!("; the last stall, of {lasted:.0} µs, ended {ended:.0} µs before it was handed over")
+        });
+        format!("frame {frame} had {:.0} µs, by the clock {clock_us:.0} µs{last}", to_us - from_us)
     }
 }
 
@@ -87,8 +104,8 @@ pub struct Verdict {
     spans: Vec<Range<usize>>,
     /// Callbacks that the plug-in counted as late.
     late: usize,
-    /// Where spans begin that no stall explains; `None` where the machine could not be watched.
-    outside_stalls: Option<Vec<usize>>,
+    /// The late callbacks that no stall explains, in words; `None` where the machine could not be watched.
+    outside_stalls: Option<Vec<String>>,
     /// Callbacks that stalls may have made late, in the spans.
     excused: usize,
     /// The same of all callbacks, in thousandths: how much such an excuse is worth.
@@ -126,7 +143,7 @@ impl Verdict {
         };
         let unexplained =
             verdict.spans.iter().filter(|span| !blocks(begins(span)).any(|frame| is_excused(&frame)));
-        verdict.outside_stalls = Some(unexplained.map(|span| span.start).collect());
+        verdict.outside_stalls = Some(unexplained.map(|span| calls.account(span.start, stalls)).collect());
         // In silence nobody hears who plays: a late callback there leaves no span.
         let is_silent =
             |frame: &usize| (*frame..(*frame + calls.block).min(frames)).all(|frame| !heard.sounds_at(frame));
@@ -207,6 +224,7 @@ fn spans(differing: &[usize], most: usize) -> Vec<Range<usize>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of spans, of which there is often one")]
 mod tests {
     use super::*;
 
