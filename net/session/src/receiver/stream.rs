@@ -10,7 +10,6 @@ use audiocloud_wire::packet::Packet;
 use audiocloud_wire::packet::audio::{self, AUDIO_BYTES_MAX, AudioPacket};
 use audiocloud_wire::packet::event::EventPacket;
 use audiocloud_wire::packet::repair::RepairPacket;
-use audiocloud_wire::pcm::Interleaved;
 
 use super::arrival::Arrivals;
 use super::deadline::Deadlines;
@@ -93,7 +92,8 @@ pub(super) struct Stream {
 
     parts: Parts,
     packer: Packer,
-    pcm: Vec<u8>,
+    /// What a packed packet holds, a slice for each channel.
+    unpacked: Vec<Vec<f32>>,
     events: Events,
 
     step_at: HostTime,
@@ -131,7 +131,7 @@ impl Stream {
             repair_steps: 0,
             parts: Parts::default(),
             packer: Packer::default(),
-            pcm: Vec::new(),
+            unpacked: Vec::new(),
             events: Events::default(),
             step_at: next_step(now),
             reported_at: now,
@@ -370,15 +370,14 @@ impl Stream {
         self.parts.leave(start);
         let (channels, frames) = (usize::from(header.channels), usize::from(header.frames));
         let samples = match (packet.samples(), header.codec.integer_bits()) {
-            (Some(samples), _) => samples,
+            (Some(samples), _) => Samples::packet(samples),
             (None, Some(bits)) => {
-                match self.packer.unpack(packet.payload, channels, frames, bits, &mut self.pcm) {
-                    Ok(()) => Interleaved::new(header.codec, channels, frames, &self.pcm),
-                    Err(_) => {
-                        self.figures.undecodable += 1;
-                        return;
-                    }
+                let Self { packer, unpacked, .. } = &mut *self;
+                if packer.unpack_planar(packet.payload, channels, frames, bits, unpacked).is_err() {
+                    self.figures.undecodable += 1;
+                    return;
                 }
+                Samples::planar(&self.unpacked)
             }
             (None, None) => {
                 self.figures.undecodable += 1;
@@ -398,7 +397,7 @@ impl Stream {
             flags,
             recovery: self.recovery(),
         };
-        out(Output::Block { stream, header: block, samples: Samples::packet(samples) });
+        out(Output::Block { stream, header: block, samples });
     }
 
     fn handle_repair(&mut self, packet: &RepairPacket<'_>, now: HostTime, out: Out<'_>) {
