@@ -43,8 +43,8 @@ impl Buffer {
     }
 
     fn index(&self, position: u64) -> usize {
-        // The remainder is below a usize.
-        usize::try_from(position % count(self.capacity())).unwrap_or(0)
+        // The capacity is a power of two. Several times for each frame, a division would cost more than all the rest.
+        usize::try_from(position & (count(self.capacity()) - 1)).unwrap_or(0)
     }
 
     /// The channels that are there, when the ring holds this position.
