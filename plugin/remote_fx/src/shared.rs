@@ -322,7 +322,8 @@ impl Shared {
         for (id, state) in states {
             if let Err(error) = project.chain.apply(&Edit::SetState(id, Some(state))) {
                 tracing::warn!(effect = id, %error, "a plug-in's state is not kept");
-                *refused = Some(format!("what a plug-in changed by itself is not kept in the project: {error}"));
+                *refused =
+                    Some(format!("what a plug-in changed by itself is not kept in the project: {error}"));
             }
         }
         self.params.stored.set_chain(&project.to_kept());
