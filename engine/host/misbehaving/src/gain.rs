@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use clap_sys::audio_buffer::clap_audio_buffer;
 use clap_sys::events::{
     CLAP_CORE_EVENT_SPACE_ID, CLAP_EVENT_NOTE_OFF, CLAP_EVENT_NOTE_ON, CLAP_EVENT_PARAM_VALUE,
     clap_event_header, clap_event_param_value, clap_input_events,
@@ -193,10 +194,8 @@ impl Gain {
             self.play(process, at, to);
             at = to;
         }
-        for channel in 0..samples(process.audio_outputs, 1, 0, frames).map_or(0, |_| 1) {
-            if let Some(unwanted) = samples(process.audio_outputs, 1, channel, frames) {
-                unwanted.fill(99.0);
-            }
+        if let Some(unwanted) = samples(outputs(process), 1, 0, frames) {
+            unwanted.fill(99.0);
         }
         if self.is(ERROR) { CLAP_PROCESS_ERROR } else { CLAP_PROCESS_CONTINUE }
     }
@@ -226,9 +225,9 @@ impl Gain {
         let gain = if self.is(NOT_A_NUMBER) { f32::NAN } else { gain as f32 };
         let Ok(mut lines) = self.line.lock() else { return };
         for (channel, line) in lines.iter_mut().enumerate() {
-            let Some(output) = samples(process.audio_outputs, 0, channel, frames) else { return };
-            let Some(main) = samples(process.audio_inputs.cast_mut(), 0, channel, frames) else { return };
-            let side = samples(process.audio_inputs.cast_mut(), 1, channel, frames);
+            let Some(output) = samples(outputs(process), 0, channel, frames) else { return };
+            let Some(main) = samples(inputs(process), 0, channel, frames) else { return };
+            let side = samples(inputs(process), 1, channel, frames);
             for frame in from..to {
                 let input = side.as_ref().map_or(main[frame], |side| main[frame] + side[frame]);
                 output[frame] = input * gain;
@@ -283,20 +282,30 @@ fn events<'a>(list: *const clap_input_events) -> Vec<&'a clap_event_header> {
     (0..count).filter_map(event).collect()
 }
 
+fn inputs(process: &clap_process) -> &[clap_audio_buffer] {
+    ports(process.audio_inputs, process.audio_inputs_count)
+}
+
+fn outputs(process: &clap_process) -> &[clap_audio_buffer] {
+    ports(process.audio_outputs, process.audio_outputs_count)
+}
+
+fn ports<'a>(first: *const clap_audio_buffer, count: u32) -> &'a [clap_audio_buffer] {
+    if first.is_null() {
+        return &[];
+    }
+    // SAFETY: the host supplies as many as it says, valid during the call.
+    unsafe { std::slice::from_raw_parts(first, count as usize) }
+}
+
 /// One channel of one port, if the host supplies it.
 fn samples<'a>(
-    ports: *mut clap_sys::audio_buffer::clap_audio_buffer,
+    ports: &[clap_audio_buffer],
     port: usize,
     channel: usize,
     frames: usize,
 ) -> Option<&'a mut [f32]> {
-    if ports.is_null() {
-        return None;
-    }
-    // SAFETY: the host supplies as many ports as the plug-in has.
-    let port = unsafe { ports.add(port) };
-    // SAFETY: as above.
-    let port = unsafe { &*port };
+    let port = ports.get(port)?;
     if channel >= port.channel_count as usize || port.data32.is_null() {
         return None;
     }
