@@ -15,14 +15,12 @@ const END_TO_END: &str = "audiocloud-e2e";
 
 /// Which of those tests wait for things to happen and judge what is heard, by module. The others measure time as well:
 /// nothing runs beside them.
-const UNHURRIED: [&str; 18] = [
+const UNHURRIED: [&str; 16] = [
     "ardour",
     "cut",
-    "device",
     "everyday",
     "faults",
     "heal",
-    "hostile",
     "mixing",
     "nat",
     "net",
