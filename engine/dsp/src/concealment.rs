@@ -197,6 +197,14 @@ impl Concealer {
         self.state != State::Through
     }
 
+    /// How much of what was played a fill is made from, frames.
+    ///
+    /// *Realtime-safe: yes*.
+    #[must_use]
+    pub fn past_frames(&self) -> usize {
+        self.mix.len()
+    }
+
     /// Forgets all that was played.
     ///
     /// *Realtime-safe: yes*.

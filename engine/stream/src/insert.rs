@@ -405,7 +405,7 @@ impl Insert {
         }
         self.receive_notes(position, frames, &mut notes);
         let target = self.target(wanted, position, frames);
-        self.head_for(target);
+        self.head_for(target, position);
         let mut done = 0;
         while done < frames {
             let at = position + signed(count(done));
@@ -491,8 +491,8 @@ impl Insert {
         }
     }
 
-    /// Begins to fade to `target`, unless a fade is under way: then after it.
-    fn head_for(&mut self, target: Source) {
+    /// Begins to fade to `target` at `position`, unless a fade is under way: then after it.
+    fn head_for(&mut self, target: Source, position: i64) {
         if self.fresh {
             (self.source, self.status.source) = (target, target);
             return;
@@ -501,8 +501,8 @@ impl Insert {
             return;
         }
         match target {
-            Source::Far => self.far.enter(),
-            Source::Here => self.here.enter(),
+            Source::Far => self.far.enter(position, &mut self.scratch),
+            Source::Here => self.here.enter(position, &mut self.scratch),
             Source::Dry => {}
         }
         self.fading = Some((self.source, 0));

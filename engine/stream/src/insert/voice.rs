@@ -34,9 +34,26 @@ impl Voice {
         self.end = None;
     }
 
-    /// It begins to be heard: what it played long ago is no part of that.
-    pub(super) fn enter(&mut self) {
+    /// It begins to be heard with the frame at `position`. What it played long ago is no part of that; what has come of the
+    /// frames just before is, though nobody heard them: should it break off again at once, that is what its fill goes on
+    /// from. Through `scratch`, a row for each channel.
+    pub(super) fn enter(&mut self, position: i64, scratch: &mut [Box<[f32]>]) {
         self.concealer.reset();
+        let Ok(end) = u64::try_from(position) else { return };
+        let before = (1..=self.timeline.capacity().min(self.concealer.past_frames())).take_while(|frames| {
+            end.checked_sub(count(*frames)).is_some_and(|position| self.timeline.has(position))
+        });
+        let mut at = end - count(before.count());
+        let room = scratch.iter().map(|row| row.len()).min().unwrap_or(0);
+        while at < end && room > 0 {
+            let piece = usize::try_from(end - at).unwrap_or(room).min(room);
+            for (channel, row) in scratch.iter_mut().enumerate() {
+                let channel = if self.channels == 1 { 0 } else { channel };
+                self.timeline.read(at, channel, &mut row[..piece]);
+            }
+            self.concealer.play(scratch, 0..piece);
+            at += count(piece);
+        }
     }
 
     /// The end of what has come.

@@ -55,6 +55,33 @@ fn a_far_end_that_dies_leaves_the_policy_without_a_seam_and_comes_back() {
     }
 }
 
+/// As on a machine that stands still now and then: answers are late again before the last ones were faded in.
+#[test]
+fn a_far_end_that_stutters_is_heard_without_a_seam() {
+    for late in [Late::Hold, Late::Dry, Late::Local] {
+        for seed in 1..=12_u64 {
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut below = |limit: u64| {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random % limit
+            };
+            let mut world = world(late);
+            for _ in 0..40 {
+                world.held_back = 40;
+                world.callbacks(8 + usize::try_from(below(20)).unwrap(), 64);
+                world.held_back = 1;
+                world.callbacks(1 + usize::try_from(below(40)).unwrap(), 64);
+            }
+            let status = world.status();
+            assert!(status.late_callbacks > 40 && status.switches > 0 || late == Late::Hold, "{status:?}");
+            let kink = 20.0 * kink(&world.heard[DELAY as usize + 300..]).log10();
+            assert!(kink < -70.0, "{late:?}, seed {seed}: {kink:.1} dB");
+        }
+    }
+}
+
 #[test]
 fn one_late_block_is_counted_and_whose_fault_it_is() {
     let mut world = world(Late::Hold);
