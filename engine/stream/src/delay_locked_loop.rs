@@ -37,6 +37,9 @@ const OUTLIER_JITTERS: f64 = 6.0;
 const OUTLIERS_IN_A_ROW: u32 = 4;
 const STALL_NS: f64 = 200e6;
 const CATCHES_UP: f64 = 0.8;
+/// A late callback that comes within this part of its block's length after the one before is of a host that was kept
+/// waiting and catches up, however many follow.
+const HURRIES: f64 = 0.5;
 
 /// What became of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,8 +135,14 @@ impl DelayLockedLoop {
             self.frames = frames;
             return Observation::Noted;
         }
+        let since_last = (host_time - self.observed).get() as f64;
         let error_ns = self.advance(host_time, frames);
         if error_ns.abs() > self.outlier_ns(elapsed) {
+            if (0.0..STALL_NS).contains(&error_ns)
+                && since_last < HURRIES * f64::from(elapsed) * self.frame_ns
+            {
+                return Observation::PassedOver;
+            }
             // A host that was late and catches up comes nearer from callback to callback; a device that left some out
             // does not.
             if self.outliers == 0 || error_ns.abs() < CATCHES_UP * self.outlier_first_ns.abs() {

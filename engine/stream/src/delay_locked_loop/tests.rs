@@ -171,6 +171,36 @@ fn a_callback_that_is_late_alone_changes_nothing() {
 }
 
 #[test]
+fn a_host_that_was_kept_waiting_and_catches_up_changes_nothing() {
+    for (late_ms, frames) in [(50.0, 64), (50.0, 16), (190.0, 64), (20.0, 1024)] {
+        let (mut dll, mut device) = (dll(0.1), Device::new(100.0, 0.0, 1));
+        device.run(&mut dll, 20.0);
+        let before = dll.drift();
+        // All that was due meanwhile is called at once, 20 µs each.
+        let called_ns = device.due_ns() + late_ms * 1e6;
+        let mut called = 0.0;
+        while device.due_ns() < called_ns + called * 20e3 {
+            let observation = dll.observe(nanos_time(called_ns + called * 20e3), frames);
+            assert!(
+                matches!(observation, Observation::PassedOver | Observation::Followed),
+                "{observation:?} {called} calls after {late_ms} ms, with blocks of {frames}"
+            );
+            device.frames += u64::from(frames);
+            called += 1.0;
+        }
+        assert_eq!(dll.leaps(), 0, "{late_ms} ms, blocks of {frames}");
+        assert!(
+            (dll.drift().get() - before.get()).abs() < 1.0,
+            "{:?} before, {:?} after",
+            before,
+            dll.drift()
+        );
+        let error = dll.time() - nanos_time(device.due_ns() - f64::from(frames) * 1e9 / device.rate_hz);
+        assert!(error.get().abs() < 50_000, "off by {error:?} after {late_ms} ms");
+    }
+}
+
+#[test]
 fn whatever_is_observed_the_numbers_stay_numbers() {
     let mut dll = dll(f64::NAN);
     for (time, frames) in
