@@ -1,6 +1,7 @@
 //! What an active Remote FX holds beside its callbacks: the rack here, the way to a node, and the rings between.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use audiocloud_engine::chain::document::Chain;
 use audiocloud_engine::chain::foreign::NoForeign;
@@ -52,6 +53,8 @@ pub(crate) struct Running {
 pub(crate) struct Way {
     pub(crate) remote: Remote,
     pub(crate) terms: Terms,
+    /// Since when there is no node that could run it.
+    pub(crate) searching_since: Option<Instant>,
 }
 
 /// What of it cannot be changed while it lasts.
@@ -131,7 +134,7 @@ pub(crate) fn connect(
         transfer: terms.transfer,
         document,
     };
-    (Way { remote: handle.remote(config, plug), terms }, Box::new(ends))
+    (Way { remote: handle.remote(config, plug), terms, searching_since: None }, Box::new(ends))
 }
 
 impl Running {

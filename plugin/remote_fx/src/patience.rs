@@ -1,7 +1,7 @@
 //! Waiting in a callback: for renders that must be exact, and for no others.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use audiocloud_net::runtime::remote::Arrived;
@@ -10,17 +10,17 @@ use audiocloud_net::runtime::remote::Arrived;
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 /// From look to look, where nobody rings.
 const STEP: Duration = Duration::from_millis(20);
-/// From look to look, while there is nobody yet who could ring.
-const MOMENT: Duration = Duration::from_millis(2);
 
 /// What the callbacks and the link know of waiting.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     /// The way to the node is one on which nothing is lost.
     is_exact: AtomicBool,
-    /// There is nothing to wait for: every node refuses the chain.
+    /// There is nothing to wait for: every node refuses the chain, or none is found.
     is_hopeless: AtomicBool,
     arrived: Mutex<Option<Arrived>>,
+    /// One of the above is another.
+    changed: Condvar,
     /// Waits that the limit ended.
     given_up: AtomicU64,
 }
@@ -29,13 +29,19 @@ impl Patience {
     /// Another way from now on, whose ends the callbacks have been given; `None`: nobody to wait for.
     pub(crate) fn set(&self, arrived: Option<Arrived>) {
         let is_exact = arrived.is_some();
-        *self.arrived.lock().unwrap_or_else(PoisonError::into_inner) = arrived;
+        let mut place = self.lock();
+        *place = arrived;
         self.is_hopeless.store(false, Ordering::Relaxed);
         self.is_exact.store(is_exact, Ordering::Release);
+        drop(place);
+        self.changed.notify_all();
     }
 
     pub(crate) fn set_hopeless(&self, is_hopeless: bool) {
+        let place = self.lock();
         self.is_hopeless.store(is_hopeless, Ordering::Relaxed);
+        drop(place);
+        self.changed.notify_all();
     }
 
     pub(crate) fn given_up(&self) -> u64 {
@@ -45,22 +51,28 @@ impl Patience {
     /// Waits until the way to the node is one on which nothing is lost, which takes the runtime a moment where *Render* was
     /// just put to *exact*. False where there will be none, or it took too long.
     pub(crate) fn wait_for_way(&self) -> bool {
-        let since = Instant::now();
-        while !self.is_exact.load(Ordering::Acquire) {
-            if since.elapsed() >= LIMIT || self.is_hopeless.load(Ordering::Relaxed) {
-                self.given_up.fetch_add(1, Ordering::Relaxed);
-                return false;
-            }
-            std::thread::sleep(MOMENT);
+        if self.is_exact.load(Ordering::Acquire) {
+            return true;
         }
-        true
+        let must_wait =
+            |_: &mut _| !self.is_exact.load(Ordering::Acquire) && !self.is_hopeless.load(Ordering::Relaxed);
+        drop(self.changed.wait_timeout_while(self.lock(), LIMIT, must_wait));
+        let is_exact = self.is_exact.load(Ordering::Acquire);
+        if !is_exact {
+            self.given_up.fetch_add(1, Ordering::Relaxed);
+        }
+        is_exact
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arrived>> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn arrived(&self) -> Option<Arrived> {
         if !self.is_exact.load(Ordering::Acquire) {
             return None;
         }
-        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
     }
 }
 
@@ -112,6 +124,12 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| patience.set(Some(Arrived::default())));
             assert!(patience.wait_for_way());
+        });
+        let other = Patience::default();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| other.wait_for_way());
+            other.set_hopeless(true);
+            assert!(!waits.join().unwrap(), "one that waits is told");
         });
         assert!(Wait::new(&patience, true).again());
         assert!(!Wait::new(&patience, false).again(), "a callback that may not wait");

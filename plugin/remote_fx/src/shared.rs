@@ -1,7 +1,7 @@
 //! Remote FX beside the callbacks: edits, the way to a node, and what the window and the status report know.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use audiocloud_engine::chain::document::Chain;
 use audiocloud_engine::chain::edit::Edit;
@@ -31,6 +31,8 @@ use crate::status;
 
 /// A name for a chain that nobody named.
 const UNNAMED: &str = "Remote FX";
+/// A node that is there is found sooner: a render does not wait for longer where none was.
+const FOUND_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the callbacks tell.
 #[derive(Clone, Copy, Debug)]
@@ -309,10 +311,14 @@ impl Shared {
     }
 
     /// What the node tells: whether it is worth waiting for, and states of plug-ins of others, which belong to the project.
-    fn take_status(&self, running: &Running, refused: &mut Option<String>) {
-        let Some(way) = &running.way else { return };
+    fn take_status(&self, running: &mut Running, refused: &mut Option<String>) {
+        let Some(way) = &mut running.way else { return };
         let remote = way.remote.status();
-        running.patience.set_hopeless(remote.state == RemoteState::Refused);
+        let is_searching = remote.state == RemoteState::Searching;
+        let since = is_searching.then(|| way.searching_since.unwrap_or_else(Instant::now));
+        way.searching_since = since;
+        let is_nobody_there = since.is_some_and(|since| since.elapsed() >= FOUND_WITHIN);
+        running.patience.set_hopeless(is_nobody_there || remote.state == RemoteState::Refused);
         let told = way.remote.states();
         let states: Vec<_> = told.iter().flat_map(|states| status::states(states)).collect();
         if states.is_empty() {
