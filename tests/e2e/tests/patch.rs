@@ -3,7 +3,7 @@
 
 use std::f32::consts::TAU;
 
-use audiocloud_e2e::{LIVE, PLAYOUT_MS, Stage};
+use audiocloud_e2e::{LIVE, Stage};
 use audiocloud_rig::{
     audio::Audio,
     process::{Options, Rig},
@@ -16,6 +16,8 @@ const RATE_HZ: u16 = 48_000;
 const SECONDS: u32 = 60;
 /// A tenth of a second: whole cycles of each tone, so that none of them shows in another's measure.
 const WINDOW: usize = 4_800;
+/// Of every Receive: a stream that is begun is heard later by this, which is to pass for no silence.
+const DELAY_MS: f64 = 50.0;
 const AMPLITUDE: f32 = 0.25;
 /// At this amplitude a tone is there.
 const THERE: f64 = 0.2;
@@ -129,7 +131,7 @@ impl<'a> Person<'a> {
     fn receive(&self, name: &str, open: bool, session: &Value, plays: &Value) -> Rig {
         let mut options = Options::new(RECEIVE_ID);
         options.parameters.push(("playout".into(), "Fixed".into()));
-        options.parameters.push(("delay".into(), PLAYOUT_MS.to_string()));
+        options.parameters.push(("delay".into(), DELAY_MS.to_string()));
         let mut document = json!({ "schema": 3, "session": session, "input": name });
         let fields = document.as_object_mut().expect("an object");
         fields.extend(plays.as_object().expect("fields").clone());

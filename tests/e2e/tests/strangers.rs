@@ -47,7 +47,7 @@ fn strangers_are_refused_and_the_stream_does_not_notice() {
     stage.world.configure(&peer(9, &friend)).expect("configured");
     let source = phrase(48_000, 2, 6.0).with_lead(0.2);
     let mut options = PairOptions::new(2, 48_000, Block::Fixed(128));
-    options.playout_ms = Some(2.0 * PLAYOUT_MS);
+    options.playout_ms = Some(PLAYOUT_MS);
     options.send.input = Some(stage.recording("source", &source));
     let mut pair = Pair::start(&stage.tools, &stage.world, &options).expect("a pair");
     pair.wait_live(LIVE).expect("live");

@@ -69,6 +69,5 @@ fn block_sizes_that_change_at_every_callback() {
     let source = recording("strings-48k.wav", 48_000, 2, 4.0);
     let mut options = options(2, 48_000, Block::Random(1, 512, 1));
     options.receive.block = Block::Random(16, 700, 2);
-    options.playout_ms = Some(2.0 * PLAYOUT_MS);
     assert_whole(&Stage::new().stream(&source, &mut options));
 }

@@ -13,14 +13,15 @@ use crate::{cargo, machine};
 /// The package of the tests that drive the built bundle.
 const END_TO_END: &str = "audiocloud-e2e";
 
-/// Which of those tests wait for things to happen and judge what is heard, by module. The others measure time as well:
-/// nothing runs beside them.
-const UNHURRIED: [&str; 16] = [
+/// Which of those tests wait for things to happen and judge what is heard, by module. The others, and new ones until they
+/// are named here, measure time as well: nothing runs beside them.
+const UNHURRIED: [&str; 18] = [
     "ardour",
     "cut",
     "everyday",
     "faults",
     "heal",
+    "hostile",
     "mixing",
     "nat",
     "net",
@@ -32,6 +33,7 @@ const UNHURRIED: [&str; 16] = [
     "sixteen",
     "strangers",
     "three",
+    "whole",
 ];
 
 /// Some of the tests.
@@ -79,6 +81,9 @@ impl Tests {
             Tests::Nextest { binaries, workspace } => {
                 command.args(["nextest", "run", "--binaries-metadata"]).arg(binaries);
                 command.arg("--cargo-metadata").arg(workspace).arg("-E").arg(part.filter());
+                if let Some(most) = part.at_once() {
+                    command.args(["--test-threads", most]);
+                }
             }
             Tests::Cargo => {
                 command.args(["test", "--locked", "--no-fail-fast"]).args(part.arguments());
@@ -102,6 +107,16 @@ impl Part<'_> {
             Part::Units => format!("not package({END_TO_END})"),
             Part::Unhurried { .. } => format!("package({END_TO_END}) and {unhurried}"),
             Part::Measuring { .. } => format!("package({END_TO_END}) and not {unhurried}"),
+        }
+    }
+
+    /// How many tests run at once, where that is not as many as there are processors.
+    fn at_once(self) -> Option<&'static str> {
+        match self {
+            Part::Units => None,
+            // They wait most of the time.
+            Part::Unhurried { .. } => Some("2"),
+            Part::Measuring { .. } => Some("1"),
         }
     }
 
