@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         println!("{missing:#}");
     }
     let beside = asides().map(Beside::start);
-    run_part(&mut steps, "unit and property tests", tests.as_ref(), Part::Units);
+    run_part(&mut steps, "unit and property tests", tests.as_ref(), Part::Units { slow });
     if let Some(bundle) = &bundle {
         let part = Part::Unhurried { bundle, slow };
         run_part(&mut steps, "end to end, beside other steps", tests.as_ref(), part);

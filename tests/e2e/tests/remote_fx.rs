@@ -77,27 +77,38 @@ fn run_here_gives_the_same_bits_in_real_time_and_as_fast_as_it_goes() {
     assert_eq!(first_sound(&fast), first_sound(&source) + 176, "at exactly D");
 }
 
+/// The recording through a node, with so many ms for the network, and what *Run here* gives: for as many seconds as
+/// `AUDIOCLOUD_REMOTE_FX_SECONDS` says.
+fn there_and_here(block: u32, network_ms: u32) -> (Played, Audio) {
+    let length = f64::from(audiocloud_e2e::repetitions("AUDIOCLOUD_REMOTE_FX_SECONDS", 6));
+    let stage = Stage::new();
+    let source = repeated(recording("strings-48k.wav", 48_000, 2, length), length);
+    let mut wanted = with_input(&stage, &source, options(&chain(&EFFECTS), block));
+    wanted.seconds_max = length + 60.0;
+    wanted.parameters[0].1 = network_ms.to_string();
+    let delay = 2 * block + 48 * network_ms;
+    let expected = expected(&stage, &wanted, delay, seconds(&source));
+    let _node = FxNode::new(&stage);
+    let played = play(&stage, launch(&stage, "there", &wanted, delay, true), seconds(&source));
+    let Played { run, heard, .. } = &played;
+    assert_calm(run);
+    assert_eq!((played.figure("delay_frames"), run.report.latency_frames), (delay.into(), Some(delay)));
+    let at = first_sound(&source) + usize::try_from(delay).expect("an index");
+    assert_eq!(first_sound(heard), at, "at exactly D");
+    (played, expected)
+}
+
 #[test]
 fn a_node_gives_back_what_run_here_gives_bit_for_bit_at_exactly_d() {
-    let length = f64::from(audiocloud_e2e::repetitions("AUDIOCLOUD_REMOTE_FX_SECONDS", 6));
     for block in [64, 128] {
-        let stage = Stage::new();
-        let source = repeated(recording("strings-48k.wav", 48_000, 2, length), length);
-        let mut wanted = with_input(&stage, &source, options(&chain(&EFFECTS), block));
-        wanted.seconds_max = length + 60.0;
-        let delay = delay_frames(block);
-        let expected = expected(&stage, &wanted, delay, seconds(&source));
-        let _node = FxNode::new(&stage);
-        let played = play(&stage, launch(&stage, "there", &wanted, delay, true), seconds(&source));
-        let Played { run, heard, report, .. } = &played;
-        assert_calm(run);
-        assert_eq!((played.figure("delay_frames"), run.report.latency_frames), (delay.into(), Some(delay)));
-        let at = first_sound(&source) + usize::try_from(delay).expect("an index");
-        assert_eq!(first_sound(heard), at, "at exactly D");
+        let (played, expected) = there_and_here(block, 1);
+        let Played { run, report, .. } = &played;
         let verdict = played.verdict(&expected);
         println!(
-            "{length} s of {block} frames, D {delay}: {verdict}; late by host {}, its stalls {} (longest {:.1} ms), \
+            "{:.0} s of {block} frames, D {}: {verdict}; late by host {}, its stalls {} (longest {:.1} ms), \
              margin {} frames, round trip {} µs",
+            seconds(&expected),
+            delay_frames(block),
             report["late_by_host"],
             run.report.stalls,
             run.report.stall_max_ms,
@@ -105,6 +116,22 @@ fn a_node_gives_back_what_run_here_gives_bit_for_bit_at_exactly_d() {
             report["round_us"],
         );
         verdict.assert_good();
+    }
+}
+
+/// The same with a delay that outlasts a machine's stalls: then every frame is judged.
+#[test]
+fn with_time_for_stalls_every_frame_is_the_same() {
+    for block in [64, 128] {
+        let (played, expected) = there_and_here(block, 200);
+        let different = differing(&played.heard, &expected).len();
+        let frames = expected.frames();
+        println!(
+            "{block} frames, D {}: {different} of {frames} frames differ, {} callbacks late",
+            2 * block + 9_600,
+            played.late
+        );
+        assert_eq!((different, played.late), (0, 0), "{:#}", played.report);
     }
 }
 

@@ -40,7 +40,7 @@ const UNHURRIED: [&str; 18] = [
 #[derive(Clone, Copy)]
 pub(super) enum Part<'a> {
     /// All but the end-to-end tests.
-    Units,
+    Units { slow: bool },
     /// Those end-to-end tests that leave the processor to others and take what others leave, on the built bundle.
     Unhurried { bundle: &'a Built, slow: bool },
     /// Those that measure time; with those that take minutes, where asked for.
@@ -89,7 +89,11 @@ impl Tests {
                 command.args(["test", "--locked", "--no-fail-fast"]).args(part.arguments());
             }
         }
-        if let Part::Unhurried { bundle, slow } | Part::Measuring { bundle, slow } = part {
+        let (Part::Units { slow } | Part::Unhurried { slow, .. } | Part::Measuring { slow, .. }) = part;
+        if slow {
+            command.env("AUDIOCLOUD_SLOW", "1");
+        }
+        if let Part::Unhurried { bundle, .. } | Part::Measuring { bundle, .. } = part {
             command = on_the_bundle(command, bundle, slow)?;
         }
         let before = tally.passed;
@@ -104,7 +108,7 @@ impl Part<'_> {
     fn filter(self) -> String {
         let unhurried = format!("test(/^({})::/)", UNHURRIED.join("|"));
         match self {
-            Part::Units => format!("not package({END_TO_END})"),
+            Part::Units { .. } => format!("not package({END_TO_END})"),
             Part::Unhurried { .. } => format!("package({END_TO_END}) and {unhurried}"),
             Part::Measuring { .. } => format!("package({END_TO_END}) and not {unhurried}"),
         }
@@ -113,7 +117,7 @@ impl Part<'_> {
     /// How many tests run at once, where that is not as many as there are processors.
     fn at_once(self) -> Option<&'static str> {
         match self {
-            Part::Units => None,
+            Part::Units { .. } => None,
             // They wait most of the time.
             Part::Unhurried { .. } => Some("2"),
             Part::Measuring { .. } => Some("1"),
@@ -125,7 +129,7 @@ impl Part<'_> {
         let modules = UNHURRIED.iter().map(|module| format!("{module}::"));
         let end_to_end = ["--package", END_TO_END, "--", "--test-threads=1"].map(str::to_owned).into_iter();
         match self {
-            Part::Units => ["--workspace", "--exclude", END_TO_END].map(str::to_owned).into(),
+            Part::Units { .. } => ["--workspace", "--exclude", END_TO_END].map(str::to_owned).into(),
             Part::Unhurried { .. } => end_to_end.chain(modules).collect(),
             Part::Measuring { .. } => {
                 end_to_end.chain(modules.flat_map(|module| ["--skip".to_owned(), module])).collect()
@@ -142,7 +146,6 @@ fn on_the_bundle(mut command: Command, bundle: &Built, slow: bool) -> Result<Com
         command.env("AUDIOCLOUD_PYTHON", python);
     }
     if slow {
-        command.env("AUDIOCLOUD_SLOW", "1");
         machine::ensure_ardour()?;
         machine::ensure_supercollider()?;
     }

@@ -250,10 +250,12 @@ fn bad_ms(outcome: &Outcome) -> f64 {
     status.concealed_frames as f64 / 48.0 / (outcome.heard.frames as f64 / 48_000.0 / 60.0)
 }
 
-/// An hour on two clocks: nothing is missing, nothing leaps, and a frame is heard when it should be, to the sample.
-fn an_hour_at(drift_ppm: f64, seed: u64) {
+/// Ten minutes on two clocks, an hour with `AUDIOCLOUD_SLOW` set: nothing is missing, nothing leaps, and a frame is heard
+/// when it should be, to the sample.
+fn two_clocks_at(drift_ppm: f64, seed: u64) {
     let seed = Seed::new(seed);
-    let scenario = Scenario { drift_ppm, ..Scenario::new(seed.get(), 3_600, lan(), lowest()) };
+    let seconds = if std::env::var_os("AUDIOCLOUD_SLOW").is_some() { 3_600 } else { 600 };
+    let scenario = Scenario { drift_ppm, ..Scenario::new(seed.get(), seconds, lan(), lowest()) };
     let outcome = scenario.run();
     let Outcome { status, heard, .. } = &outcome;
     assert!(status.is_resampling && (status.ppm - drift_ppm).abs() < 0.5, "{outcome:#?}");
@@ -266,13 +268,13 @@ fn an_hour_at(drift_ppm: f64, seed: u64) {
 }
 
 #[test]
-fn an_hour_with_a_fast_sender() {
-    an_hour_at(200.0, 0x0f0e_5eed);
+fn two_clocks_and_a_fast_sender() {
+    two_clocks_at(200.0, 0x0f0e_5eed);
 }
 
 #[test]
-fn an_hour_with_a_slow_sender() {
-    an_hour_at(-200.0, 0x510e_5eed);
+fn two_clocks_and_a_slow_sender() {
+    two_clocks_at(-200.0, 0x510e_5eed);
 }
 
 #[test]
