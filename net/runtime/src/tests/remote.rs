@@ -42,8 +42,8 @@ fn what_comes_back_is_what_went_there_bit_for_bit() {
     assert_eq!((figures.lost, figures.ring_full, figures.refused, figures.opened), (0, 0, 0, 1));
     assert!(plug_in.remote.status().losses.is_empty());
     until("and those of the node", || {
-        let served = node.serving.chains();
-        served.len() == 1 && served[0].figures.received == figures.sent && served[0].name == "Vox"
+        let (served, sent) = (node.serving.chains(), plug_in.remote.status().figures.sent);
+        served.len() == 1 && served[0].figures.received == sent && served[0].name == "Vox"
     });
     until("its report has come", || plug_in.remote.status().node_report == b"{\"played\":\"first\"}");
     let json = daw.status_json();
