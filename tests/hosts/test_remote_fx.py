@@ -1,6 +1,8 @@
 """Remote FX in pedalboard, which renders offline, and in DawDreamer, which does not say so: a bounce through a node is the
 bits that *Run here* gives."""
 
+import time
+
 import bundle
 import dawdreamer
 import numpy
@@ -43,6 +45,16 @@ def test_pedalboard_bounces_through_a_node_bit_for_bit(node):
     source = noise()
     here, there = (load(*remote_fx.STRIP, here=here)(source, RATE, buffer_size=BLOCK) for here in (True, False))
     check(here, there, source)
+
+
+def test_without_a_node_a_render_waits_for_seconds_and_is_dry():
+    source, plug_in = noise(), load(*remote_fx.STRIP, here=False)
+    began = time.monotonic()
+    played = plug_in(source, RATE, buffer_size=BLOCK)
+    took = time.monotonic() - began
+    print(f"rendered after {took:.1f} s")
+    assert numpy.array_equal(played[:, RATE // 10 : source.shape[1]], source[:, RATE // 10 : played.shape[1]])
+    assert took < 12
 
 
 def test_pedalboard_makes_up_for_the_latency():
