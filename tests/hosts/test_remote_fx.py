@@ -54,7 +54,7 @@ def test_without_a_node_a_render_waits_for_seconds_and_is_dry():
     took = time.monotonic() - began
     print(f"rendered after {took:.1f} s")
     assert numpy.array_equal(played[:, RATE // 10 : source.shape[1]], source[:, RATE // 10 : played.shape[1]])
-    assert took < 12
+    assert took < 16
 
 
 def test_pedalboard_makes_up_for_the_latency():

@@ -31,8 +31,8 @@ use crate::status;
 
 /// A name for a chain that nobody named.
 const UNNAMED: &str = "Remote FX";
-/// A node that is there is found sooner: a render does not wait for longer where none was.
-const FOUND_WITHIN: Duration = Duration::from_secs(5);
+/// A node that is there is found sooner, over a relay too: a render does not wait for longer where none was.
+const FOUND_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the callbacks tell.
 #[derive(Clone, Copy, Debug)]
